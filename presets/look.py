@@ -1,0 +1,258 @@
+"""The look of a print: every setting that changes what it looks like, with its default, range and meaning, once."""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+
+from render.errors import UsageError
+
+VGG19_BLOCKS = (2, 2, 4, 4, 4)  # convolutions in each block (Simonyan and Zisserman 2014, configuration E)
+VGG19_LAYERS = tuple(
+    name
+    for block, depth in enumerate(VGG19_BLOCKS, start=1)
+    for name in [f"{kind}{block}_{i}" for i in range(1, depth + 1) for kind in ("conv", "relu")] + [f"pool{block}"]
+)  # in the order the network computes them
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """ " Did you mean 'word'?", or nothing when no known word is near."""
+    found = difflib.get_close_matches(word, list(known), n=1)
+    return f" Did you mean '{found[0]}'?" if found else ""
+
+
+def _check_layers(weights: dict[str, float]) -> dict[str, float]:
+    for name, weight in weights.items():
+        if name not in VGG19_LAYERS:
+            raise ValueError(f"'{name}' is not a layer of VGG-19.{nearest(name, VGG19_LAYERS)}")
+        if weight < 0:
+            raise ValueError(f"the weight of '{name}' is {weight:g} and must be 0 or more.")
+    if not any(weights.values()):
+        raise ValueError("at least one layer must have a weight above 0.")
+    return weights
+
+
+def _check_start(start: str) -> str:
+    if not start.strip():
+        raise ValueError("must be content, noise or a picture.")
+    return start
+
+
+Layers = Annotated[dict[str, float], AfterValidator(_check_layers)]
+Start = Annotated[str, AfterValidator(_check_start)]
+
+
+class Look(BaseModel):
+    """How a print looks. Numbers are finite; a text is never taken for a number."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    style_loss: Literal["gram", "gram-mean-std", "wasserstein"] = Field(
+        "gram",
+        description="What of the painting's features is matched: their Gram matrices (Gatys et al. 2016), those with "
+        "their means and deviations (Galerne et al. 2024), or their Gaussians (Wasserstein-2).",
+    )
+    style_layers: Layers = Field(
+        {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 1.0, "relu4_1": 1.0, "relu5_1": 1.0},
+        description="Layers of VGG-19 that carry the style, each with its share of the loss (no unit): relu1_1 is "
+        "brush texture and colour, relu5_1 large shapes.",
+        json_schema_extra={"range": "layer = weight, 0 or more, at least one above 0"},
+    )
+    content_layers: Layers = Field(
+        {"relu4_2": 1.0},
+        description="Layers of VGG-19 that hold the photograph's content, each with its share of the loss (no unit).",
+        json_schema_extra={"range": "layer = weight, 0 or more, at least one above 0"},
+    )
+    content_weight: float = Field(
+        1.0, ge=0, description="How firmly the photograph's content is kept (no unit); 0 gives a texture of the style."
+    )
+    style_weight: float = Field(
+        1.0,
+        ge=0,
+        description="How strongly the style is applied (no unit); 0 gives back the photograph's content alone.",
+    )
+    tv_weight: float = Field(
+        0.0,
+        ge=0,
+        description="Smoothing: the weight of total variation, which removes speckle and, when high, detail (no unit).",
+    )
+    tv_form: Literal["l2", "power"] = Field(
+        "l2",
+        description="Total variation as the sum of squared differences between neighbours (l2), or of a lower power, "
+        "which keeps edges (power).",
+    )
+    normalisation: Literal["relative", "gatys"] = Field(
+        "relative",
+        description="Loss units: relative to each target's own size, so that weights mean the same for every picture "
+        "and layer; or as in Gatys et al. 2016.",
+    )
+    style_scale: float = Field(
+        1.0,
+        ge=0.1,
+        le=4,
+        description="Size of the painting relative to the print (a factor): larger gives broader strokes.",
+    )
+    pooling: Literal["max", "average"] = Field(
+        "max",
+        description="How VGG-19 halves its maps: max as trained, or average, which is smoother (Gatys et al. 2016).",
+    )
+    optimiser: Literal["lbfgs", "adam", "sgd"] = Field(
+        "lbfgs", description="How pixels are improved: lbfgs needs the fewest steps, adam and sgd less memory."
+    )
+    init: Start = Field(
+        "content",
+        description="What the smallest scale starts from: the photograph (content), random pixels (noise), or a "
+        "picture of yours, by its path.",
+        json_schema_extra={"range": "content | noise | path of a picture"},
+    )
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> "Look":
+        if not (self.content_weight or self.style_weight):
+            raise ValueError("content_weight and style_weight are both 0: give one of them a value above 0.")
+        return self
+
+
+@dataclass(frozen=True)
+class LookKey:
+    """One line of the reference that `render presets show --keys` prints."""
+
+    key: str
+    default: Any
+    range: str
+    description: str
+
+
+def describe_look() -> list[LookKey]:
+    return [
+        LookKey(key, field.get_default(call_default_factory=True), _range(field), field.description)
+        for key, field in Look.model_fields.items()
+    ]
+
+
+def _range(field: FieldInfo) -> str:
+    if isinstance(field.json_schema_extra, dict):
+        return field.json_schema_extra["range"]
+    if get_origin(field.annotation) is Literal:
+        return " | ".join(get_args(field.annotation))
+    bounds = {
+        name: getattr(item, name) for item in field.metadata for name in ("ge", "gt", "le") if hasattr(item, name)
+    }
+    if "le" in bounds:
+        return f"{bounds['ge']:g} to {bounds['le']:g}"
+    return f"above {bounds['gt']:g}" if "gt" in bounds else f"{bounds['ge']:g} or more"
+
+
+def apply_settings(look_overrides: Mapping[str, Any], settings: Sequence[str] = ()) -> Look:
+    """The defaults, then a preset's own values, then `--set key=value` words in their order; the last one wins.
+
+    Values are written as in TOML, texts also without quotes. `style_layers.relu1_1=2` changes one layer of several.
+    """
+    values = dict(look_overrides)
+    for setting in settings:
+        _apply_setting(values, setting)
+    try:
+        return Look.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(f"--set: {explain(error, Look)}") from error
+
+
+def _apply_setting(values: dict[str, Any], setting: str) -> None:
+    name, equals, text = setting.partition("=")
+    key, dot, entry = name.strip().partition(".")
+    if not equals:
+        raise UsageError(f"--set {setting}: a value is missing. Write key=value, for example --set style_weight=2.")
+    if key not in Look.model_fields:
+        raise UsageError(f"--set {setting}: unknown key '{key}'.{nearest(key, Look.model_fields) or _known(Look)}")
+    value = _value(text.strip())
+    if key == "init" and isinstance(value, str):
+        value = _start(setting, value)
+    table = values.get(key, Look.model_fields[key].default)
+    if not dot:
+        values[key] = value
+    elif isinstance(table, dict):
+        values[key] = {**table, entry: value}
+    else:
+        raise UsageError(f"--set {setting}: '{key}' has no parts. Write --set {key}={text}.")
+
+
+def _value(text: str) -> Any:
+    try:
+        document = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return document["value"] if len(document) == 1 else text
+
+
+def _start(setting: str, start: str) -> str:
+    """A path becomes absolute, because workers may run in another folder."""
+    if start in ("content", "noise"):
+        return start
+    if not os.path.isfile(start):
+        raise UsageError(
+            f"--set {setting}: init is content, noise or a picture, and there is no file '{start}'."
+            f"{nearest(start, ('content', 'noise'))}"
+        )
+    return os.path.abspath(start)
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """Every problem pydantic found, each in a sentence that names the key, its value and what is allowed."""
+    return " ".join(_sentence(problem, model) for problem in error.errors())
+
+
+def _sentence(problem: Mapping, model: type[BaseModel]) -> str:
+    owner, field = _find_field(model, problem["loc"])
+    key = ".".join(str(part) for part in problem["loc"])
+    value, kind = problem["input"], problem["type"]
+    if kind == "extra_forbidden":
+        return f"unknown key '{key}'.{nearest(str(problem['loc'][-1]), owner.model_fields) or _known(owner)}"
+    if kind == "missing":
+        return f"key '{key}' is missing."
+    if kind == "value_error":
+        return f"{key}: {problem['ctx']['error']}" if key else str(problem["ctx"]["error"])
+    if kind == "literal_error":
+        return (
+            f"{key} is {value!r} and must be one of {_range(field)}.{nearest(str(value), get_args(field.annotation))}"
+        )
+    if field is not None and kind.startswith(("greater", "less", "finite")):
+        return f"{key} is {value:g} and must be {_range(field)}."
+    return f"{key} is {value!r} and must be {_KINDS.get(kind, problem['msg'])}."
+
+
+_KINDS = {
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "string_type": "a text in quotes",
+    "dict_type": "a table of names and numbers",
+    "list_type": "a list",
+    "model_type": "a table",
+}  # pydantic's names for what it expected
+
+
+def _known(model: type[BaseModel]) -> str:
+    return f" Known keys: {', '.join(model.model_fields)}."
+
+
+def _find_field(model: type[BaseModel], location: Sequence[str | int]) -> tuple[type[BaseModel], FieldInfo | None]:
+    """The model that owns the last key of pydantic's location, and that key's field where there is one."""
+    field = None
+    for part in location:
+        inner = _model_inside(field) if field is not None and isinstance(part, str) else None
+        model = inner or model
+        field = (
+            field if isinstance(part, int) else model.model_fields.get(part)
+        )  # a number is a place in the field's list
+    return model, field
+
+
+def _model_inside(field: FieldInfo) -> type[BaseModel] | None:
+    for kind in (field.annotation, *get_args(field.annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None

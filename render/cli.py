@@ -1,0 +1,304 @@
+"""The command line: words to calls. Nothing heavy is imported before a command needs it."""
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+
+from render import __version__
+from render.errors import RenderError, UsageError
+
+INTERRUPTED = 130
+
+EXAMPLES = """examples:
+  render batch --styles presets/paintings --inputs photos/
+  render batch --styles impasto_nocturne my/starry_night.jpg --inputs photos/ --size 3072 --format tiff
+  render image photo.jpg impasto_nocturne --output print.png --size 1024
+  render presets list
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a command. Exit status: 0 all done, 1 some job failed, 2 wrong usage, 130 interrupted."""
+    arguments = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _interrupt)  # a scheduler's stop is as gentle as Ctrl-C
+    try:
+        return arguments.command(arguments) or 0
+    except UsageError as error:
+        return _complain(error, 2)
+    except RenderError as error:
+        return _complain(error, 1)
+    except KeyboardInterrupt:
+        print("render: interrupted. What is finished is kept; run the same command again to go on.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # `render ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _complain(error: Exception, status: int) -> int:
+    print(f"render: {error}", file=sys.stderr)
+    return status
+
+
+def _interrupt(signum, frame):
+    raise KeyboardInterrupt
+
+
+# ---- words ----------------------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="render", description="Every photograph in every painting's style, at print size.",
+        epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"render {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _batch_words(commands)
+    _image_words(commands)
+    _presets_words(commands)
+    doctor = commands.add_parser("doctor", help="what this machine has: devices, memory, weights, versions")
+    doctor.set_defaults(command=_doctor)
+    return parser
+
+
+def _command(commands, name: str, summary: str, example: str) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name, help=summary, description=summary[0].upper() + summary[1:] + ".", epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _batch_words(commands) -> None:
+    parser = _command(commands, "batch", "render every photo in every style",
+                      "render batch --styles presets/paintings --inputs photos/ --size 2048 --output prints")
+    parser.add_argument("--styles", nargs="+", required=True, metavar="STYLE",
+                        help="presets (TOML), pictures, folders, globs, or shipped names (`render presets list`)")
+    parser.add_argument("--inputs", nargs="+", required=True, metavar="PATH",
+                        help="photographs: files, folders (with their sub-folders) and globs")
+    parser.add_argument("--output", type=Path, default=Path("prints"), metavar="FOLDER", help="default: %(default)s")
+    _look_words(parser)
+    parser.add_argument("--workers", type=_positive, default=1, metavar="N",
+                        help="processes that share this machine's cores (default: %(default)s)")
+    parser.add_argument("--dry-run", action="store_true", help="print jobs, scales, memory and time; render nothing")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
+    parser.add_argument("--fresh", action="store_true", help="render again what is finished already")
+    parser.set_defaults(command=_batch)
+
+
+def _image_words(commands) -> None:
+    parser = _command(commands, "image", "render one photo in one style",
+                      "render image photo.jpg impasto_nocturne --output print.png --size 1024")
+    parser.add_argument("photo", metavar="CONTENT", help="the photograph")
+    parser.add_argument("style", metavar="STYLE", help="a preset, a picture, or a shipped name")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="ending .png, .jpg, .tif or .webp")
+    _look_words(parser, with_format=False)
+    parser.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
+    parser.set_defaults(command=_image)
+
+
+def _look_words(parser, *, with_format: bool = True) -> None:
+    """Options of batch and image that decide the pixels."""
+    parser.add_argument("--size", type=_positive, default=1024, metavar="PX", help="long side in px (default: %(default)s)")
+    parser.add_argument("--quality", choices=("draft", "standard", "best"), default="standard",
+                        help="iterations at each scale (default: %(default)s)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                        help="change a key of the look, e.g. --set content_weight=0.3 (`render presets keys` lists them)")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise that init=noise starts from (default: %(default)s)")
+    if with_format:
+        parser.add_argument("--format", choices=("png", "tiff", "jpeg", "webp"), default="png", help="default: %(default)s")
+    parser.add_argument("--dpi", type=float, default=300.0, help="written into the file (default: %(default)g)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
+    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto",
+                        help="of the network's features; auto: bfloat16 where the hardware has it")
+    parser.add_argument("--weights", default="caffe", metavar="NAME|FILE",
+                        help="VGG-19's: caffe (embedded, Gatys' own), torchvision, or a .safetensors or .pth file")
+    parser.add_argument("--preprocessing", choices=("caffe", "torchvision"), help="what --weights FILE was trained with")
+
+
+def _presets_words(commands) -> None:
+    parser = commands.add_parser("presets", help="list, show, check and add styles")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    verb = _command(verbs, "list", "list the shipped styles, or those of a folder", "render presets list my-styles/")
+    verb.add_argument("styles", nargs="*", metavar="STYLE")
+    verb.set_defaults(command=_presets_list)
+    verb = _command(verbs, "show", "show one style with its whole look", "render presets show impasto_nocturne")
+    verb.add_argument("style", metavar="STYLE")
+    verb.set_defaults(command=_presets_show)
+    verb = _command(verbs, "check", "check presets and their pictures", "render presets check my-styles/")
+    verb.add_argument("styles", nargs="+", metavar="STYLE")
+    verb.set_defaults(command=_presets_check)
+    verb = _command(verbs, "add", "make a preset from a picture",
+                    "render presets add scan.jpg --name harbour --title 'Harbour at dusk' --folder my-styles")
+    verb.add_argument("picture", type=Path)
+    verb.add_argument("--folder", type=Path, default=Path("styles"), help="default: %(default)s")
+    verb.add_argument("--name", help="default: the picture's")
+    verb.add_argument("--title", help="default: the name")
+    verb.add_argument("--author", default="", help="who painted it")
+    verb.add_argument("--licence", default="", help="e.g. public domain")
+    verb.set_defaults(command=_presets_add)
+    verb = _command(verbs, "keys", "list every key of a look: meaning, range, default", "render presets keys")
+    verb.set_defaults(command=_presets_keys)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return number
+
+
+# ---- calls ----------------------------------------------------------------------------------------------------------
+
+
+def _batch(arguments) -> int:
+    from render import batch, console, jobs, presets
+    from render.batch import Summary
+    from render.ledger import Ledger
+
+    summary = Summary()
+    styles, problems = presets.find_styles(arguments.styles)
+    summary.failed += [("style", str(problem)) for problem in problems]
+    looks = [(style, presets.apply_settings(style.look, arguments.set)) for style in styles]
+    inputs = jobs.find_inputs(arguments.inputs, without=arguments.output)
+    device, settings = _device_and_settings(arguments, format=arguments.format)
+    planned = jobs.plan_jobs(
+        inputs, looks, settings, arguments.output, weights_sha256=_fingerprint(settings),
+        failed=lambda what, why: summary.failed.append((what, why)),
+    )
+    if arguments.dry_run:
+        return _dry_run(arguments, planned, device, summary)
+    ledger = Ledger(arguments.output)
+    try:
+        todo, finished = batch.split(planned, ledger, fresh=arguments.fresh)
+        summary.skipped = len(finished)
+        runner = _runner(arguments, device, settings, ledger.folder / "checkpoints")
+        with console.Screen(len(todo), as_json=arguments.json) as screen:
+            batch.run_batch(todo, runner, ledger, summary, screen)
+    finally:
+        ledger.close()
+        console.print_summary(summary, output=arguments.output, as_json=arguments.json)
+    return summary.exit_status
+
+
+def _device_and_settings(arguments, **more):
+    from render.device import choose
+    from render.jobs import Settings
+
+    device = choose(arguments.device, arguments.precision)
+    settings = Settings(
+        size_px=arguments.size, quality=arguments.quality, seed=arguments.seed, dpi=arguments.dpi,
+        weights=arguments.weights, preprocessing=arguments.preprocessing, precision=device.precision, **more,
+    )
+    return device, settings
+
+
+def _fingerprint(settings) -> str:
+    from render.weights import fingerprint
+
+    return fingerprint(settings.weights)
+
+
+def _runner(arguments, device, settings, checkpoints: Path):
+    from render.local import LocalRunner
+
+    if arguments.workers > 1 and device.name != "cpu":
+        raise UsageError(f"--workers {arguments.workers}: one process a GPU. Leave it out, or use --device cpu.")
+    return LocalRunner(device, settings, checkpoints, workers=arguments.workers)
+
+
+def _dry_run(arguments, planned, device, summary) -> int:
+    from render import console
+    from render.batch import split
+    from render.estimate import estimate
+    from render.ledger import Ledger
+    from render.local import make_renderer
+
+    ledger = Ledger.peek(arguments.output)
+    todo, finished = split(planned, ledger, fresh=arguments.fresh)
+    ledger.close()
+    costs = []
+    for job, cost in estimate(todo, device, make_renderer(device, todo[0].settings)) if todo else ():
+        if isinstance(cost, RenderError):
+            summary.failed.append((job.label, str(cost)))
+        else:
+            costs.append((job, cost))
+    console.print_plan(costs, finished, summary, device=device, workers=arguments.workers, as_json=arguments.json)
+    return summary.exit_status
+
+
+def _image(arguments) -> int:
+    from render import console, images, jobs, presets
+    from render.batch import Summary, run_batch
+
+    style = presets.load_one(arguments.style)
+    look = presets.apply_settings(style.look, arguments.set)
+    device, settings = _device_and_settings(arguments, format=images.format_of(arguments.output))
+    job = jobs.make_job(Path(arguments.photo), style, look, settings, arguments.output,
+                        weights_sha256=_fingerprint(settings))
+    summary = Summary()
+    with console.Screen(1, as_json=arguments.json) as screen:
+        run_batch([job], _runner(arguments, device, settings, None), None, summary, screen)
+    return summary.exit_status
+
+
+def _presets_list(arguments) -> int:
+    from render import console, presets
+
+    styles, problems = presets.find_styles(arguments.styles or list(presets.shipped_collections()))
+    console.print_styles(styles)
+    return _report(problems)
+
+
+def _presets_show(arguments) -> int:
+    from render import console, presets
+
+    style = presets.load_one(arguments.style)
+    console.print_style(style, presets.apply_settings(style.look, []))
+    return 0
+
+
+def _presets_check(arguments) -> int:
+    from render import images, presets
+
+    styles, problems = presets.find_styles(arguments.styles)
+    for style in styles:
+        try:
+            presets.apply_settings(style.look, [])
+            sizes = [images.read(picture.path).size for picture in style.pictures]
+        except RenderError as error:
+            problems = [*problems, error]
+            continue
+        print(f"ok  {style.name}: " + ", ".join(f"{width}x{height} px" for height, width in sizes))
+    return _report(problems)
+
+
+def _report(problems) -> int:
+    for problem in problems:
+        _complain(problem, 1)
+    return 1 if problems else 0
+
+
+def _presets_add(arguments) -> int:
+    from render import presets
+
+    name = arguments.name or arguments.picture.stem
+    path = presets.add_style(arguments.picture, folder=arguments.folder, name=name, title=arguments.title or name,
+                             author=arguments.author, licence=arguments.licence)
+    print(f"{path}  use it: render batch --styles {path} --inputs photos/")
+    return 0
+
+
+def _presets_keys(arguments) -> int:
+    from render import console, presets
+
+    console.print_keys(presets.describe_look())
+    return 0
+
+
+def _doctor(arguments) -> int:
+    from render import doctor
+
+    return doctor.examine()

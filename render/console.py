@@ -1,0 +1,183 @@
+"""What a person at a terminal sees of a batch: a bar with time left, a line a job, a summary; or JSON lines."""
+
+import json
+import sys
+import time
+from contextlib import AbstractContextManager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn
+
+from render.batch import Summary
+from render.events import Event, JobDone, JobFailed, JobStarted, Progress
+
+LOG_EVERY_S = 60.0  # without a terminal: one progress line a minute
+
+
+def duration(seconds: float) -> str:
+    """"45 s", "12 min", "3 h 20 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+class Screen(AbstractContextManager):
+    """Draws events. jobs: how many there are; as_json: one JSON object a line on standard output, the bar still on
+    standard error."""
+
+    def __init__(self, jobs: int, *, as_json: bool = False):
+        self.jobs, self.as_json = jobs, as_json
+        self.console = Console(stderr=True, highlight=False)
+        self.started = time.monotonic()
+        self.last_log = self.started
+        self.ended = 0
+        self.shares: dict[str, float] = {}  # work done of the jobs that are running, by output
+        self.bar = Bar(
+            TextColumn("{task.fields[place]}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(), TextColumn("{task.fields[left]}"), TextColumn("{task.fields[now]}"),
+            console=self.console, disable=not self.console.is_terminal,
+        )
+        self.task = self.bar.add_task("", total=max(jobs, 1), place=f"0/{jobs}", left="", now="")
+
+    def __enter__(self):
+        self.bar.start()
+        return self
+
+    def __exit__(self, *exc):
+        self.bar.stop()
+
+    def __call__(self, event: Event) -> None:
+        if self.as_json:
+            print(json.dumps(as_record(event)), flush=True)
+        match event:
+            case JobStarted(job):
+                self.shares[str(job.output)] = 0.0
+            case Progress():
+                self._progress(event)
+            case JobDone(job, done):
+                self._ended(job)
+                self._say(f"[green]done[/]   {escape(str(job.output))}  {duration(done.seconds)}, loss {done.loss:.4g}")
+            case JobFailed(job, message, _):
+                self._ended(job)
+                self._say(f"[red]failed[/] {escape(message)}")
+
+    def _progress(self, p: Progress) -> None:
+        self.shares[str(p.job.output)] = p.work
+        finished = self.ended + sum(self.shares.values())
+        elapsed = time.monotonic() - self.started
+        left = f"{duration(elapsed / finished * (self.jobs - finished))} left"
+        now = (f"{escape(p.job.label)}  scale {p.scale}/{p.scales} ({max(p.size)} px)  "
+               f"{p.iteration}/{p.iterations}  loss {p.loss:.4g}")
+        self.bar.update(self.task, completed=finished, place=f"{self.ended}/{self.jobs}", left=left, now=now)
+        if self.bar.disable and time.monotonic() - self.last_log >= LOG_EVERY_S:
+            self.last_log = time.monotonic()
+            self._say(f"{self.ended}/{self.jobs} done, {left}: {now}")
+
+    def _ended(self, job) -> None:
+        self.shares.pop(str(job.output), None)
+        self.ended += 1
+        self.bar.update(self.task, completed=self.ended + sum(self.shares.values()), place=f"{self.ended}/{self.jobs}")
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, soft_wrap=True)
+
+
+def as_record(event: Event) -> dict:
+    """An event as a JSON object."""
+    job = {"photo": str(event.job.photo), "style": event.job.style.name, "output": str(event.job.output)}
+    match event:
+        case JobStarted():
+            return {"event": "started", **job}
+        case Progress() as p:
+            return {"event": "progress", **job, "scale": p.scale, "scales": p.scales, "size": list(p.size),
+                    "iteration": p.iteration, "iterations": p.iterations, "loss": p.loss, "work": round(p.work, 4)}
+        case JobDone(_, done):
+            return {"event": "done", **job, "seconds": round(done.seconds, 2), "bytes": done.bytes, "loss": done.loss}
+        case JobFailed(_, message, _):
+            return {"event": "failed", **job, "message": message}
+
+
+def summary_record(summary: Summary) -> dict:
+    failed = [{"what": what, "why": why} for what, why in summary.failed]
+    return {"event": "summary", "done": summary.done, "skipped": summary.skipped, "failed": failed,
+            "seconds": round(summary.seconds, 2)}
+
+
+def print_summary(summary: Summary, *, output, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(summary_record(summary)), flush=True)
+    console = Console(stderr=True, highlight=False)
+    for what, why in summary.failed:
+        console.print(f"[red]failed[/] {escape(what)}: {escape(why)}", soft_wrap=True)
+    parts = [f"{summary.done} done"]
+    if summary.skipped:
+        parts.append(f"{summary.skipped} finished earlier")
+    if summary.failed:
+        parts.append(f"{len(summary.failed)} failed")
+    pace = f", {summary.done / summary.seconds * 3600:.0f} pictures an hour" if summary.done and summary.seconds else ""
+    console.print(f"{', '.join(parts)} in {duration(summary.seconds)}{pace}: {escape(str(output))}", soft_wrap=True)
+
+
+
+
+def print_plan(costs, finished, summary: Summary, *, device, workers: int, as_json: bool) -> None:
+    """What --dry-run shows. costs: [(job, estimate.Cost)]; finished: jobs that an earlier run finished."""
+    total_s = sum(cost.seconds for _, cost in costs)
+    memory_bytes = max((cost.memory_bytes for _, cost in costs), default=0) * min(workers, max(1, len(costs)))
+    if as_json:
+        for job, cost in costs:
+            print(json.dumps({
+                "event": "planned", "photo": str(job.photo), "style": job.style.name, "output": str(job.output),
+                "scales": [{"size": list(s.size), "iterations": s.iterations} for s in cost.scales],
+                "seconds": round(cost.seconds, 1), "memory_bytes": round(cost.memory_bytes)}))
+        print(json.dumps({**summary_record(summary), "event": "plan", "jobs": len(costs), "skipped": len(finished),
+                          "seconds": round(total_s, 1), "memory_bytes": round(memory_bytes)}))
+        return
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False)
+    for name in ("output", "scales (long side x iterations)", "time", "memory"):
+        table.add_column(name, overflow="fold")
+    for job, cost in costs:
+        scales = ", ".join(f"{max(s.size)}x{s.iterations}" for s in cost.scales)
+        table.add_row(escape(str(job.output)), scales, duration(cost.seconds), gibibytes(cost.memory_bytes))
+    console.print(table)
+    for what, why in summary.failed:
+        console.print(f"[red]cannot run[/] {escape(what)}: {escape(why)}", soft_wrap=True)
+    console.print(
+        f"{len(costs)} to render, {len(finished)} finished earlier, {len(summary.failed)} cannot run. "
+        f"About {duration(total_s)} and {gibibytes(memory_bytes)} on {device.name} in {device.precision}, measured now. "
+        "Nothing was rendered.", soft_wrap=True)
+
+
+def gibibytes(count: float) -> str:
+    return f"{count / 2**30:.1f} GiB"
+
+
+def print_styles(styles) -> None:
+    table = Table(box=None, pad_edge=False)
+    for name in ("style", "title", "author", "licence"):
+        table.add_column(name)
+    for style in styles:
+        table.add_row(*(escape(text) for text in (style.name, style.title, style.author, style.licence)))
+    Console(highlight=False).print(table)
+
+
+def print_style(style, look) -> None:
+    console = Console(highlight=False)
+    for key in ("name", "title", "author", "licence", "description"):
+        console.print(f"{key:12} {escape(str(getattr(style, key)))}", soft_wrap=True)
+    for picture in style.pictures:
+        console.print(f"{'picture':12} {escape(str(picture.path))} (weight {picture.weight:g})", soft_wrap=True)
+    for key, value in look.model_dump(mode="json").items():
+        own = "  (set by this style)" if key in style.look else ""
+        console.print(f"{key:16} {escape(str(value))}{own}", soft_wrap=True)
+
+
+def print_keys(keys) -> None:
+    console = Console(highlight=False)
+    for entry in keys:
+        console.print(f"[bold]{entry.key}[/] = {escape(json.dumps(entry.default))}   {escape(entry.range)}", soft_wrap=True)
+        console.print(f"    {escape(entry.description)}")

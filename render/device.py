@@ -1,0 +1,110 @@
+"""Which processor to use, in which precision, with how many threads. The only file that says "cuda"."""
+
+import os
+import sys
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+from render.errors import UsageError
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Device:
+    """name: "cpu" or "cuda"; precision: of the network's features; threads: of this process (CPU)."""
+
+    name: str
+    precision: str
+    threads: int
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return PRECISIONS[self.precision]
+
+
+def choose(device: str = "auto", precision: str = "auto", *, threads: int | None = None) -> Device:
+    """The device to use. Raises UsageError when the one asked for is not there."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError(
+            "--device cuda: no CUDA device is usable (torch.cuda.is_available() is False). "
+            "Run `render doctor`, install a CUDA build of torch, or use --device cpu."
+        )
+    if precision == "auto":
+        precision = "bfloat16" if has_fast_bfloat16(device) else "float32"
+    return Device(device, precision, threads or cores())
+
+
+def has_fast_bfloat16(device: str) -> bool:
+    """Whether the hardware multiplies bfloat16 itself; emulation is slower than float32."""
+    if device == "cuda":
+        return torch.cuda.get_device_capability()[0] >= 8
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as f:
+            flags = f.read()
+    except OSError:  # not Linux
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def cores() -> int:
+    """Cores this process may use (the affinity mask, which containers set)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def free_memory_bytes(device: str) -> int:
+    """Memory that can be had now: of the GPU, or of the machine within the process's cgroup limit."""
+    if device == "cuda":
+        return torch.cuda.mem_get_info()[0]
+    free = psutil.virtual_memory().available
+    limit, used = _cgroup_number("memory.max"), _cgroup_number("memory.current")
+    if limit is not None and used is not None:
+        free = min(free, limit - used)
+    return free
+
+
+def _cgroup_number(name: str) -> int | None:
+    try:
+        with open(f"/sys/fs/cgroup/{name}", encoding="ascii") as f:
+            return int(f.read())
+    except (OSError, ValueError):  # no cgroup v2, or "max": no limit
+        return None
+
+
+def gpus() -> list[str]:
+    """Names and memory of the GPUs, for people to read."""
+    result = []
+    for i in range(torch.cuda.device_count()):
+        facts = torch.cuda.get_device_properties(i)
+        result.append(f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB")
+    return result
+
+
+def prepare(device: Device) -> None:
+    """Settings of this process: threads, and the same algorithm (hence the same pixels) at every run."""
+    torch.set_num_threads(device.threads)
+    if device.name == "cuda":
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+        # Features may be bfloat16; what is float32 stays float32.
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+
+
+def synchronise(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def memory_bytes(device: str) -> int:
+    """Memory there is in all, whoever uses it now: plans made from it are the same at every run."""
+    if device == "cuda":
+        return torch.cuda.get_device_properties(0).total_memory
+    limit = _cgroup_number("memory.max")
+    return min(psutil.virtual_memory().total, limit or sys.maxsize)

@@ -1,0 +1,51 @@
+"""What happens to a job while it runs, as values that cross processes."""
+
+from dataclasses import dataclass
+
+from render.jobs import Job
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a finished job says of itself."""
+
+    seconds: float
+    bytes: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class JobStarted:
+    job: Job
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One iteration. scale, iteration: from 1; size: (height, width); work: share of the job's work that is done."""
+
+    job: Job
+    scale: int
+    scales: int
+    size: tuple[int, int]
+    iteration: int
+    iterations: int
+    loss: float
+    work: float
+
+
+@dataclass(frozen=True)
+class JobDone:
+    job: Job
+    done: Done
+
+
+@dataclass(frozen=True)
+class JobFailed:
+    """message: for people; trace: a Python traceback when it was not the user's mistake."""
+
+    job: Job
+    message: str
+    trace: str = ""
+
+
+Event = JobStarted | Progress | JobDone | JobFailed

@@ -1,0 +1,528 @@
+"""Picture files in and out: any common file becomes float sRGB pixels, and prints are written whole or not at all.
+
+Pixels are numpy float32 (H, W, 3), sRGB in [0, 1]; sizes are (height, width).
+"""
+
+import contextlib
+import io
+import json
+import logging
+import os
+import stat
+import struct
+import threading
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO
+
+import cv2
+import numpy as np
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+
+from render import __version__
+from render.errors import PictureError, UsageError
+
+log = logging.getLogger(__name__)
+
+MAX_INPUT_MEGAPIXELS = 300  # float32 RGB of such a scan takes 3.6 GB; Pillow alone would refuse it from 179
+MIN_SIDE_PX = 16  # the deepest feature map the losses use has stride 16
+
+# Decoders we know; Pillow has more, and some run other programs (EPS starts Ghostscript).
+INPUT_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "JPEG2000", "BMP", "GIF", "PPM")
+PICTURE_ENDINGS = frozenset(
+    ".jpg .jpeg .jpe .png .tif .tiff .webp .avif .jp2 .j2k .jpx .bmp .gif .ppm .pgm .pbm .pnm".split()
+)  # what counts as a picture when a folder is searched
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file we write. The first ending is the one a print gets."""
+
+    pillow_name: str
+    endings: tuple[str, ...]
+    max_side_px: int
+    has_alpha: bool
+
+
+FORMATS = {
+    "png": Format("PNG", (".png",), 2**31 - 1, has_alpha=True),
+    "jpeg": Format("JPEG", (".jpg", ".jpeg", ".jpe"), 65500, has_alpha=False),  # libjpeg's JPEG_MAX_DIMENSION
+    "tiff": Format("TIFF", (".tif", ".tiff"), 2**31 - 1, has_alpha=True),
+    "webp": Format("WEBP", (".webp",), 16383, has_alpha=True),  # 14 bits in the WebP header
+}
+
+MAX_EXIF_BYTES = 60_000  # one JPEG segment holds 65533, headers and the other tags included
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A picture as read. Under transparency the pixels are already composited over white."""
+
+    pixels: np.ndarray  # (H, W, 3) float32, sRGB in [0, 1]
+    alpha: np.ndarray | None  # (H, W) float32 in [0, 1]; None when every pixel is opaque
+    path: Path
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.pixels.shape[:2]
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def probe(path: Path | str) -> tuple[int, int]:
+    """(height, width) as `read` would give it, from the header alone; the same errors, except damaged pixels."""
+    path = Path(path)
+    with _opened(path) as image:
+        return _upright_size(image)
+
+
+def read(path: Path | str, *, long_side_px: int | None = None) -> Photo:
+    """The picture (of several: the first) in sRGB, upright, at its own size or scaled to `long_side_px`."""
+    path = Path(path)
+    with _opened(path) as image:
+        turn = _TURNS.get(_orientation(image))
+        image.load()
+        if turn is not None:
+            image = image.transpose(turn)
+    pixels, alpha = _to_srgb(image, path)
+    del image
+    if alpha is not None:
+        pixels = over_white(pixels, alpha)
+    if long_side_px is not None:
+        size = fit(pixels.shape[:2], long_side_px)
+        pixels = resize(pixels, size)
+        alpha = None if alpha is None else resize(alpha, size)
+    return Photo(pixels, alpha, path)
+
+
+def over_white(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """(H, W, 3) composited over white in sRGB, as browsers and Photoshop do. alpha: (H, W)."""
+    return (1 - (1 - pixels) * alpha[..., None]).astype(np.float32, copy=False)
+
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # EXIF orientation -> what makes it upright (Exif 2.32, 4.6.4 A)
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    return (width, height) if _orientation(image) >= 5 else (height, width)
+
+
+def _orientation(image: Image.Image) -> int:
+    if image.format == "TIFF":
+        return 1  # Pillow turns TIFFs itself, size and pixels
+    try:
+        return _exif(image).get(ExifTags.Base.Orientation, 1)
+    except Exception:  # a broken EXIF block (any of Pillow's parser errors) is no reason to refuse good pixels
+        return 1
+
+
+def _exif(image: Image.Image) -> Image.Exif:
+    """The EXIF block without decoding pixels: for a PNG, Pillow's getexif() would decode them all to reach its end."""
+    if image.format != "PNG" or "Raw profile type exif" in image.info:  # ImageMagick's way
+        return image.getexif()
+    exif = Image.Exif()
+    exif.load(_png_chunk(image.fp, b"eXIf") or b"")
+    return exif
+
+
+def _png_chunk(file: BinaryIO, wanted: bytes) -> bytes | None:
+    position = file.tell()
+    file.seek(8)  # past the signature
+    found = None
+    while found is None and len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if kind == wanted:
+            found = file.read(length)
+        file.seek(length + 4, os.SEEK_CUR)  # data and checksum
+    file.seek(position)
+    return found
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The picture, its header judged; whatever goes wrong here or in the body names the file and the fix."""
+    try:
+        with _regular_file(path) as file, _raised_pixel_limit():
+            image = Image.open(file, formats=INPUT_FORMATS)
+            _check_size(path, *image.size)
+            yield image
+    except PictureError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_large(path) from error
+    except UnidentifiedImageError as error:
+        raise PictureError(
+            f"{path}: is not an image, is cut short, or is of a kind that is not supported. Export it again as "
+            "JPEG, PNG, TIFF, WebP or AVIF (8 bits per channel, or 16-bit grey), or take the file away."
+        ) from error
+    except MemoryError as error:
+        raise PictureError(
+            f"{path}: does not fit into memory. Make it smaller, or close other programs, and rerun: "
+            "finished prints are kept."
+        ) from error
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error ...
+        raise PictureError(
+            f"{path}: cannot be read as an image ({_damage(path, error)}). "
+            "Export it again and rerun: finished prints are kept."
+        ) from error
+
+
+@contextlib.contextmanager
+def _regular_file(path: Path) -> Iterator[BinaryIO]:
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise PictureError(f"{path}: is a folder, not a picture. Name a picture inside it.")
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+            raise PictureError(f"{path}: is not a regular file. Copy the picture into a file and name that.")
+        if status.st_size == 0:
+            raise PictureError(
+                f"{path}: is empty (0 bytes). Export or copy it again and rerun: finished prints are kept."
+            )
+        file = path.open("rb")
+    except FileNotFoundError as error:
+        raise PictureError(f"{path}: no such file. Check the path, and that its drive is connected.") from error
+    except PermissionError as error:
+        raise PictureError(
+            f"{path}: permission denied. Allow reading it (chmod +r on Linux and macOS) and rerun."
+        ) from error
+    except OSError as error:
+        raise PictureError(f"{path}: cannot be opened ({error.strerror}). Check the path and its drive.") from error
+    with file:
+        yield file
+
+
+_limit_lock = threading.Lock()
+_limit_users = 0
+_limit_outside: int | None = None
+
+
+@contextlib.contextmanager
+def _raised_pixel_limit() -> Iterator[None]:
+    """Pillow's process-wide limit is ours while any thread of ours decodes; the last one out puts it back."""
+    global _limit_users, _limit_outside
+    with _limit_lock:
+        if _limit_users == 0:
+            _limit_outside = Image.MAX_IMAGE_PIXELS
+            Image.MAX_IMAGE_PIXELS = MAX_INPUT_MEGAPIXELS * 1_000_000
+        _limit_users += 1
+    try:
+        yield
+    finally:
+        with _limit_lock:
+            _limit_users -= 1
+            if _limit_users == 0:
+                Image.MAX_IMAGE_PIXELS = _limit_outside
+
+
+def _check_size(path: Path, width: int, height: int) -> None:
+    if width * height > MAX_INPUT_MEGAPIXELS * 1_000_000:
+        raise _too_large(path, f"{width} x {height} px, ")
+    if min(width, height) < MIN_SIDE_PX:
+        raise PictureError(
+            f"{path}: is too small ({width} x {height} px). Use a picture of at least {MIN_SIDE_PX} px on each side."
+        )
+
+
+def _too_large(path: Path, size: str = "") -> PictureError:
+    return PictureError(
+        f"{path}: is too large ({size}more than {MAX_INPUT_MEGAPIXELS} megapixels). Make it smaller, or check "
+        "that it is the picture you mean: a small file that claims such a size may be harmful."
+    )
+
+
+def _damage(path: Path, error: Exception) -> str:
+    words = str(error).strip() or type(error).__name__
+    if isinstance(error, EOFError) or any(sign in words.lower() for sign in ("truncated", "unexpected end")):
+        return f"truncated after {_file_size(path)}"
+    return f"damaged: {words}"
+
+
+def _file_size(path: Path) -> str:
+    size_bytes = path.stat().st_size
+    for unit, bytes_each in (("MB", 1e6), ("kB", 1e3)):
+        if size_bytes >= bytes_each:
+            return f"{size_bytes / bytes_each:.1f} {unit}"
+    return f"{size_bytes} bytes"
+
+
+# --- colour ----------------------------------------------------------------------------------------------------------
+
+
+def _to_srgb(image: Image.Image, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """pixels (H, W, 3) and alpha (H, W) or None, from an upright image of any mode; its ICC profile applied."""
+    profile = _profile(image, path)
+    if image.mode.startswith(("I", "F")):
+        return _grey_to_srgb(_deep_grey(image, path), profile), None
+    image, alpha = _split_alpha(image)
+    return _unit(np.asarray(_eight_bit_to_srgb(image, profile, path))), alpha
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    return np.divide(values, np.float32(255), dtype=np.float32)
+
+
+def _deep_grey(image: Image.Image, path: Path) -> np.ndarray:
+    """(H, W) float32 in [0, 1] from 16-bit, 32-bit or floating-point grey."""
+    values = np.asarray(image).astype(np.float32)
+    white = _white(values, image.mode)
+    if white is None:
+        expected = "0..1 or 0..255" if image.mode == "F" else "0..65535"
+        raise PictureError(
+            f"{path}: has grey values from {values.min():g} to {values.max():g}; {expected} are expected. "
+            "Export it as 8-bit or 16-bit grey and rerun: finished prints are kept."
+        )
+    return values / np.float32(white)
+
+
+def _white(values: np.ndarray, mode: str) -> int | None:
+    low, high = values.min(), values.max()
+    for white in (1, 255) if mode == "F" else (65535,):
+        if low >= 0 and high <= white:  # false for NaN
+            return white
+    return None
+
+
+def _split_alpha(image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
+    """The colours as L, RGB, CMYK or LAB, and (H, W) alpha where anything is transparent."""
+    if image.mode == "1":
+        image = image.convert("LA" if image.has_transparency_data else "L")
+    if image.has_transparency_data:
+        grey = image.mode in ("L", "LA", "La")
+        image = image.convert("LA" if grey else "RGBA")
+        alpha = _unit(np.asarray(image.getchannel("A")))
+        return image.convert("L" if grey else "RGB"), alpha if alpha.min() < 1 else None
+    return image if image.mode in ("L", "RGB", "CMYK", "LAB") else image.convert("RGB"), None
+
+
+def _profile(image: Image.Image, path: Path) -> ImageCms.ImageCmsProfile | None:
+    """The embedded profile; None means sRGB. A broken one is worth a warning, not a failed print."""
+    data = image.info.get("icc_profile")
+    if not data:
+        return None
+    try:
+        return ImageCms.ImageCmsProfile(io.BytesIO(data))
+    except (OSError, ImageCms.PyCMSError) as error:
+        _warn_profile(path, error)
+        return None
+
+
+def _warn_profile(path: Path, error: Exception | str) -> None:
+    log.warning("%s: its colour profile cannot be used (%s); its colours are taken as sRGB.", path, error)
+
+
+def _eight_bit_to_srgb(image: Image.Image, profile: ImageCms.ImageCmsProfile | None, path: Path) -> Image.Image:
+    if profile is None:
+        return image if image.mode == "RGB" else image.convert("RGB")  # convert would copy
+    if profile.profile.xcolor_space.strip() == "RGB" and image.mode == "L":
+        image = image.convert("RGB")  # grey written by programs that always embed an RGB profile
+    try:
+        return _through_profile(image, profile)
+    except (ImageCms.PyCMSError, ValueError) as error:
+        _warn_profile(path, error)
+        return image.convert("RGB")
+
+
+def _through_profile(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
+    return ImageCms.profileToProfile(
+        image,
+        profile,
+        ImageCms.createProfile("sRGB"),
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,  # with black point compensation: Photoshop's default
+        outputMode="RGB",
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
+
+
+def _grey_to_srgb(values: np.ndarray, profile: ImageCms.ImageCmsProfile | None) -> np.ndarray:
+    """(H, W, 3) from (H, W). Little CMS takes 8-bit grey only, so finer grey goes through its curve, interpolated."""
+    if profile is not None and profile.profile.xcolor_space.strip() == "GRAY":
+        ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
+        curve = _unit(np.asarray(_through_profile(ramp, profile))[0, :, 1])
+        values = np.interp(values, np.linspace(0, 1, 256), curve).astype(np.float32)
+    return np.repeat(values[..., None], 3, axis=-1)
+
+
+@cache
+def srgb_profile() -> bytes:
+    """An sRGB ICC profile, the same bytes on every day: the date of making, header bytes 24 to 35, is a fixed one."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[24:36] = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
+    return bytes(profile)
+
+
+# --- resizing --------------------------------------------------------------------------------------------------------
+
+
+def fit(size: tuple[int, int], long_side_px: int) -> tuple[int, int]:
+    """(height, width) of the same shape whose long side is `long_side_px`."""
+    longest = max(size)
+    height, width = (max(1, round(side * long_side_px / longest)) for side in size)
+    return height, width
+
+
+def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W, 3) or (H, W) float32 in [0, 1] at another (height, width): area means down, cubic up."""
+    down = tuple(min(have, want) for have, want in zip(pixels.shape[:2], size, strict=True))
+    pixels = _resized(pixels, down, cv2.INTER_AREA)  # cv2's area method only shrinks, so it goes first and alone
+    pixels = _resized(pixels, size, cv2.INTER_CUBIC)
+    return np.clip(pixels, 0, 1)  # cubic overshoots at edges
+
+
+def _resized(pixels: np.ndarray, size: tuple[int, int], method: int) -> np.ndarray:
+    if pixels.shape[:2] == tuple(size):
+        return pixels
+    height, width = size
+    return cv2.resize(pixels, (width, height), interpolation=method)
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def format_of(path: Path | str) -> str:
+    """The name in FORMATS that the path's ending asks for."""
+    ending = Path(path).suffix.lower()
+    for name, form in FORMATS.items():
+        if ending in form.endings:
+            return name
+    known = ", ".join(ending for form in FORMATS.values() for ending in form.endings)
+    raise UsageError(f"{path}: no picture format is known by the ending '{ending}'. Use one of {known}.")
+
+
+def write(
+    path: Path | str,
+    pixels: np.ndarray,
+    *,
+    alpha: np.ndarray | None = None,
+    dpi: float = 300.0,
+    provenance: Mapping,
+    quality: int = 95,
+) -> None:
+    """Write a finished print: 8 bits, sRGB profile, resolution, and how it was made as JSON in EXIF ImageDescription.
+
+    JPEG has no transparency: there the pixels are composited over white.
+    """
+    path = Path(path)
+    form = FORMATS[format_of(path)]
+    _check_print(path, pixels, alpha, form)
+    if alpha is not None and not form.has_alpha:
+        pixels, alpha = over_white(pixels, alpha), None
+    write_bytes(path, _encode(path, _to_image(pixels, alpha), form, dpi, provenance, quality))
+
+
+def _check_print(path: Path, pixels: np.ndarray, alpha: np.ndarray | None, form: Format) -> None:
+    if not all(np.isfinite(values).all() for values in (pixels, alpha) if values is not None):
+        raise PictureError(
+            f"{path}: not written, because the picture holds NaN or infinite values. "
+            "Rerun; if it happens again, use other settings: a lower style_weight, or optimiser=adam."
+        )
+    if max(pixels.shape[:2]) > form.max_side_px:
+        raise PictureError(
+            f"{path}: {form.pillow_name} holds at most {form.max_side_px} px a side, and the print has "
+            f"{max(pixels.shape[:2])}. Write png or tiff."
+        )
+
+
+def _to_image(pixels: np.ndarray, alpha: np.ndarray | None) -> Image.Image:
+    image = Image.fromarray(_to_bytes(pixels))
+    if alpha is not None:
+        image.putalpha(Image.fromarray(_to_bytes(alpha)))
+    return image
+
+
+def _to_bytes(values: np.ndarray) -> np.ndarray:
+    scaled = np.clip(values, 0, 1)
+    scaled *= 255  # in place: a print may be large
+    return np.rint(scaled, out=scaled).astype(np.uint8)
+
+
+def _encode(path: Path, image: Image.Image, form: Format, dpi: float, provenance: Mapping, quality: int) -> bytes:
+    file = io.BytesIO()
+    image.save(
+        file,
+        form.pillow_name,
+        icc_profile=srgb_profile(),
+        exif=_make_exif(path, dpi, provenance),
+        **_save_options(form, dpi, quality),
+    )
+    return file.getvalue()
+
+
+def _save_options(form: Format, dpi: float, quality: int) -> dict:
+    # No "optimize" for JPEG: it needs the whole file in one buffer, which Pillow makes too small for grainy prints.
+    return {
+        "PNG": {"dpi": (dpi, dpi)},
+        "JPEG": {"dpi": (dpi, dpi), "quality": quality, "subsampling": "4:4:4"},
+        "TIFF": {"dpi": (dpi, dpi), "compression": "tiff_adobe_deflate"},
+        "WEBP": {"quality": quality},
+    }[form.pillow_name]
+
+
+def _make_exif(path: Path, dpi: float, provenance: Mapping) -> Image.Exif:
+    text = json.dumps(provenance, ensure_ascii=True, default=str)
+    if len(text) > MAX_EXIF_BYTES:
+        raise PictureError(
+            f"{path}: its provenance has {len(text)} characters and a picture file holds {MAX_EXIF_BYTES}. "
+            "Use fewer or shorter settings and style pictures."
+        )
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = text
+    exif[ExifTags.Base.Software] = f"render {__version__}"
+    exif[ExifTags.Base.XResolution] = exif[ExifTags.Base.YResolution] = float(dpi)
+    exif[ExifTags.Base.ResolutionUnit] = 2  # inches
+    return exif
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """The file whole or not at all: written beside its place, synced, renamed. The folder is made if missing."""
+    temporary = path.parent / f".{uuid.uuid4().hex}.part"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:  # Ctrl-C too
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise PictureError(
+            f"{path.parent}: cannot write {path.name} there ({error.strerror}). Free space, allow writing or choose "
+            "another --output, and rerun: finished prints are kept."
+        ) from error
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # the file is in place; some network drives and Windows cannot sync a folder
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def read_provenance(path: Path | str) -> dict | None:
+    """How a print was made, as `write` recorded it; None where nothing readable is recorded."""
+    with _opened(Path(path)) as image:
+        text = _exif(image).get(ExifTags.Base.ImageDescription)
+    try:
+        found = json.loads(text)
+    except (TypeError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None

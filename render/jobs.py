@@ -1,0 +1,176 @@
+"""Which pictures to make: photographs x styles, as plain values. Reads names and bytes, never pixels."""
+
+import glob
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from render.errors import PictureError, UsageError
+from render.images import FORMATS, PICTURE_ENDINGS
+from render.presets import Look, Style
+
+# Part of every job's identity: raise it when the same settings make other pixels.
+RECIPE = 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one batch shares. size_px: long side of the results; dpi: the tag in the file;
+    weights, preprocessing: see `weights.load`; precision: of the features ("float32" or "bfloat16")."""
+
+    size_px: int = 1024
+    quality: str = "standard"
+    seed: int = 0
+    format: str = "png"
+    dpi: float = 300.0
+    weights: str = "caffe"
+    preprocessing: str | None = None
+    precision: str = "float32"
+
+
+@dataclass(frozen=True)
+class Input:
+    """A photograph. name: its path under the input folder, without ending ("italy/rome")."""
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photograph in one style. id: hash of everything that decides its pixels; output: the file to write."""
+
+    id: str
+    photo: Path
+    style: Style
+    look: Look
+    settings: Settings
+    output: Path
+
+    @property
+    def label(self) -> str:
+        return f"{self.photo.name} x {self.style.name}"
+
+
+def find_inputs(entries: Sequence[str], *, without: Path | None = None) -> tuple[Input, ...]:
+    """Photographs named by files, folders (recursive) and globs, sorted. In folders only files with a picture's ending
+    count, hidden ones do not, and nothing under `without` (the output folder) does.
+
+    A file that was named but is not there is kept: its job fails and the others are done.
+    Raises UsageError when nothing is found.
+    """
+    found: dict[Path, Input] = {}
+    for entry in entries:
+        for path, name in _expand(entry, without):
+            found.setdefault(Path(os.path.abspath(path)), Input(path, name))
+    if not found:
+        raise UsageError(
+            f"--inputs {' '.join(entries)}: no pictures there. Files ending in {', '.join(sorted(PICTURE_ENDINGS))} count."
+        )
+    return tuple(found.values())
+
+
+def _expand(entry: str, without: Path | None) -> Iterable[tuple[Path, str]]:
+    path = Path(entry)
+    if path.is_dir():
+        return _in_folder(path, without)
+    if not path.exists() and glob.has_magic(entry):
+        matches = [Path(match) for match in sorted(glob.glob(entry, recursive=True))]
+        return [
+            pair
+            for match in matches
+            for pair in (_in_folder(match, without) if match.is_dir() else [(match, match.stem)])
+            if match.is_dir() or _is_picture(match)
+        ]
+    return [(path, path.stem)]
+
+
+def _in_folder(folder: Path, without: Path | None) -> list[tuple[Path, str]]:
+    result = []
+    for base, folders, files in os.walk(folder):
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and not _same(Path(base, name), without)
+        )
+        for name in sorted(files):
+            path = Path(base, name)
+            if _is_picture(path) and not name.startswith("."):
+                result.append((path, path.relative_to(folder).with_suffix("").as_posix()))
+    return result
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_ENDINGS
+
+
+def _same(path: Path, other: Path | None) -> bool:
+    return other is not None and os.path.abspath(path) == os.path.abspath(other)
+
+
+def plan_jobs(inputs: Sequence[Input], looks: Sequence[tuple[Style, Look]], settings: Settings, output: Path, *,
+              weights_sha256: str, failed: Callable[[str, str], None]) -> tuple[Job, ...]:
+    """Every photograph in every style, a style at a time so that its targets are made once.
+
+    A file that cannot be read is told to failed(name, why) and left out.
+    Raises UsageError when two jobs would write one file.
+    """
+    _refuse_collisions(inputs, looks, settings, output)
+    jobs, broken = [], set()
+    for style, look in looks:
+        for item in inputs:
+            if item.path in broken:
+                continue
+            try:
+                _sha256(item.path)
+            except PictureError as error:
+                broken.add(item.path)
+                failed(str(item.path), str(error))
+                continue
+            try:
+                jobs.append(make_job(item.path, style, look, settings, output_path(item, style, settings, output),
+                                     weights_sha256=weights_sha256))
+            except PictureError as error:
+                failed(f"style {style.name}", str(error))
+                break
+    return tuple(jobs)
+
+
+def make_job(photo: Path, style: Style, look: Look, settings: Settings, output: Path, *, weights_sha256: str) -> Job:
+    """A job with its identity. Raises PictureError when the photograph or a style picture cannot be read."""
+    pictures = [(_sha256(picture.path), picture.weight) for picture in style.pictures]
+    start = look.init if look.init in ("content", "noise") else _sha256(Path(look.init))
+    facts = [RECIPE, _sha256(photo), pictures, start, look.model_dump(mode="json"), asdict(settings), weights_sha256]
+    return Job(_digest(facts), photo, style, look, settings, output)
+
+
+def output_path(item: Input, style: Style, settings: Settings, output: Path) -> Path:
+    return output / f"{item.name}--{style.name}{FORMATS[settings.format].endings[0]}"
+
+
+def _refuse_collisions(inputs, looks, settings: Settings, output: Path) -> None:
+    sources: dict[str, str] = {}
+    for style, _ in looks:
+        for item in inputs:
+            path = output_path(item, style, settings, output)
+            source = f"{item.path} x {style.path}"
+            other = sources.setdefault(str(path).casefold(), source)  # many disks fold case
+            if other != source:
+                raise UsageError(
+                    f"{path} would be written by two jobs: {other} and {source}. Rename one, or render them to two --output folders."
+                )
+
+
+@lru_cache(maxsize=None)
+def _sha256(path: Path) -> str:
+    try:
+        with open(path, "rb") as f:
+            return hashlib.file_digest(f, "sha256").hexdigest()
+    except OSError as error:
+        raise PictureError(f"{path}: {error.strerror}. Check the name and the permissions and rerun.") from error
+
+
+def _digest(facts) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:20]

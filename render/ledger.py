@@ -1,0 +1,119 @@
+"""What became of each job, kept in OUTPUT/.render/ledger.sqlite. One process writes it."""
+
+import json
+import os
+import sqlite3
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from render.errors import UsageError
+from render.events import Event, JobDone, JobFailed, JobStarted
+from render.jobs import Job
+
+_TABLE = """
+create table if not exists jobs (
+    output text primary key,    -- path under the output folder
+    id text not null,           -- Job.id: what was asked for
+    photo text not null,
+    style text not null,
+    status text not null,       -- running | done | failed
+    message text,               -- why it failed
+    started_s real,             -- Unix time
+    seconds real,
+    bytes integer,              -- of the finished file
+    loss real,
+    settings text not null      -- JSON: settings and look
+)
+"""
+
+
+class Ledger:
+    """The jobs of one output folder. Raises UsageError when the folder cannot be written or another batch has it."""
+
+    @classmethod
+    def peek(cls, output: Path) -> "Ledger":
+        """The ledger as it stands, to read from; empty when there is none. Writes nothing, waits for nobody."""
+        ledger = object.__new__(cls)
+        ledger.output, ledger.folder, ledger._lock = output, output / ".render", None
+        path = ledger.folder / "ledger.sqlite"
+        ledger._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro" if path.exists() else ":memory:", uri=True)
+        if not path.exists():
+            ledger._db.execute(_TABLE)
+        return ledger
+
+    def __init__(self, output: Path):
+        self.output = output
+        self.folder = output / ".render"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(self.folder / "lock", output)
+            self._db = sqlite3.connect(self.folder / "ledger.sqlite")
+            self._db.execute(_TABLE)
+            self._db.commit()
+        except sqlite3.DatabaseError as error:
+            raise UsageError(
+                f"{self.folder / 'ledger.sqlite'}: not a ledger ({error}). Delete {self.folder}: only history is lost."
+            ) from error
+        except OSError as error:
+            raise UsageError(f"{output}: cannot be written ({error.strerror}). Choose another --output folder.") from error
+
+    def close(self) -> None:
+        self._db.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def is_done(self, job: Job) -> bool:
+        """Whether this very job was finished and its file is still the one that was written."""
+        row = self._db.execute("select id, status, bytes from jobs where output = ?", (self._key(job),)).fetchone()
+        if row is None or row[0] != job.id or row[1] != "done":
+            return False
+        try:
+            return job.output.stat().st_size == row[2]
+        except OSError:
+            return False
+
+    def record(self, event: Event) -> None:
+        match event:
+            case JobStarted(job):
+                self._put(job, "running", started_s=time.time())
+            case JobDone(job, done):
+                self._put(job, "done", seconds=done.seconds, bytes=done.bytes, loss=done.loss)
+            case JobFailed(job, message, trace):
+                self._put(job, "failed", message=f"{message}\n{trace}".strip())
+
+    def rows(self) -> list[sqlite3.Row]:
+        cursor = self._db.cursor()
+        cursor.row_factory = sqlite3.Row
+        return cursor.execute("select * from jobs order by output").fetchall()
+
+    def _key(self, job: Job) -> str:
+        return job.output.relative_to(self.output).as_posix()
+
+    def _put(self, job: Job, status: str, **facts) -> None:
+        row = self._db.execute("select id, started_s from jobs where output = ?", (self._key(job),)).fetchone()
+        if row is not None and row[0] == job.id:
+            facts.setdefault("started_s", row[1])
+        settings = json.dumps({"settings": asdict(job.settings), "look": job.look.model_dump(mode="json")})
+        columns = {
+            "output": self._key(job), "id": job.id, "photo": str(job.photo), "style": job.style.name,
+            "status": status, "settings": settings, **facts,
+        }
+        names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+        with self._db:
+            self._db.execute(f"insert or replace into jobs ({names}) values ({marks})", tuple(columns.values()))
+
+
+def _lock(path: Path, output: Path):
+    """An open file that only one batch can hold; the system lets go of it when the process dies."""
+    file = open(path, "a+")
+    try:
+        import fcntl
+    except ImportError:  # Windows: two batches on one folder are the user's to avoid
+        return file
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise UsageError(f"{output}: another batch is rendering there. Wait for it, or choose another --output.") from None
+    return file

@@ -1,0 +1,143 @@
+"""Runs jobs on this machine: in this process, or in several that share its cores."""
+
+import multiprocessing
+import signal
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+import torch
+
+from render import weights
+from render.device import Device, prepare
+from render.errors import RenderError
+from render.events import Event, JobDone, JobFailed, JobStarted, Progress
+from render.jobs import Job, Settings
+from render.pipeline import Renderer
+
+Report = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class LocalRunner:
+    """checkpoints: the folder for unfinished jobs; workers: processes, each with its share of the cores."""
+
+    device: Device
+    settings: Settings
+    checkpoints: Path | None
+    workers: int = 1
+
+    def run(self, jobs: Sequence[Job], report: Report) -> None:
+        """Runs every job, in order, and reports what happens to each. One job's failure leaves the others alone."""
+        if self.workers == 1:
+            renderer = make_renderer(self.device, self.settings)
+            for job in jobs:
+                report(JobStarted(job))
+                report(attempt(renderer, job, self.checkpoints, report))
+        else:
+            share = replace(self.device, threads=max(1, self.device.threads // self.workers))
+            _run_in_processes(jobs, replace(self, device=share), report)
+
+
+def make_renderer(device: Device, settings: Settings) -> Renderer:
+    prepare(device)
+    return Renderer(device, weights.load(settings.weights, preprocessing=settings.preprocessing))
+
+
+def attempt(renderer: Renderer, job: Job, checkpoints: Path | None, report: Report) -> JobDone | JobFailed:
+    """Renders one job; whatever goes wrong becomes an event that says so."""
+    try:
+        return JobDone(job, renderer.render(job, checkpoints=checkpoints, report=report))
+    except RenderError as error:
+        return JobFailed(job, str(error))
+    except Exception as error:
+        return JobFailed(job, _explain(job, error), traceback.format_exc())
+
+
+def _explain(job: Job, error: Exception) -> str:
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "not enough memory" in str(error):
+        return f"{job.label}: out of memory at {job.settings.size_px} px. Use a smaller --size, fewer --workers or --precision bfloat16."
+    return f"{job.label}: unexpected {type(error).__name__}: {error}. Please report it with the traceback in the ledger."
+
+
+class _Worker:
+    """A process that renders jobs sent to it and sends events back."""
+
+    def __init__(self, runner: LocalRunner):
+        context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, runner), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.job: Job | None = None
+
+    def give(self, job: Job) -> None:
+        self.job = job
+        self.connection.send(job)
+
+    def death(self) -> JobFailed:
+        self.process.join()
+        code = self.process.exitcode
+        reason = f"was killed by signal {-code} (out of memory?)" if code < 0 else f"ended with status {code}"
+        return JobFailed(self.job, f"{self.job.label}: its worker process {reason}. Use fewer --workers or a smaller --size.")
+
+
+def _run_in_processes(jobs: Sequence[Job], runner: LocalRunner, report: Report) -> None:
+    waiting = deque(jobs)
+    workers = [_Worker(runner) for _ in range(min(runner.workers, len(jobs)))]
+    try:
+        for worker in workers:
+            _next(worker, waiting, report)
+        while busy := [worker for worker in workers if worker.job is not None]:
+            ready = wait([worker.connection for worker in busy])
+            for i, worker in enumerate(workers):
+                if worker.connection in ready:
+                    workers[i] = _hear(worker, waiting, runner, report)
+    finally:
+        for worker in workers:
+            worker.process.terminate()
+        for worker in workers:
+            worker.process.join()
+
+
+def _next(worker: _Worker, waiting: deque[Job], report: Report) -> None:
+    worker.job = None
+    if waiting:
+        job = waiting.popleft()
+        report(JobStarted(job))
+        worker.give(job)
+
+
+def _hear(worker: _Worker, waiting: deque[Job], runner: LocalRunner, report: Report) -> _Worker:
+    """Passes on one event. Returns the worker for the next job: another one when this one died."""
+    try:
+        event = worker.connection.recv()
+    except (EOFError, ConnectionResetError):
+        report(worker.death())
+        worker = _Worker(runner) if waiting else worker
+        _next(worker, waiting, report)
+        return worker
+    report(event)
+    if not isinstance(event, Progress):
+        _next(worker, waiting, report)
+    return worker
+
+
+def _serve(connection: Connection, runner: LocalRunner) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    renderer = None
+    try:
+        while True:
+            job = connection.recv()
+            try:
+                renderer = renderer or make_renderer(runner.device, runner.settings)
+            except RenderError as error:
+                connection.send(JobFailed(job, str(error)))
+                continue
+            connection.send(attempt(renderer, job, runner.checkpoints, connection.send))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        pass  # the parent is gone

@@ -1,0 +1,103 @@
+"""The sums over pixels that every style loss is a function of.
+
+They add, so the moments of an image are the sum of its tiles' moments.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from render.linalg import eigh
+
+# Deep layers of small images have fewer pixels than channels, so their covariance has no inverse without a ridge.
+RIDGE = 1e-4
+CHUNK_PX = 4096  # pixels summed by one matrix product: a fixed number, so that the order of addition does not depend on threads
+
+
+@dataclass(frozen=True)
+class Moments:
+    """count: number of pixels; total: (C,) sum of the features; outer: (C, C) sum of their outer products; float32."""
+
+    count: float
+    total: torch.Tensor
+    outer: torch.Tensor
+
+    def __add__(self, other: "Moments") -> "Moments":
+        return Moments(self.count + other.count, self.total + other.total, self.outer + other.outer)
+
+    def __mul__(self, factor: float) -> "Moments":
+        return Moments(self.count * factor, self.total * factor, self.outer * factor)
+
+    @property
+    def mean(self) -> torch.Tensor:  # (C,)
+        return self.total / self.count
+
+    @property
+    def gram(self) -> torch.Tensor:  # (C, C)
+        """Gram matrix divided by the number of pixels: G / M of Gatys et al. 2016, eq. 3."""
+        return self.outer / self.count
+
+    @property
+    def covariance(self) -> torch.Tensor:  # (C, C)
+        mean = self.mean
+        return self.gram - torch.outer(mean, mean)
+
+    @cached_property
+    def covariance_ridge(self) -> float:
+        """What is added to covariances compared with this one: RIDGE of its mean variance."""
+        return RIDGE * torch.diagonal(self.covariance).mean().item()
+
+    @cached_property
+    def covariance_root(self) -> torch.Tensor:  # (C, C)
+        """Square root of the ridged covariance; kept, because a style's target is compared at every step."""
+        values, vectors = eigh(self.covariance)
+        return (vectors * (values.clamp(min=0) + self.covariance_ridge).sqrt()) @ vectors.T
+
+    def detached(self) -> "Moments":
+        return Moments(self.count, self.total.detach(), self.outer.detach())
+
+
+def moments(features: torch.Tensor) -> Moments:
+    """Moments of features (1, C, H, W) of any float type. Sums are taken in float32 (float64 stays float64)."""
+    x = features[0].permute(1, 2, 0).flatten(0, 1)  # (H*W, C), a view for channels_last
+    return Moments(float(x.shape[0]), *_Sums.apply(x))
+
+
+def mix(parts: list[tuple[Moments, float]]) -> Moments:
+    """Moments of a weighted mixture of pictures, each counting by its weight and not by its pixels."""
+    total_weight = sum(weight for _, weight in parts)
+    normalised = [m * (weight / total_weight / m.count) for m, weight in parts]
+    result = normalised[0]
+    for m in normalised[1:]:
+        result = result + m
+    return result
+
+
+class _Sums(torch.autograd.Function):
+    """x (N, C) -> sum of rows (C,), sum of outer products (C, C); in an order of addition that no thread count changes.
+
+    The plain twin is `x.float().sum(0), x.float().T @ x.float()`. The float32 copy is made anew for the backward pass:
+    what is kept between the two is the network's own activation and costs nothing.
+    """
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        x = _wide(x)
+        n, channels = x.shape
+        whole = n - n % CHUNK_PX
+        chunks = x[:whole].view(-1, CHUNK_PX, channels)
+        rest = x[whole:]
+        outer = torch.bmm(chunks.transpose(1, 2), chunks).sum(0) + rest.T @ rest
+        total = chunks.sum(1).sum(0) + rest.sum(0)
+        return total, outer
+
+    @staticmethod
+    def backward(ctx, d_total, d_outer):
+        (x,) = ctx.saved_tensors
+        return torch.addmm(d_total, _wide(x), d_outer + d_outer.T).to(x.dtype)
+
+
+def _wide(x: torch.Tensor) -> torch.Tensor:
+    return x if x.dtype == torch.float64 else x.float()

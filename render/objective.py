@@ -1,0 +1,108 @@
+"""The value and the gradient of one image: the weighted sum of style, content and total-variation losses."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from render import losses
+from render.features import Network
+from render.moments import Moments, mix, moments
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """What is minimised. layers: {name: weight}; a look's weights are normalised here, once.
+
+    normalisation: "relative" divides each layer's loss by its target's own size, so that a weight means the same in
+    every layer and at every size; "gatys" keeps the factors of Gatys et al. 2016 (eqs. 1 and 4).
+    """
+
+    style_layers: Mapping[str, float]
+    content_layers: Mapping[str, float]
+    style_weight: float
+    content_weight: float
+    tv_weight: float = 0.0
+    style_loss: str = "gram"
+    tv_form: str = "l2"
+    normalisation: str = "relative"
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Layers with any weight: what the network must compute."""
+        used = {}
+        if self.style_weight > 0:
+            used.update(self.style_layers)
+        if self.content_weight > 0:
+            used.update({name: weight + used.get(name, 0) for name, weight in self.content_layers.items()})
+        return tuple(name for name, weight in used.items() if weight > 0)
+
+    def style_loss_of(self, found: Moments, wanted: Moments) -> torch.Tensor:
+        if self.normalisation == "gatys" and self.style_loss == "gram":
+            return losses.gatys_gram(found, wanted)
+        return losses.STYLE_LOSSES[self.style_loss](found, wanted)
+
+    def content_loss_of(self, features: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        return (losses.gatys_content if self.normalisation == "gatys" else losses.content)(features, wanted)
+
+    def share(self, weights: Mapping[str, float], name: str) -> float:
+        return weights[name] if self.normalisation == "gatys" else weights[name] / sum(weights.values())
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """loss: the weighted sum; gradient: (1, 3, H, W) float32; style, content, tv: the parts, unweighted."""
+
+    loss: float
+    gradient: torch.Tensor
+    style: float
+    content: float
+    tv: float
+
+
+StyleTarget = Mapping[str, Moments]
+ContentTarget = Mapping[str, torch.Tensor]
+
+
+@torch.no_grad()
+def style_target(network: Network, pictures: Sequence[tuple[torch.Tensor, float]], weighting: Weighting) -> StyleTarget:
+    """Moments of weighted style pictures [(image (1, 3, H, W), weight)], a layer each."""
+    names = [name for name, weight in weighting.style_layers.items() if weight > 0]
+    if weighting.style_weight == 0:
+        return {}
+    parts = []
+    for image, weight in pictures:
+        features = network(image, names)
+        parts.append(({name: moments(features[name]) for name in names}, weight))
+    return {name: mix([(found[name], weight) for found, weight in parts]) for name in names}
+
+
+@torch.no_grad()
+def content_target(network: Network, image: torch.Tensor, weighting: Weighting) -> ContentTarget:
+    """The content image's features, a layer each."""
+    names = [name for name, weight in weighting.content_layers.items() if weight > 0]
+    if weighting.content_weight == 0:
+        return {}
+    return {name: features.clone() for name, features in network(image, names).items()}
+
+
+class Objective:
+    """The function to minimise: `objective(image)` is its value and gradient there."""
+
+    def __init__(self, network: Network, weighting: Weighting, style: StyleTarget, content: ContentTarget):
+        self.network, self.weighting, self.style, self.content = network, weighting, style, content
+
+    def __call__(self, image: torch.Tensor) -> Evaluation:
+        """image: (1, 3, H, W) float32, sRGB, about [0, 1]."""
+        w = self.weighting
+        image = image.detach().requires_grad_()
+        zero = image.new_zeros(())
+        features = self.network(image, (*self.style, *self.content)) if self.style or self.content else {}
+        style = sum((w.share(w.style_layers, name) * w.style_loss_of(moments(features[name]), target)
+                     for name, target in self.style.items()), zero)
+        content = sum((w.share(w.content_layers, name) * w.content_loss_of(features[name], target)
+                       for name, target in self.content.items()), zero)
+        tv = losses.TV_LOSSES[w.tv_form](image)
+        loss = w.style_weight * style + w.content_weight * content + w.tv_weight * tv
+        (gradient,) = torch.autograd.grad(loss, image)
+        return Evaluation(loss.item(), gradient, style.item(), content.item(), tv.item())

@@ -1,0 +1,67 @@
+"""Which sizes to render at, coarse to fine, and how many iterations each gets. Plans, no pixels."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from render.errors import PictureError
+from render.images import fit
+
+# The deepest layers see one value for every 16 px; a shorter side leaves them nothing.
+SHORTEST_SIDE_PX = 16
+FIRST_PX = 256  # below it the photograph's content is lost (measured)
+# A last step smaller than this is not worth a scale of its own: 512 -> 520 becomes one scale at 520.
+SMALLEST_STEP = 1.25
+
+# Iterations of the first scale, and the factor from each scale to the next.
+QUALITIES: Mapping[str, tuple[int, float]] = {"draft": (40, 0.6), "standard": (160, 0.6), "best": (400, 0.75)}
+FEWEST_ITERATIONS = 12
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One scale: the content's (height, width), the style pictures' long side, and iterations."""
+
+    size: tuple[int, int]
+    style_long_side_px: int
+    iterations: int
+
+    @property
+    def pixels(self) -> int:
+        return self.size[0] * self.size[1]
+
+
+def long_sides(size_px: int) -> tuple[int, ...]:
+    """256, 512, 1024 ... and exactly size_px at the end."""
+    sides, side = [], FIRST_PX
+    while side * SMALLEST_STEP < size_px:
+        sides.append(side)
+        side *= 2
+    return (*sides, size_px)
+
+
+def plan_scales(photo_size: tuple[int, int], size_px: int, *, quality: str = "standard",
+                style_scale: float = 1.0) -> tuple[Scale, ...]:
+    """The scales of one job.
+
+    photo_size: (height, width) of the photograph, for its proportions; size_px: long side of the result.
+    The style pictures' long side follows the content's, so that strokes keep their proportion to the picture.
+    Very narrow photographs start at the first scale that the network can see.
+    Raises PictureError when even the last scale is too narrow.
+    """
+    sides = [side for side in long_sides(size_px) if min(fit(photo_size, side)) >= SHORTEST_SIDE_PX]
+    if not sides:
+        height, width = photo_size
+        needed = -(-SHORTEST_SIDE_PX * max(photo_size) // min(photo_size))
+        raise PictureError(
+            f"{width}x{height} px is too narrow for a result {size_px} px long: its short side would have "
+            f"{min(fit(photo_size, size_px))} px, and the network needs {SHORTEST_SIDE_PX}. Crop it, or use --size {needed}."
+        )
+    first, factor = QUALITIES[quality]
+    return tuple(
+        Scale(
+            fit(photo_size, side),
+            max(2 * SHORTEST_SIDE_PX, round(side * style_scale)),
+            max(FEWEST_ITERATIONS, round(first * factor**i)),
+        )
+        for i, side in enumerate(sides)
+    )
