@@ -18,7 +18,8 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from render.errors import PresetError
-from render.presets.look import VGG19_LAYERS, Look, LookKey, apply_settings, describe_look, explain, nearest
+from render.presets.look import Look, LookKey, apply_settings, describe_look, explain, nearest
 
 __all__ = [
-    "VGG19_LAYERS", "Look", "LookKey", "Style", "StylePicture",
-    "add_style", "apply_settings", "describe_look", "find_styles", "load_style", "shipped_collections",
+    "Look", "LookKey", "Style", "StylePicture",
+    "add_style", "apply_settings", "describe_look", "find_style", "find_styles", "load_style", "shipped_collections",
 ]  # fmt: skip
 
 
@@ -144,14 +145,41 @@ def _absolute(path: Path | str) -> Path:
 # --- many styles -----------------------------------------------------------------------------------------------------
 
 
-def find_styles(names_or_paths: Sequence[str | Path]) -> tuple[Style, ...]:
+def find_styles(names_or_paths: Sequence[str | Path], *,
+                failed: Callable[[PresetError], None] | None = None) -> tuple[Style, ...]:
     """Every style meant, in the order given and sorted within a folder or glob, each once.
 
     An entry is a .toml, a picture, a folder (searched through), a glob, or a shipped collection or style by name;
     what exists on disk comes before what is shipped.
+    A style that cannot be used is told to `failed` and left out; without `failed` its PresetError is raised.
     """
-    files = list(dict.fromkeys(path for entry in names_or_paths for path in _files_of(str(entry))))
-    return _distinct([load_style(_shortest(path)) for path in files])
+    files: dict[Path, None] = {}
+    styles = []
+    for entry in names_or_paths:
+        with _telling(failed):
+            files.update(dict.fromkeys(_files_of(str(entry))))
+    for path in files:
+        with _telling(failed):
+            styles.append(load_style(_shortest(path)))
+    return _distinct(styles)
+
+
+def find_style(name_or_path: str | Path) -> Style:
+    """The one style meant. Raises PresetError when it is none or several."""
+    styles = find_styles([name_or_path])
+    if len(styles) > 1:
+        raise PresetError(f"{name_or_path}: holds {len(styles)} styles. Name one, e.g. {_shortest(styles[0].path)}.")
+    return styles[0]
+
+
+@contextmanager
+def _telling(failed: Callable[[PresetError], None] | None) -> Iterator[None]:
+    try:
+        yield
+    except PresetError as error:
+        if failed is None:
+            raise
+        failed(error)
 
 
 def shipped_collections() -> dict[str, Path]:
@@ -216,8 +244,15 @@ def _styles_among(paths: Iterable[Path]) -> list[Path]:
 
     paths = sorted({_absolute(path) for path in paths})
     presets = [path for path in paths if path.suffix.lower() == ".toml"]
-    used = {picture.path for preset in presets for picture in load_style(_shortest(preset)).pictures}
+    used = {picture.path for preset in presets for picture in _pictures_of(preset)}
     return [path for path in paths if path in presets or (path.suffix.lower() in PICTURE_ENDINGS and path not in used)]
+
+
+def _pictures_of(preset: Path) -> tuple[StylePicture, ...]:
+    try:
+        return load_style(_shortest(preset)).pictures
+    except PresetError:  # said when the style itself is loaded
+        return ()
 
 
 def _shortest(path: Path) -> Path:

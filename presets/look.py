@@ -11,14 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic.fields import FieldInfo
 
 from render.errors import UsageError
-
-VGG19_BLOCKS = (2, 2, 4, 4, 4)  # convolutions in each block (Simonyan and Zisserman 2014, configuration E)
-VGG19_LAYERS = tuple(
-    name
-    for block, depth in enumerate(VGG19_BLOCKS, start=1)
-    for name in [f"{kind}{block}_{i}" for i in range(1, depth + 1) for kind in ("conv", "relu")] + [f"pool{block}"]
-)  # in the order the network computes them
-
+from render.layers import LAYERS
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """ " Did you mean 'word'?", or nothing when no known word is near."""
@@ -28,8 +21,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def _check_layers(weights: dict[str, float]) -> dict[str, float]:
     for name, weight in weights.items():
-        if name not in VGG19_LAYERS:
-            raise ValueError(f"'{name}' is not a layer of VGG-19.{nearest(name, VGG19_LAYERS)}")
+        if name not in LAYERS:
+            raise ValueError(f"'{name}' is not a layer of VGG-19.{nearest(name, LAYERS)}")
         if weight < 0:
             raise ValueError(f"the weight of '{name}' is {weight:g} and must be 0 or more.")
     if not any(weights.values()):
@@ -53,7 +46,7 @@ class Look(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     style_loss: Literal["gram", "gram-mean-std", "wasserstein"] = Field(
-        "gram",
+        "wasserstein",
         description="What of the painting's features is matched: their Gram matrices (Gatys et al. 2016), those with "
         "their means and deviations (Galerne et al. 2024), or their Gaussians (Wasserstein-2).",
     )
@@ -69,7 +62,7 @@ class Look(BaseModel):
         json_schema_extra={"range": "layer = weight, 0 or more, at least one above 0"},
     )
     content_weight: float = Field(
-        1.0, ge=0, description="How firmly the photograph's content is kept (no unit); 0 gives a texture of the style."
+        0.15, ge=0, description="How firmly the photograph's content is kept (no unit); 0 gives a texture of the style."
     )
     style_weight: float = Field(
         1.0,

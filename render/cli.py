@@ -159,8 +159,8 @@ def _batch(arguments) -> int:
     from render.ledger import Ledger
 
     summary = Summary()
-    styles, problems = presets.find_styles(arguments.styles)
-    summary.failed += [("style", str(problem)) for problem in problems]
+    styles = presets.find_styles(
+        arguments.styles, failed=lambda error: summary.failed.append(("a style", str(error))))
     looks = [(style, presets.apply_settings(style.look, arguments.set)) for style in styles]
     inputs = jobs.find_inputs(arguments.inputs, without=arguments.output)
     device, settings = _device_and_settings(arguments, format=arguments.format)
@@ -232,22 +232,24 @@ def _dry_run(arguments, planned, device, summary) -> int:
 def _image(arguments) -> int:
     from render import console, images, jobs, presets
     from render.batch import Summary, run_batch
+    from render.local import LocalRunner
 
-    style = presets.load_one(arguments.style)
+    style = presets.find_style(arguments.style)
     look = presets.apply_settings(style.look, arguments.set)
     device, settings = _device_and_settings(arguments, format=images.format_of(arguments.output))
     job = jobs.make_job(Path(arguments.photo), style, look, settings, arguments.output,
                         weights_sha256=_fingerprint(settings))
     summary = Summary()
     with console.Screen(1, as_json=arguments.json) as screen:
-        run_batch([job], _runner(arguments, device, settings, None), None, summary, screen)
+        run_batch([job], LocalRunner(device, settings, checkpoints=None), None, summary, screen)
     return summary.exit_status
 
 
 def _presets_list(arguments) -> int:
     from render import console, presets
 
-    styles, problems = presets.find_styles(arguments.styles or list(presets.shipped_collections()))
+    problems = []
+    styles = presets.find_styles(arguments.styles or list(presets.shipped_collections()), failed=problems.append)
     console.print_styles(styles)
     return _report(problems)
 
@@ -255,7 +257,7 @@ def _presets_list(arguments) -> int:
 def _presets_show(arguments) -> int:
     from render import console, presets
 
-    style = presets.load_one(arguments.style)
+    style = presets.find_style(arguments.style)
     console.print_style(style, presets.apply_settings(style.look, []))
     return 0
 
@@ -263,13 +265,14 @@ def _presets_show(arguments) -> int:
 def _presets_check(arguments) -> int:
     from render import images, presets
 
-    styles, problems = presets.find_styles(arguments.styles)
+    problems = []
+    styles = presets.find_styles(arguments.styles, failed=problems.append)
     for style in styles:
         try:
             presets.apply_settings(style.look, [])
             sizes = [images.read(picture.path).size for picture in style.pictures]
         except RenderError as error:
-            problems = [*problems, error]
+            problems.append(error)
             continue
         print(f"ok  {style.name}: " + ", ".join(f"{width}x{height} px" for height, width in sizes))
     return _report(problems)

@@ -136,7 +136,7 @@ def print_plan(costs, finished, summary: Summary, *, device, workers: int, as_js
         print(json.dumps({**summary_record(summary), "event": "plan", "jobs": len(costs), "skipped": len(finished),
                           "seconds": round(total_s, 1), "memory_bytes": round(memory_bytes)}))
         return
-    console = Console(highlight=False)
+    console = _page()
     table = Table(box=None, pad_edge=False)
     for name in ("output", "scales (long side x iterations)", "time", "memory"):
         table.add_column(name, overflow="fold")
@@ -152,6 +152,11 @@ def print_plan(costs, finished, summary: Summary, *, device, workers: int, as_js
         "Nothing was rendered.", soft_wrap=True)
 
 
+def _page() -> Console:
+    """Standard output; wide where it is a file or a pipe, so that no line is broken."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 240)
+
+
 def gibibytes(count: float) -> str:
     return f"{count / 2**30:.1f} GiB"
 
@@ -162,11 +167,11 @@ def print_styles(styles) -> None:
         table.add_column(name)
     for style in styles:
         table.add_row(*(escape(text) for text in (style.name, style.title, style.author, style.licence)))
-    Console(highlight=False).print(table)
+    _page().print(table)
 
 
 def print_style(style, look) -> None:
-    console = Console(highlight=False)
+    console = _page()
     for key in ("name", "title", "author", "licence", "description"):
         console.print(f"{key:12} {escape(str(getattr(style, key)))}", soft_wrap=True)
     for picture in style.pictures:
@@ -177,7 +182,7 @@ def print_style(style, look) -> None:
 
 
 def print_keys(keys) -> None:
-    console = Console(highlight=False)
+    console = _page()
     for entry in keys:
         console.print(f"[bold]{entry.key}[/] = {escape(json.dumps(entry.default))}   {escape(entry.range)}", soft_wrap=True)
         console.print(f"    {escape(entry.description)}")

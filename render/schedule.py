@@ -13,7 +13,7 @@ FIRST_PX = 256  # below it the photograph's content is lost (measured)
 SMALLEST_STEP = 1.25
 
 # Iterations of the first scale, and the factor from each scale to the next.
-QUALITIES: Mapping[str, tuple[int, float]] = {"draft": (40, 0.6), "standard": (160, 0.6), "best": (400, 0.75)}
+QUALITIES: Mapping[str, tuple[int, float]] = {"draft": (36, 0.5), "standard": (90, 0.5), "best": (250, 0.7)}
 FEWEST_ITERATIONS = 12
 
 

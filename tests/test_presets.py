@@ -11,6 +11,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from render import presets
+from render.layers import LAYERS
 from render.errors import PictureError, PresetError, UsageError
 from render.presets import Look, add_style, apply_settings, describe_look, find_styles, load_style
 
@@ -73,10 +74,10 @@ def test_ranges_are_told_from_the_same_bounds_that_are_checked():
 
 
 def test_every_layer_of_vgg19_is_known_and_no_other():
-    assert len(presets.VGG19_LAYERS) == 2 * 16 + 5
-    assert presets.VGG19_LAYERS[:5] == ("conv1_1", "relu1_1", "conv1_2", "relu1_2", "pool1")
-    assert presets.VGG19_LAYERS[-1] == "pool5"
-    for layer in presets.VGG19_LAYERS:
+    assert len(tuple(LAYERS)) == 2 * 16 + 5
+    assert tuple(LAYERS)[:5] == ("conv1_1", "relu1_1", "conv1_2", "relu1_2", "pool1")
+    assert tuple(LAYERS)[-1] == "pool5"
+    for layer in tuple(LAYERS):
         assert Look(style_layers={layer: 1}).style_layers == {layer: 1.0}
     for layer in ("relu1_3", "relu6_1", "pool6", "relu3_5", "fc6", "conv0_1", ""):
         with pytest.raises(ValidationError, match=f"'{layer}' is not a layer of VGG-19"):
