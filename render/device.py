@@ -1,5 +1,6 @@
 """Which processor to use, in which precision, with how many threads. The only file that says "cuda"."""
 
+import ctypes
 import os
 import sys
 from dataclasses import dataclass
@@ -89,6 +90,7 @@ def gpus() -> list[str]:
 def prepare(device: Device) -> None:
     """Settings of this process: threads, and the same algorithm (hence the same pixels) at every run."""
     torch.set_num_threads(device.threads)
+    _keep_freed_memory()
     if device.name == "cuda":
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
@@ -108,3 +110,15 @@ def memory_bytes(device: str) -> int:
         return torch.cuda.get_device_properties(0).total_memory
     limit = _cgroup_number("memory.max")
     return min(psutil.virtual_memory().total, limit or sys.maxsize)
+
+
+def _keep_freed_memory() -> None:
+    """Has glibc reuse large blocks instead of handing each back to the system: every iteration needs the same ones,
+    and fresh pages cost more than the arithmetic on them (measured: BENCHMARKS.md)."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):  # not glibc
+        return
+    trim_threshold, mmap_threshold = -1, -3  # malloc.h
+    mallopt(mmap_threshold, 2**31 - 1)
+    mallopt(trim_threshold, 2**31 - 1)

@@ -60,7 +60,8 @@ class Moments:
 
 def moments(features: torch.Tensor) -> Moments:
     """Moments of features (1, C, H, W) of any float type. Sums are taken in float32 (float64 stays float64)."""
-    x = features[0].permute(1, 2, 0).flatten(0, 1)  # (H*W, C), a view for channels_last
+    # (H*W, C): a view of channels_last features, and so is its gradient; `features[0]` would lay that out anew.
+    x = features.permute(0, 2, 3, 1).flatten(0, 2)
     return Moments(float(x.shape[0]), *_Sums.apply(x))
 
 
@@ -77,8 +78,9 @@ def mix(parts: list[tuple[Moments, float]]) -> Moments:
 class _Sums(torch.autograd.Function):
     """x (N, C) -> sum of rows (C,), sum of outer products (C, C); in an order of addition that no thread count changes.
 
-    The plain twin is `x.float().sum(0), x.float().T @ x.float()`. The float32 copy is made anew for the backward pass:
-    what is kept between the two is the network's own activation and costs nothing.
+    The plain twin is `x.float().sum(0), x.float().T @ x.float()`. Sums are never taken in bfloat16. The backward pass
+    sums over channels only, which the processor does in float32 inside one bfloat16 product: it stays in x's type.
+    What is kept between the two is the network's own activation and costs nothing.
     """
 
     @staticmethod
@@ -96,7 +98,7 @@ class _Sums(torch.autograd.Function):
     @staticmethod
     def backward(ctx, d_total, d_outer):
         (x,) = ctx.saved_tensors
-        return torch.addmm(d_total, _wide(x), d_outer + d_outer.T).to(x.dtype)
+        return torch.addmm(d_total.to(x.dtype), x, (d_outer + d_outer.T).to(x.dtype))
 
 
 def _wide(x: torch.Tensor) -> torch.Tensor:
