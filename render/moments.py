@@ -8,11 +8,10 @@ from functools import cached_property
 
 import torch
 
-from render.linalg import eigh
+from render.linalg import affine, eigh, sums
 
 # Deep layers of small images have fewer pixels than channels, so their covariance has no inverse without a ridge.
 RIDGE = 1e-4
-CHUNK_PX = 4096  # pixels summed by one matrix product: a fixed number, so that the order of addition does not depend on threads
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def mix(parts: list[tuple[Moments, float]]) -> Moments:
 
 
 class _Sums(torch.autograd.Function):
-    """x (N, C) -> sum of rows (C,), sum of outer products (C, C); in an order of addition that no thread count changes.
+    """x (N, C) -> sum of rows (C,), sum of outer products (C, C).
 
     The plain twin is `x.float().sum(0), x.float().T @ x.float()`. Sums are never taken in bfloat16. The backward pass
     sums over channels only, which the processor does in float32 inside one bfloat16 product: it stays in x's type.
@@ -86,19 +85,12 @@ class _Sums(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x):
         ctx.save_for_backward(x)
-        x = _wide(x)
-        n, channels = x.shape
-        whole = n - n % CHUNK_PX
-        chunks = x[:whole].view(-1, CHUNK_PX, channels)
-        rest = x[whole:]
-        outer = torch.bmm(chunks.transpose(1, 2), chunks).sum(0) + rest.T @ rest
-        total = chunks.sum(1).sum(0) + rest.sum(0)
-        return total, outer
+        return sums(_wide(x))
 
     @staticmethod
     def backward(ctx, d_total, d_outer):
         (x,) = ctx.saved_tensors
-        return torch.addmm(d_total.to(x.dtype), x, (d_outer + d_outer.T).to(x.dtype))
+        return affine(x, (d_outer + d_outer.T).to(x.dtype), d_total.to(x.dtype))
 
 
 def _wide(x: torch.Tensor) -> torch.Tensor:
