@@ -40,13 +40,14 @@ def load(folder: Path, job_id: str) -> Checkpoint | None:
     try:
         with safe_open(path, framework="pt") as f:
             facts = json.loads(f.metadata()["render"])
+            job, scale = facts["job"], facts["scale"]
             tensors = {name: f.get_tensor(name) for name in f.keys()}
     except (SafetensorError, OSError, KeyError, TypeError, ValueError):
         return None
-    if facts.get("job") != job_id or "image" not in tensors:
+    if job != job_id or "image" not in tensors:
         return None
     carried = {name.removeprefix("carried."): t for name, t in tensors.items() if name.startswith("carried.")}
-    return Checkpoint(facts["scale"], tensors["image"], carried)
+    return Checkpoint(scale, tensors["image"], carried)
 
 
 def forget(folder: Path, job_id: str) -> None:

@@ -69,7 +69,8 @@ def find_inputs(entries: Sequence[str], *, without: Path | None = None) -> tuple
             found.setdefault(Path(os.path.abspath(path)), Input(path, name))
     if not found:
         raise UsageError(
-            f"--inputs {' '.join(entries)}: no pictures there. Files ending in {', '.join(sorted(PICTURE_ENDINGS))} count."
+            f"--inputs {' '.join(entries)}: no pictures there. Files ending in {', '.join(sorted(PICTURE_ENDINGS))} count; "
+            "the --output folder is never searched."
         )
     return tuple(found.values())
 
@@ -90,6 +91,8 @@ def _expand(entry: str, without: Path | None) -> Iterable[tuple[Path, str]]:
 
 
 def _in_folder(folder: Path, without: Path | None) -> list[tuple[Path, str]]:
+    if _same(folder, without):
+        return []
     result = []
     for base, folders, files in os.walk(folder):
         folders[:] = sorted(
@@ -142,8 +145,10 @@ def make_job(photo: Path, style: Style, look: Look, settings: Settings, output: 
     """A job with its identity. Raises PictureError when the photograph or a style picture cannot be read."""
     pictures = [(_sha256(picture.path), picture.weight) for picture in style.pictures]
     start = look.init if look.init in ("content", "noise") else _sha256(Path(look.init))
-    facts = [RECIPE, _sha256(photo), pictures, start, look.model_dump(mode="json"), asdict(settings), weights_sha256]
-    return Job(_digest(facts), photo, style, look, settings, output)
+    # Files count by their content, wherever they are.
+    look_facts = look.model_dump(mode="json") | {"init": start}
+    settings_facts = asdict(settings) | {"weights": weights_sha256}
+    return Job(_digest([RECIPE, _sha256(photo), pictures, look_facts, settings_facts]), photo, style, look, settings, output)
 
 
 def output_path(item: Input, style: Style, settings: Settings, output: Path) -> Path:

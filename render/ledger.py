@@ -37,9 +37,11 @@ class Ledger:
         ledger = object.__new__(cls)
         ledger.output, ledger.folder, ledger._lock = output, output / ".render", None
         path = ledger.folder / "ledger.sqlite"
-        ledger._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro" if path.exists() else ":memory:", uri=True)
-        if not path.exists():
-            ledger._db.execute(_TABLE)
+        try:
+            ledger._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro" if path.exists() else ":memory:", uri=True)
+            ledger._db.execute("select 1 from jobs" if path.exists() else _TABLE)
+        except sqlite3.DatabaseError as error:
+            raise _damaged(path, error) from error
         return ledger
 
     def __init__(self, output: Path):
@@ -52,9 +54,7 @@ class Ledger:
             self._db.execute(_TABLE)
             self._db.commit()
         except sqlite3.DatabaseError as error:
-            raise UsageError(
-                f"{self.folder / 'ledger.sqlite'}: not a ledger ({error}). Delete {self.folder}: only history is lost."
-            ) from error
+            raise _damaged(self.folder / "ledger.sqlite", error) from error
         except OSError as error:
             raise UsageError(f"{output}: cannot be written ({error.strerror}). Choose another --output folder.") from error
 
@@ -102,6 +102,10 @@ class Ledger:
         names, marks = ", ".join(columns), ", ".join("?" * len(columns))
         with self._db:
             self._db.execute(f"insert or replace into jobs ({names}) values ({marks})", tuple(columns.values()))
+
+
+def _damaged(path: Path, error: sqlite3.DatabaseError) -> UsageError:
+    return UsageError(f"{path}: not a ledger ({error}). Delete {path.parent}: only history is lost.")
 
 
 def _lock(path: Path, output: Path):

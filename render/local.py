@@ -5,6 +5,7 @@ import signal
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -76,7 +77,8 @@ class _Worker:
 
     def give(self, job: Job) -> None:
         self.job = job
-        self.connection.send(job)
+        with suppress(OSError):  # it died since its last job: its end of the connection tells `_hear`
+            self.connection.send(job)
 
     def death(self) -> JobFailed:
         self.process.join()
@@ -115,7 +117,7 @@ def _hear(worker: _Worker, waiting: deque[Job], runner: LocalRunner, report: Rep
     """Passes on one event. Returns the worker for the next job: another one when this one died."""
     try:
         event = worker.connection.recv()
-    except (EOFError, ConnectionResetError):
+    except (EOFError, OSError):  # closed, reset, or cut off within an event
         report(worker.death())
         worker = _Worker(runner) if waiting else worker
         _next(worker, waiting, report)

@@ -30,9 +30,9 @@ def minimise(objective: Callable[[torch.Tensor], Evaluation], image: torch.Tenso
              report: Callable[[Step], None] = lambda step: None) -> torch.Tensor:
     """The optimiser's result after `iterations` evaluations of the objective, in [0, 1].
 
-    image: (1, 3, H, W) in [0, 1]. Raises DivergedError when the loss is not a number, or never fell.
+    image: (1, 3, H, W) in [0, 1]. Raises DivergedError when the loss is not a number, or never changed.
     """
-    first = lowest = math.nan
+    seen = []
     for i in range(1, iterations + 1):
         evaluation = objective(image)
         if not math.isfinite(evaluation.loss) or not torch.isfinite(evaluation.gradient).all():
@@ -40,14 +40,15 @@ def minimise(objective: Callable[[torch.Tensor], Evaluation], image: torch.Tenso
                 f"the loss became {evaluation.loss} at iteration {i} of {iterations}. "
                 "Use --precision float32, or a smaller style_weight."
             )
-        first = evaluation.loss if i == 1 else first
-        lowest = evaluation.loss if i == 1 else min(lowest, evaluation.loss)
+        seen.append(evaluation.loss)
         report(Step(i, iterations, evaluation))
         if i < iterations or optimiser.steps_after_last_evaluation:
             image = optimiser.step(image, evaluation)
-    if iterations >= 5 and lowest >= first > ALREADY_THERE:
+    # A start that is a minimum already gives losses that rise and fall back; the same one again and again says that
+    # nothing moves.
+    if iterations >= 5 and max(seen) - min(seen) <= 1e-7 * seen[0] and seen[0] > ALREADY_THERE:
         raise DivergedError(
-            f"the loss stalled: {first:.6g} at the first iteration and never lower in {iterations}. "
+            f"the loss stalled: {seen[0]:.6g} at each of {iterations} iterations. "
             "Use --precision float32, or another optimiser (--set optimiser=adam)."
         )
     return optimiser.result(image, evaluation)

@@ -1,0 +1,1 @@
+"""Procedural paintings: one module per painting, and the tools they share."""

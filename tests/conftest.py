@@ -1,0 +1,94 @@
+"""Small real pictures, and the program run as people run it."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+# The real VGG-19, stopped early: at 64 px a job takes a fraction of a second.
+SHALLOW = ("style_layers={relu1_1=1, relu2_1=1}", "content_layers={relu2_2=1}", "style_loss=gram")
+QUICK = ("--size", "64", "--quality", "draft", "--device", "cpu", *(word for key in SHALLOW for word in ("--set", key)))
+
+# Before torch is imported: threads wait for one another asleep instead of spinning. The same pixels, and much sooner on
+# a busy machine (measured with four programs on two cores: 25 s instead of 146 s).
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+PROGRAM = (sys.executable, "-m", "render")
+
+
+def photo_pixels(size=(48, 64), seed=0) -> np.ndarray:
+    """(H, W, 3) uint8: a lit disc before a graded sky."""
+    height, width = size
+    y, x = np.mgrid[:height, :width] / (max(size) - 1)
+    sky = np.stack([0.3 + 0.4 * y, 0.4 + 0.2 * x, 0.9 - 0.5 * y], -1)
+    disc = ((x - 0.3 - 0.1 * seed) ** 2 + (y - 0.3) ** 2 < 0.04)[..., None]
+    return np.uint8(255 * np.where(disc, [0.95, 0.8, 0.3], sky))
+
+
+def painting_pixels(size=(60, 80), seed=0) -> np.ndarray:
+    """(H, W, 3) uint8: blots of a few colours."""
+    blots = np.random.default_rng(seed).integers(0, 256, (8, 10, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(blots).resize(size[::-1], Image.Resampling.BICUBIC))
+
+
+def save(path: Path, pixels: np.ndarray, **options) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def save_photo(path: Path, size=(48, 64), seed=0) -> Path:
+    return save(path, photo_pixels(size, seed))
+
+
+def save_painting(path: Path, seed=0) -> Path:
+    return save(path, painting_pixels(seed=seed))
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run of the program left behind."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def records(self) -> list[dict]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    def of(self, event: str) -> list[dict]:
+        return [record for record in self.records if record["event"] == event]
+
+
+def run(*words, cwd: Path) -> Run:
+    done = subprocess.run([*PROGRAM, *map(str, words)], cwd=cwd, capture_output=True, text=True, timeout=300)
+    assert "Traceback" not in done.stderr, done.stderr
+    return Run(done.returncode, done.stdout, done.stderr)
+
+
+def start(*words, cwd: Path) -> subprocess.Popen:
+    """The program in a process group of its own, to be sent signals; its standard output to be read line by line."""
+    return subprocess.Popen([*PROGRAM, *map(str, words)], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            text=True, start_new_session=True)
+
+
+@pytest.fixture(scope="session")
+def cli():
+    """cli(*words, cwd=folder): the real entry point in a process of its own."""
+    return run
+
+
+@pytest.fixture
+def photo(tmp_path) -> Path:
+    return save_photo(tmp_path / "photo.png")
+
+
+@pytest.fixture
+def painting(tmp_path) -> Path:
+    return save_painting(tmp_path / "painting.png")

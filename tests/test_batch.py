@@ -1,0 +1,104 @@
+"""Many jobs through a runner: what is recorded, counted and skipped. The ledger is the real one."""
+
+from pathlib import Path
+
+import pytest
+
+from conftest import save_painting, save_photo
+from render.batch import Summary, run_batch, split
+from render.events import Done, JobDone, JobFailed, JobStarted, Progress
+from render.jobs import Settings, make_job
+from render.ledger import Ledger
+from render.presets import Look, load_style
+
+
+@pytest.fixture
+def jobs(tmp_path):
+    style = load_style(save_painting(tmp_path / "x.png"))
+    return [
+        make_job(save_photo(tmp_path / f"{name}.png", seed=seed), style, Look(), Settings(),
+                 tmp_path / "prints" / f"{name}--x.png", weights_sha256="w")
+        for seed, name in enumerate("abc")
+    ]
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    ledger = Ledger(tmp_path / "prints")
+    yield ledger
+    ledger.close()
+
+
+class Painter:
+    """A runner that needs no network: writes each job's name as its print. `broken`: jobs that fail;
+    `interrupted`: the job during which somebody presses Ctrl-C."""
+
+    def __init__(self, broken=(), interrupted=None):
+        self.broken, self.interrupted = broken, interrupted
+
+    def run(self, jobs, report):
+        for job in jobs:
+            report(JobStarted(job))
+            report(Progress(job, 1, 1, (48, 64), 1, 1, 0.5, 1.0))
+            if job is self.interrupted:
+                raise KeyboardInterrupt
+            if job in self.broken:
+                report(JobFailed(job, f"{job.photo}: is empty."))
+                continue
+            job.output.write_text(job.label)
+            report(JobDone(job, Done(1.0, len(job.label), 0.5)))
+
+
+def statuses(ledger: Ledger) -> list[str]:
+    return [row["status"] for row in ledger.rows()]
+
+
+def test_every_job_is_recorded_counted_and_reported(jobs, ledger):
+    summary, events = Summary(), []
+    run_batch(jobs, Painter(), ledger, summary, events.append)
+    assert statuses(ledger) == ["done"] * 3
+    assert (summary.done, summary.failed, summary.exit_status) == (3, [], 0)
+    assert [type(event) for event in events] == [JobStarted, Progress, JobDone] * 3
+
+
+def test_a_failed_job_is_counted_by_name_and_the_others_are_done(jobs, ledger):
+    summary = Summary()
+    run_batch(jobs, Painter(broken=[jobs[1]]), ledger, summary, lambda event: None)
+    assert statuses(ledger) == ["done", "failed", "done"]
+    assert summary.done == 2 and summary.exit_status == 1
+    assert summary.failed == [("b.png x x", f"{jobs[1].photo}: is empty.")]
+
+
+def test_what_failed_before_any_job_counts_too(ledger):
+    summary = Summary(failed=[("gone.jpg", "no such file")])
+    run_batch([], Painter(), ledger, summary, lambda event: None)
+    assert summary.exit_status == 1
+
+
+def test_the_summary_is_true_when_the_batch_is_interrupted(jobs, ledger):
+    summary = Summary()
+    with pytest.raises(KeyboardInterrupt):
+        run_batch(jobs, Painter(interrupted=jobs[1]), ledger, summary, lambda event: None)
+    assert (summary.done, summary.failed) == (1, [])
+    assert statuses(ledger) == ["done", "running"]
+    assert split(jobs, ledger, fresh=False) == (jobs[1:], jobs[:1])
+
+
+def test_only_what_is_missing_is_left_to_do(jobs, ledger):
+    assert split(jobs, ledger, fresh=False) == (jobs, [])
+    run_batch(jobs, Painter(broken=[jobs[2]]), ledger, Summary(), lambda event: None)
+    jobs[0].output.unlink()
+    assert split(jobs, ledger, fresh=False) == ([jobs[0], jobs[2]], [jobs[1]])
+
+
+def test_fresh_leaves_everything_to_do(jobs, ledger):
+    run_batch(jobs, Painter(), ledger, Summary(), lambda event: None)
+    assert split(jobs, ledger, fresh=False) == ([], jobs)
+    assert split(jobs, ledger, fresh=True) == (jobs, [])
+
+
+def test_one_picture_needs_no_ledger(jobs, tmp_path: Path):
+    summary = Summary()
+    jobs[0].output.parent.mkdir()
+    run_batch(jobs[:1], Painter(), None, summary, lambda event: None)
+    assert summary.done == 1 and not (tmp_path / "prints" / ".render").exists()
