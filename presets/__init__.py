@@ -26,7 +26,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from render.errors import PresetError
+from render.errors import PresetError, UsageError
 from render.presets.look import Look, LookKey, apply_settings, describe_look, explain, nearest
 
 __all__ = [
@@ -272,7 +272,7 @@ def _distinct(styles: Sequence[Style]) -> tuple[Style, ...]:
         if known is None or _is_picture_of(known, style):
             by_name[style.name] = style
         elif not _is_picture_of(style, known):
-            raise PresetError(
+            raise UsageError(
                 f"two styles are called '{style.name}': {_shortest(known.path)} and {_shortest(style.path)}. "
                 "Prints are named by their style: rename one of the files, or leave one out."
             )

@@ -70,7 +70,7 @@ class Look(BaseModel):
         description="How strongly the style is applied (no unit); 0 gives back the photograph's content alone.",
     )
     tv_weight: float = Field(
-        0.0,
+        0.5,
         ge=0,
         description="Smoothing: the weight of total variation, which removes speckle and, when high, detail (no unit).",
     )

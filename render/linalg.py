@@ -12,12 +12,20 @@ import torch
 CHUNK_PX = 512  # rows summed by one product
 FEWEST_CHUNKS = 64  # products from which each is one thread's, on any machine up to that many cores
 FEWEST_ROWS = 4096  # of a plain product, likewise
+# Convolutions of smaller images are one thread's: in float32 their sums depend on the thread count at 48 px by 2
+# threads, at 64 px by 8; at 200 px they are equal from 1 to 16 (measured with oneDNN).
+SMALL_IMAGE_PX = 30_000
 
 
 def eigh(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """torch.linalg.eigh of (C, C) (measured at C = 512: 24 ms by one thread, 20 ms by two)."""
-    with _one_thread(matrix.device.type == "cpu"):
-        return torch.linalg.eigh(matrix)
+    with one_thread(matrix.device.type == "cpu"):
+        try:
+            return torch.linalg.eigh(matrix)
+        except torch.linalg.LinAlgError:
+            # LAPACK's float32 iteration fails on some covariances of very few pixels: 5 values above nought of 512.
+            values, vectors = torch.linalg.eigh(matrix.double())
+            return values.to(matrix.dtype), vectors.to(matrix.dtype)
 
 
 def sums(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -27,18 +35,23 @@ def sums(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     if missing:  # rows of nought change no sum
         x = torch.cat([x, x.new_zeros(missing, channels)])
     chunks = x.view(-1, CHUNK_PX, channels)
-    with _one_thread(x.device.type == "cpu" and len(chunks) < FEWEST_CHUNKS):
+    with one_thread(x.device.type == "cpu" and len(chunks) < FEWEST_CHUNKS):
         return chunks.sum(1).sum(0), torch.bmm(chunks.transpose(1, 2), chunks).sum(0)
 
 
 def affine(x: torch.Tensor, matrix: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
     """x (N, C) @ matrix (C, C) + offset (C,)."""
-    with _one_thread(x.device.type == "cpu" and x.shape[0] < FEWEST_ROWS):
+    with one_thread(x.device.type == "cpu" and x.shape[0] < FEWEST_ROWS):
         return torch.addmm(offset, x, matrix)
 
 
+def for_image(image: torch.Tensor):
+    """The context to run the network in on an image (1, 3, H, W), forward and backward."""
+    return one_thread(image.device.type == "cpu" and image.shape[-2] * image.shape[-1] < SMALL_IMAGE_PX)
+
+
 @contextmanager
-def _one_thread(wanted: bool) -> Iterator[None]:
+def one_thread(wanted: bool) -> Iterator[None]:
     threads = torch.get_num_threads()
     if not wanted or threads == 1:
         yield

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import signal
+import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -130,7 +131,7 @@ def _hear(worker: _Worker, waiting: deque[Job], runner: LocalRunner, report: Rep
 
 def _serve(connection: Connection, runner: LocalRunner) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # not at once: a file half written is cleared away first
     renderer = None
     try:
         while True:

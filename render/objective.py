@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
 from render import losses
 from render.features import Network
+from render.layers import LAYERS
+from render.linalg import for_image
 from render.moments import Moments, mix, moments
 
 
@@ -60,6 +63,29 @@ class Evaluation:
     tv: float
 
 
+MARGIN_PX = 16  # a whole number of the deepest layers' strides
+
+
+def features_of(network: Network, image: torch.Tensor, names: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Features (1, C, H // stride, W // stride) of an image (1, 3, H, W) whose border pixels go on beyond its edge.
+
+    The network sees nought beyond its input, and pixels at the edge would be bent to make up for it: a frame a few
+    pixels wide (seen). Here that edge lies MARGIN_PX outside.
+    """
+    margin = F.pad(image, (MARGIN_PX,) * 4, mode="replicate")
+    height, width = image.shape[-2:]
+    inner = {}
+    with for_image(image):
+        found = network(margin, names)
+    for name, features in found.items():
+        stride = LAYERS[name].stride_px
+        before = MARGIN_PX // stride
+        below, right = (n - before - side // stride for n, side in zip(features.shape[-2:], (height, width)))
+        # A negative pad cuts, and unlike a slice its gradient keeps the channels_last layout.
+        inner[name] = F.pad(features, (-before, -right, -before, -below))
+    return inner
+
+
 StyleTarget = Mapping[str, Moments]
 ContentTarget = Mapping[str, torch.Tensor]
 
@@ -72,7 +98,7 @@ def style_target(network: Network, pictures: Sequence[tuple[torch.Tensor, float]
         return {}
     parts = []
     for image, weight in pictures:
-        features = network(image, names)
+        features = features_of(network, image, names)
         parts.append(({name: moments(features[name]) for name in names}, weight))
     return {name: mix([(found[name], weight) for found, weight in parts]) for name in names}
 
@@ -83,7 +109,7 @@ def content_target(network: Network, image: torch.Tensor, weighting: Weighting) 
     names = [name for name, weight in weighting.content_layers.items() if weight > 0]
     if weighting.content_weight == 0:
         return {}
-    return {name: features.clone() for name, features in network(image, names).items()}
+    return {name: features.clone() for name, features in features_of(network, image, names).items()}
 
 
 class Objective:
@@ -97,12 +123,14 @@ class Objective:
         w = self.weighting
         image = image.detach().requires_grad_()
         zero = image.new_zeros(())
-        features = self.network(image, (*self.style, *self.content)) if self.style or self.content else {}
+        names = (*self.style, *self.content)
+        features = features_of(self.network, image, names) if names else {}
         style = sum((w.share(w.style_layers, name) * w.style_loss_of(moments(features[name]), target)
                      for name, target in self.style.items()), zero)
         content = sum((w.share(w.content_layers, name) * w.content_loss_of(features[name], target)
                        for name, target in self.content.items()), zero)
         tv = losses.TV_LOSSES[w.tv_form](image)
         loss = w.style_weight * style + w.content_weight * content + w.tv_weight * tv
-        (gradient,) = torch.autograd.grad(loss, image)
+        with for_image(image):
+            (gradient,) = torch.autograd.grad(loss, image)
         return Evaluation(loss.item(), gradient, style.item(), content.item(), tv.item())

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from render import losses
+from render.linalg import eigh
 from render.losses import STYLE_LOSSES, TV_LOSSES
 from render.moments import Moments, moments
 
@@ -139,3 +140,14 @@ def test_total_variation_of_a_flat_image_is_nought_with_a_finite_gradient(loss):
 def test_total_variation_gradient_equals_finite_differences(loss):
     image = torch.rand(1, 3, 5, 6, generator=torch.Generator().manual_seed(0)).double().requires_grad_()
     assert torch.autograd.gradcheck(loss, (image,))
+
+
+def test_a_covariance_on_which_float32_lapack_fails_is_decomposed_all_the_same():
+    # Channels that differ by powers of ten, few pixels: rank 5 of 512.
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        x = torch.randn(6, 512, generator=generator) * 10 ** (3 * torch.rand(512, generator=generator))
+        x = x.relu()
+        covariance = x.T @ x / 6 - torch.outer(x.mean(0), x.mean(0))
+        values, vectors = eigh(covariance)
+        torch.testing.assert_close((vectors * values) @ vectors.T, covariance, rtol=0, atol=1e-4 * covariance.abs().max().item())

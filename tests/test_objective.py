@@ -9,7 +9,7 @@ from render import losses, weights
 from render.features import Network
 from render.layers import convolutions
 from render.moments import moments
-from render.objective import Objective, Weighting, content_target, style_target
+from render.objective import Objective, Weighting, content_target, features_of, style_target
 
 LAYERS = {"relu1_1": 1.0, "relu2_1": 3.0}
 WEIGHTING = Weighting(LAYERS, {"relu2_2": 1.0}, style_weight=2.0, content_weight=0.5, tv_weight=0.1)
@@ -37,10 +37,29 @@ def objective(network, weighting, *, dtype=torch.float32, seeds=(1, 2)):
                      content_target(network, content, weighting))
 
 
+def test_the_networks_zero_padding_is_not_felt_at_the_edge():
+    network, grey = weights.load().network(), torch.full((1, 3, 48, 64), 0.9)
+    for name in ("relu1_1", "relu2_1", "relu3_1"):  # the layers that see less far than the margin
+        framed, found = network(grey, [name])[name], features_of(network, grey, [name])[name]
+        assert found.shape == framed.shape
+        spread = lambda x: (x - x[..., :1, :1]).abs().max() / x.abs().max()  # noqa: E731
+        assert spread(found) < 1e-5 and spread(framed - framed[..., 5:6, 5:6]) > 0.1
+
+
+def test_features_keep_their_place_and_odd_sizes_their_last_rows():
+    network, image = weights.load().network(), picture(0, 83, 101)
+    names = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
+    whole, found = network(image, names), features_of(network, image, names)
+    for name in names:
+        assert found[name].shape == whole[name].shape
+        middle = (..., slice(4, -4), slice(4, -4))  # far from the edge the two agree
+        assert torch.corrcoef(torch.stack([whole[name][middle].flatten(), found[name][middle].flatten()]))[0, 1] > 0.99
+
+
 def test_the_value_is_the_visible_weighted_sum(tiny):
     image, style, content = (picture(seed, dtype=torch.float64) for seed in (0, 1, 2))
     found = objective(tiny, WEIGHTING, dtype=torch.float64)(image)
-    features = {name: [tiny(x, [name])[name] for x in (image, style, content)] for name in ("relu1_1", "relu2_1", "relu2_2")}
+    features = {name: [features_of(tiny, x, [name])[name] for x in (image, style, content)] for name in ("relu1_1", "relu2_1", "relu2_2")}
     style_part = sum(LAYERS[n] / 4 * losses.gram(moments(features[n][0]), moments(features[n][1])) for n in LAYERS)
     content_part = losses.content(features["relu2_2"][0], features["relu2_2"][2])
     tv_part = losses.total_variation(image)
@@ -68,11 +87,11 @@ def test_gatys_normalisation_is_his_paper(tiny):
     found = objective(tiny, weighting, dtype=torch.float64)(image)
     expected = 0.0
     for name, weight in LAYERS.items():
-        f, a = (tiny(x, [name])[name][0].flatten(1) for x in (image, style))
+        f, a = (features_of(tiny, x, [name])[name][0].flatten(1) for x in (image, style))
         n, m = f.shape
         expected += weight * ((f @ f.T - a @ a.T) ** 2).sum().item() / (4 * n**2 * m**2)
     assert found.style == pytest.approx(expected)
-    p, f = (tiny(x, ["relu2_2"])["relu2_2"] for x in (content, image))
+    p, f = (features_of(tiny, x, ["relu2_2"])["relu2_2"] for x in (content, image))
     assert found.content == pytest.approx(0.5 * ((f - p) ** 2).sum().item())
 
 
@@ -95,8 +114,8 @@ def test_weights_of_nought_leave_layers_out(tiny):
 def test_one_weight_means_the_same_at_every_size():
     # A picture that repeats has the same statistics whatever its size, and so it should have the same style loss.
     network = weights.load().network()
-    small = [picture(seed, 32, 32) for seed in (0, 1)]
-    large = [x.repeat(1, 1, 4, 4) for x in small]
+    small = [picture(seed, 112, 112) for seed in (0, 1)]
+    large = [x.repeat(1, 1, 3, 3) for x in small]
     found = []
     for image, style in (small, large):
         weighting = replace(WEIGHTING, content_weight=0.0, tv_weight=0.0)
@@ -113,16 +132,18 @@ def test_several_weighted_pictures_make_one_target(tiny):
     torch.testing.assert_close(both.gram, 0.75 * alone[0].gram + 0.25 * alone[1].gram)
 
 
+@pytest.mark.parametrize("height, width", [(36, 48), (150, 203)])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("style_loss", losses.STYLE_LOSSES)
-def test_the_real_networks_gradient_does_not_depend_on_the_number_of_threads(style_loss):
+def test_the_real_networks_gradient_does_not_depend_on_the_number_of_threads(style_loss, precision, height, width):
     # Promised to users: the same pixels whatever the number of workers that share the cores.
-    network = weights.load().network(dtype=torch.bfloat16)
+    network = weights.load().network(dtype=getattr(torch, precision))
     weighting = Weighting({f"relu{i}_1": 1.0 for i in range(1, 6)}, {"relu4_2": 1.0}, 1.0, 0.2, 0.1, style_loss)
     before, found = torch.get_num_threads(), []
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            style, content, image = (picture(seed, 150, 203) for seed in (1, 2, 3))
+            style, content, image = (picture(seed, height, width) for seed in (1, 2, 3))
             target = style_target(network, [(style, 1.0)], weighting)
             found.append(Objective(network, weighting, target, content_target(network, content, weighting))(image))
     finally:

@@ -347,7 +347,7 @@ def test_a_picture_named_alone_is_a_style_though_a_preset_uses_it(folder):
 def test_two_styles_of_one_name_are_refused_because_prints_are_named_by_it(tmp_path):
     for name in ("x/a.jpg", "y/a.jpg"):
         picture(tmp_path / name)
-    with pytest.raises(PresetError, match=r"two styles are called 'a': .*x/a\.jpg and .*y/a\.jpg\..*rename one"):
+    with pytest.raises(UsageError, match=r"two styles are called 'a': .*x/a\.jpg and .*y/a\.jpg\..*rename one"):
         find_styles([tmp_path])
 
 

@@ -48,25 +48,49 @@ def _strand(sheet, curve, width, tone, *, contour=0.0026, lit=None):
 def _ground(sheet, rng):
     """Flat ground, with strands of smoke that part and gather all over it."""
     sheet.colour[...] = canvas.mix(SAGE, CREAM, 0.75 * canvas.smoothstep(sheet.y, 0.85, 0.05))
-    tones = (CREAM, SAGE, ROSE, PALE_GOLD, canvas.mix(SAGE, OLIVE, 0.5), canvas.mix(ROSE, TERRACOTTA, 0.35), canvas.mix(SAGE, TEAL, 0.35))
+    tones = (
+        CREAM,
+        SAGE,
+        ROSE,
+        PALE_GOLD,
+        canvas.mix(SAGE, OLIVE, 0.5),
+        canvas.mix(ROSE, TERRACOTTA, 0.35),
+        canvas.mix(SAGE, TEAL, 0.35),
+    )
     bundles = (
-        ((-0.05, 0.62), -0.75, 0.95, (0.5, 2.4, -3.2, -2.6, -14)), ((0.80, 0.30), 2.6, 0.80, (-0.4, -2.4, 2.8, 3.0, 15)),
-        ((0.82, 0.85), -2.2, 0.85, (0.6, 2.6, -2.4, -4, -16)), ((-0.04, 0.20), -0.25, 0.75, (1.6, -2.6, -2.0, 3.0, 14)),
-        ((0.25, -0.04), 1.0, 0.60, (-1.8, -1.5, 3.0, 4.0, 15)), ((0.80, 0.02), 2.9, 0.70, (1.0, -3.2, -1.8, -4, -15)),
-        ((-0.04, 0.95), -0.9, 0.80, (2.2, -1.4, -3.0, 3.0, 16)), ((0.55, 1.04), -1.2, 0.75, (-2.0, 2.4, 2.6, -4, -15)),
+        ((-0.05, 0.62), -0.75, 0.95, (0.5, 2.4, -3.2, -2.6, -14)),
+        ((0.80, 0.30), 2.6, 0.80, (-0.4, -2.4, 2.8, 3.0, 15)),
+        ((0.82, 0.85), -2.2, 0.85, (0.6, 2.6, -2.4, -4, -16)),
+        ((-0.04, 0.20), -0.25, 0.75, (1.6, -2.6, -2.0, 3.0, 14)),
+        ((0.25, -0.04), 1.0, 0.60, (-1.8, -1.5, 3.0, 4.0, 15)),
+        ((0.80, 0.02), 2.9, 0.70, (1.0, -3.2, -1.8, -4, -15)),
+        ((-0.04, 0.95), -0.9, 0.80, (2.2, -1.4, -3.0, 3.0, 16)),
+        ((0.55, 1.04), -1.2, 0.75, (-2.0, 2.4, 2.6, -4, -15)),
         ((0.80, 0.58), -2.7, 0.70, (1.4, 1.6, -3.4, -4, -16)),
-    )  # fmt: skip
+    )
     for start, heading, length, turns in bundles:
         strands = 9
         for k in rng.permutation(strands):
             share = (k - (strands - 1) / 2) / strands
-            curve = _whiplash(np.array(start) + share * np.array([0.05, 0.14]), heading + 0.45 * share + rng.normal(0, 0.03),
-                              length * (1 - 0.35 * abs(share) + rng.normal(0, 0.04)), np.array(turns) * (1 + 0.7 * share))  # fmt: skip
-            _strand(sheet, curve, rng.uniform(0.010, 0.022), tones[rng.integers(len(tones))], contour=0.0022, lit=CREAM if k % 2 else None)
+            curve = _whiplash(
+                np.array(start) + share * np.array([0.05, 0.14]),
+                heading + 0.45 * share + rng.normal(0, 0.03),
+                length * (1 - 0.35 * abs(share) + rng.normal(0, 0.04)),
+                np.array(turns) * (1 + 0.7 * share),
+            )
+            _strand(
+                sheet,
+                curve,
+                rng.uniform(0.010, 0.022),
+                tones[rng.integers(len(tones))],
+                contour=0.0022,
+                lit=CREAM if k % 2 else None,
+            )
 
 
 def _halo(sheet):
     """Gold disc ringed with beads, lozenges and arches."""
+
     def ring(radius, tone, line=0.0024):
         sheet.outlined([shapes.circle(DISC, radius + line, 160)], [shapes.circle(DISC, radius, 160)], tone)
 
@@ -91,7 +115,7 @@ def _halo(sheet):
         lozenge = lozenge @ np.array([[cos, sin], [-sin, cos]])
         sheet.outlined([lozenge * 1.3 + spot], [lozenge + spot], (PALE_GOLD, ROSE)[k % 2])
     ring(0.184, GOLD)
-    for k, (turn, spot) in enumerate(round_the_disc(72, 0.125)):
+    for k, (_, spot) in enumerate(round_the_disc(72, 0.125)):
         ray = np.stack([DISC + (spot - DISC) * r for r in np.linspace(0.30, 1.42, 30)])
         ray = shapes.wobble(ray, amount=0.0012, rng=np.random.default_rng(k), knots=6)
         sheet.fill([shapes.ribbon(ray, np.linspace(0.002, 0.0085, 30))], (PALE_GOLD, CREAM, ROSE)[k % 3], hides=False)
@@ -102,7 +126,11 @@ def _feather(sheet, spine, width, rng):
     """A tail feather: barbs off a shaft, and the eye near its end."""
     count = len(spine)
     t = np.linspace(0, 1, count)
-    profile = width * (0.16 + 0.84 * canvas.smoothstep(t, 0.45, 0.88)) * np.sqrt(np.clip(1 - ((t - 0.86) / 0.145).clip(0) ** 2, 0, 1))
+    profile = (
+        width
+        * (0.16 + 0.84 * canvas.smoothstep(t, 0.45, 0.88))
+        * np.sqrt(np.clip(1 - ((t - 0.86) / 0.145).clip(0) ** 2, 0, 1))
+    )
     tone = canvas.mix((TEAL, OLIVE, DEEP, canvas.mix(TEAL, SAGE, 0.4))[rng.integers(4)], SAGE, 0.25 * rng.random())
     sheet.outlined([shapes.ribbon(spine, profile + 0.0034)], [shapes.ribbon(spine, profile)], tone)
     side = shapes.normals(spine)
@@ -117,7 +145,13 @@ def _feather(sheet, spine, width, rng):
     sheet.fill([shapes.ribbon(spine, np.linspace(0.0032, 0.0012, count))], PALE_GOLD)
     centre, angle = spine[int(0.86 * count)], np.arctan2(run[int(0.86 * count), 1], run[int(0.86 * count), 0])
     cos, sin = np.cos(angle), np.sin(angle)
-    for size, shift, eye in ((0.46, 0.0, GOLD), (0.36, 0.05, TERRACOTTA), (0.27, 0.08, PALE_GOLD), (0.19, 0.10, DEEP), (0.09, 0.16, LILAC)):
+    for size, shift, eye in (
+        (0.46, 0.0, GOLD),
+        (0.36, 0.05, TERRACOTTA),
+        (0.27, 0.08, PALE_GOLD),
+        (0.19, 0.10, DEEP),
+        (0.09, 0.16, LILAC),
+    ):
         oval = shapes.circle((0, 0), 1, 40) * (1.25 * size * width, size * width)
         oval = oval @ np.array([[cos, sin], [-sin, cos]]) + centre + shift * width * np.array([cos, sin])
         grown = (oval - oval.mean(0)) * (1 + 0.0036 / (size * width)) ** 0.5 + oval.mean(0)
@@ -126,20 +160,42 @@ def _feather(sheet, spine, width, rng):
 
 def _peacock(sheet, rng):
     rump = np.array([0.425, 0.505])
-    ends = shapes.spline([(0.715, 0.505), (0.705, 0.66), (0.655, 0.79), (0.565, 0.865), (0.46, 0.90), (0.35, 0.915), (0.23, 0.90)], 21)
+    ends = shapes.spline(
+        [(0.715, 0.505), (0.705, 0.66), (0.655, 0.79), (0.565, 0.865), (0.46, 0.90), (0.35, 0.915), (0.23, 0.90)], 21
+    )
     inner = shapes.spline([(0.62, 0.60), (0.585, 0.71), (0.50, 0.785), (0.40, 0.815), (0.31, 0.81)], 13)
     core = shapes.spline([(0.545, 0.635), (0.49, 0.71), (0.41, 0.735)], 7)
     for row, width in ((ends, 0.074), (inner, 0.064), (core, 0.052)):
         for k in rng.permutation(len(row)):
             end = row[k] + rng.normal(0, 0.004, 2)
             sweep = np.array([0.06, -0.045]) * (1.15 - k / len(row))
-            spine = shapes.spline([rump, rump + (end - rump) * 0.35 + sweep, rump + (end - rump) * 0.72 + sweep * 0.7, end], 80)
+            spine = shapes.spline(
+                [rump, rump + (end - rump) * 0.35 + sweep, rump + (end - rump) * 0.72 + sweep * 0.7, end], 80
+            )
             _feather(sheet, spine, width, rng)
     # Body and neck: one long S, scaled with small overlapping feathers.
-    middle = shapes.spline([(0.375, 0.205), (0.352, 0.245), (0.372, 0.30), (0.372, 0.365), (0.345, 0.43), (0.385, 0.505), (0.475, 0.565), (0.545, 0.640)], 140)
-    girth = np.interp(np.linspace(0, 1, 140), [0, 0.06, 0.16, 0.3, 0.5, 0.66, 0.85, 1], [0.020, 0.034, 0.030, 0.037, 0.075, 0.112, 0.075, 0.004])
+    middle = shapes.spline(
+        [
+            (0.375, 0.205),
+            (0.352, 0.245),
+            (0.372, 0.30),
+            (0.372, 0.365),
+            (0.345, 0.43),
+            (0.385, 0.505),
+            (0.475, 0.565),
+            (0.545, 0.640),
+        ],
+        140,
+    )
+    girth = np.interp(
+        np.linspace(0, 1, 140),
+        [0, 0.06, 0.16, 0.3, 0.5, 0.66, 0.85, 1],
+        [0.020, 0.034, 0.030, 0.037, 0.075, 0.112, 0.075, 0.004],
+    )
     body = shapes.ribbon(middle, girth)
-    sheet.outlined([shapes.ribbon(middle, girth + 0.0075)], [body], canvas.mix(DEEP, TEAL, canvas.smoothstep(sheet.y, 0.25, 0.55)))
+    sheet.outlined(
+        [shapes.ribbon(middle, girth + 0.0075)], [body], canvas.mix(DEEP, TEAL, canvas.smoothstep(sheet.y, 0.25, 0.55))
+    )
     side, along = shapes.normals(middle), np.gradient(middle, axis=0)
     scales = (TEAL, DEEP, canvas.mix(TEAL, SAGE, 0.5), canvas.mix(DEEP, LILAC, 0.35), GOLD)
     for row, k in enumerate(range(128, 16, -4)):
@@ -148,8 +204,14 @@ def _peacock(sheet, rng):
         for place in places[np.abs(places) < 0.5]:
             spot = middle[k] + side[k] * girth[k] * place * 0.92
             angle = np.arctan2(along[k, 1], along[k, 0])
-            scale, rib = shapes.petal(spot - 0.2 * size * along[k] / np.hypot(*along[k]), angle, size * 1.7, size * 1.25)
-            sheet.outlined([(scale - scale.mean(0)) * (1 + 0.0022 / size) + scale.mean(0)], [scale], scales[rng.choice(5, p=(0.34, 0.24, 0.24, 0.13, 0.05))])
+            scale, rib = shapes.petal(
+                spot - 0.2 * size * along[k] / np.hypot(*along[k]), angle, size * 1.7, size * 1.25
+            )
+            sheet.outlined(
+                [(scale - scale.mean(0)) * (1 + 0.0022 / size) + scale.mean(0)],
+                [scale],
+                scales[rng.choice(5, p=(0.34, 0.24, 0.24, 0.13, 0.05))],
+            )
             sheet.line(rib[8:30], 0.0008, 0.7)
     for way in (0.32, -0.1):
         wing = middle[72:128] + side[72:128] * girth[72:128, None] * way
@@ -164,18 +226,25 @@ def _peacock(sheet, rng):
     for k in range(7):
         plume = _whiplash(head + (0.003, -0.016), -1.75 + 0.17 * k, 0.062, (0.2, 0.9, 1.2), 24)
         sheet.line(plume, 0.0018)
-        sheet.outlined([shapes.circle(plume[-1], 0.0068, 24)], [shapes.circle(plume[-1], 0.0050, 24)], (TEAL, PALE_GOLD)[k % 2])
+        sheet.outlined(
+            [shapes.circle(plume[-1], 0.0068, 24)], [shapes.circle(plume[-1], 0.0050, 24)], (TEAL, PALE_GOLD)[k % 2]
+        )
 
 
 def _vines(sheet, rng):
     """Tendrils that lash across the ground and wind up into spirals, budding as they go."""
     for start, heading, length, turns, tone in (
-        ((0.02, 0.60), -0.2, 0.86, (-3.0, 2.5, 6.0, 10, 26), TERRACOTTA), ((0.76, 0.66), -2.7, 0.80, (2.8, -1.0, -8.0, -12, -26), PLUM),
-        ((0.05, 0.36), 0.6, 0.75, (-1.6, 4.0, 7.0, 10, 28), PLUM), ((0.74, 0.44), 2.4, 0.60, (2.0, -3.0, -7.0, -12, -28), TERRACOTTA),
-        ((0.30, 0.98), -1.3, 0.62, (2.0, -4.0, -6.0, -14, -28), GOLD), ((0.62, 0.97), -2.4, 0.70, (-2.0, 3.0, 7.0, 12, 28), TERRACOTTA),
-        ((0.04, 0.08), 0.2, 0.60, (2.0, 1.0, 6.0, 14, 26), TEAL), ((0.75, 0.26), 2.2, 0.52, (-2.0, -4.0, -8.0, -14, -28), TEAL),
-        ((0.28, 0.80), 3.0, 0.55, (-2.0, 4.0, 8.0, 14, 30), GOLD), ((0.73, 0.90), -2.9, 0.60, (1.0, 4.0, 8.0, 12, 28), PLUM),
-    ):  # fmt: skip
+        ((0.02, 0.60), -0.2, 0.86, (-3.0, 2.5, 6.0, 10, 26), TERRACOTTA),
+        ((0.76, 0.66), -2.7, 0.80, (2.8, -1.0, -8.0, -12, -26), PLUM),
+        ((0.05, 0.36), 0.6, 0.75, (-1.6, 4.0, 7.0, 10, 28), PLUM),
+        ((0.74, 0.44), 2.4, 0.60, (2.0, -3.0, -7.0, -12, -28), TERRACOTTA),
+        ((0.30, 0.98), -1.3, 0.62, (2.0, -4.0, -6.0, -14, -28), GOLD),
+        ((0.62, 0.97), -2.4, 0.70, (-2.0, 3.0, 7.0, 12, 28), TERRACOTTA),
+        ((0.04, 0.08), 0.2, 0.60, (2.0, 1.0, 6.0, 14, 26), TEAL),
+        ((0.75, 0.26), 2.2, 0.52, (-2.0, -4.0, -8.0, -14, -28), TEAL),
+        ((0.28, 0.80), 3.0, 0.55, (-2.0, 4.0, 8.0, 14, 30), GOLD),
+        ((0.73, 0.90), -2.9, 0.60, (1.0, 4.0, 8.0, 12, 28), PLUM),
+    ):
         curve = _whiplash(np.array(start), heading + rng.normal(0, 0.05), length, turns, 200)
         for k in range(24, 150, 18):
             way = -1 if k // 18 % 2 else 1
@@ -191,18 +260,28 @@ def _vines(sheet, rng):
 def _iris(sheet, head, size, rng):
     """An iris: falls below, standards above, each with contour and veins."""
     head = np.asarray(head)
-    parts = [(0.35, 1.05, 0.62, 0.9, PLUM), (np.pi - 0.35, 1.05, 0.62, -0.9, PLUM), (-0.95, 0.95, 0.50, 0.7, LILAC), (np.pi + 0.95, 0.95, 0.50, -0.7, LILAC),
-             (-np.pi / 2, 1.05, 0.62, 0.15, canvas.mix(LILAC, CREAM, 0.35)), (np.pi / 2, 1.05, 0.66, -0.15, PLUM)]  # fmt: skip
+    parts = [
+        (0.35, 1.05, 0.62, 0.9, PLUM),
+        (np.pi - 0.35, 1.05, 0.62, -0.9, PLUM),
+        (-0.95, 0.95, 0.50, 0.7, LILAC),
+        (np.pi + 0.95, 0.95, 0.50, -0.7, LILAC),
+        (-np.pi / 2, 1.05, 0.62, 0.15, canvas.mix(LILAC, CREAM, 0.35)),
+        (np.pi / 2, 1.05, 0.66, -0.15, PLUM),
+    ]
     for angle, length, width, bend, tone in parts:
         outline, rib = shapes.petal(head, angle + rng.normal(0, 0.05), size * length, size * width, bend=bend)
         outline = shapes.wobble(outline, amount=size * 0.014, rng=rng, knots=24)
         grown = (outline - outline.mean(0)) * (1 + 0.0065 / size) + outline.mean(0)
         sheet.outlined([grown], [outline], tone)
-        lit, _ = shapes.petal(head + (rib[-1] - head) * 0.12, angle, size * length * 0.72, size * width * 0.34, bend=bend)
+        lit, _ = shapes.petal(
+            head + (rib[-1] - head) * 0.12, angle, size * length * 0.72, size * width * 0.34, bend=bend
+        )
         sheet.fill([lit], canvas.mix(tone, CREAM, 0.38))
         for way in np.linspace(-0.32, 0.32, 7):
             t = np.linspace(0.08, 0.86, 20)[:, None]
-            vein = rib[(t[:, 0] * 39).astype(int)] + shapes.normals(rib)[(t[:, 0] * 39).astype(int)] * size * width * way * np.sin(np.pi * t**0.8)
+            vein = rib[(t[:, 0] * 39).astype(int)] + shapes.normals(rib)[
+                (t[:, 0] * 39).astype(int)
+            ] * size * width * way * np.sin(np.pi * t**0.8)
             sheet.line(vein, np.linspace(0.0015, 0.0003, 20), 0.8)
     beard, _ = shapes.petal(head - (0, size * 0.08), np.pi / 2, size * 0.5, size * 0.13)
     sheet.outlined([(beard - beard.mean(0)) * 1.25 + beard.mean(0)], [beard], GOLD)
@@ -211,15 +290,31 @@ def _iris(sheet, head, size, rng):
 def _plants(sheet, rng):
     """Irises on whiplash stems with sword leaves, in the corners the bird leaves free."""
     for foot, waist, head, size in (
-        ((0.10, 1.0), (0.055, 0.80), (0.145, 0.565), 0.092), ((0.20, 1.0), (0.24, 0.88), (0.165, 0.765), 0.078),
-        ((0.09, 1.0), (0.075, 0.95), (0.105, 0.885), 0.064), ((0.70, 1.0), (0.735, 0.93), (0.665, 0.885), 0.068),
-        ((0.79, 0.52), (0.73, 0.36), (0.675, 0.135), 0.080), ((0.79, 0.45), (0.745, 0.40), (0.700, 0.345), 0.066),
+        ((0.10, 1.0), (0.055, 0.80), (0.145, 0.565), 0.092),
+        ((0.20, 1.0), (0.24, 0.88), (0.165, 0.765), 0.078),
+        ((0.09, 1.0), (0.075, 0.95), (0.105, 0.885), 0.064),
+        ((0.70, 1.0), (0.735, 0.93), (0.665, 0.885), 0.068),
+        ((0.79, 0.52), (0.73, 0.36), (0.675, 0.135), 0.080),
+        ((0.79, 0.45), (0.745, 0.40), (0.700, 0.345), 0.066),
         ((-0.02, 0.45), (0.05, 0.33), (0.095, 0.155), 0.074),
-    ):  # fmt: skip
+    ):
         stem = shapes.spline([foot, waist, head], 70)
         for k, way in ((6, -1), (16, 1), (26, -1), (36, 1)):
-            leaf = _whiplash(stem[k], -np.pi / 2 + way * rng.uniform(0.25, 0.55), size * rng.uniform(1.8, 2.8), (way * 0.2, way * 1.2, way * 2.0, way * 6.5), 70)
-            _strand(sheet, leaf, size * 0.24, (OLIVE, SAGE, TEAL)[k // 10 % 3], contour=0.0036, lit=canvas.mix(SAGE, CREAM, 0.4))
+            leaf = _whiplash(
+                stem[k],
+                -np.pi / 2 + way * rng.uniform(0.25, 0.55),
+                size * rng.uniform(1.8, 2.8),
+                (way * 0.2, way * 1.2, way * 2.0, way * 6.5),
+                70,
+            )
+            _strand(
+                sheet,
+                leaf,
+                size * 0.24,
+                (OLIVE, SAGE, TEAL)[k // 10 % 3],
+                contour=0.0036,
+                lit=canvas.mix(SAGE, CREAM, 0.4),
+            )
             sheet.line(leaf[4:60], np.linspace(0.0014, 0.0004, 56), 0.8)
         _strand(sheet, stem, 0.013, OLIVE, contour=0.0036, lit=SAGE)
         _iris(sheet, head, size, rng)
@@ -229,11 +324,19 @@ def _frame(sheet):
     """Gold frame: a wave of leaves between two rules, with a boss in each corner."""
     x, y = sheet.x, sheet.y
     outer = np.array([[0, 0], [WIDTH, 0], [WIDTH, 1], [0, 1]])
-    bands = ((0, 0.006, INK), (0.006, 0.044, PLUM), (0.044, 0.0475, INK), (0.0475, FRAME, GOLD), (FRAME, FRAME + 0.003, INK))
+    bands = (
+        (0, 0.006, INK),
+        (0.006, 0.044, PLUM),
+        (0.044, 0.0475, INK),
+        (0.0475, FRAME, GOLD),
+        (FRAME, FRAME + 0.003, INK),
+    )
     edge = np.minimum(np.minimum(x, WIDTH - x), np.minimum(y, 1 - y))
     for low, high, tone in bands:
         soft = 0.5 / max(sheet.shape)
-        cover = canvas.smoothstep(edge, low - soft, low + soft) * (1 - canvas.smoothstep(edge, high - soft, high + soft))
+        cover = canvas.smoothstep(edge, low - soft, low + soft) * (
+            1 - canvas.smoothstep(edge, high - soft, high + soft)
+        )
         sheet.colour = canvas.mix(sheet.colour, tone, cover)
         sheet.key *= 1 - cover
     middle = 0.025
@@ -244,7 +347,12 @@ def _frame(sheet):
         count = int(round(span / 0.045))
         step = span / count
         along = np.linspace(0, span, 40 * count)
-        vine = start + middle * (run + inward) + along[:, None] * run + (0.0085 * np.sin(np.pi * along / step))[:, None] * inward
+        vine = (
+            start
+            + middle * (run + inward)
+            + along[:, None] * run
+            + (0.0085 * np.sin(np.pi * along / step))[:, None] * inward
+        )
         sheet.outlined([shapes.ribbon(vine, 0.0062)], [shapes.ribbon(vine, 0.0036)], PALE_GOLD)
         for k in range(1, count):
             way = 1 if k % 2 else -1

@@ -45,7 +45,9 @@ class _Painting:
         inward, depth = (inward, depth) if depth.max() > -depth.min() else (-inward, -depth)
         along = (self.x[box] - corners[k, 0]) * inward[0] + (self.y[box] - corners[k, 1]) * inward[1]
         along = np.clip(along / max(depth.max(), 1e-6), 0, 1)
-        tone = colour + (_pick(rng, DARKS if shade > 0 else LIGHTS) - colour) * (abs(shade) * (1 - along)[..., None] ** 1.6)
+        tone = colour + (_pick(rng, DARKS if shade > 0 else LIGHTS) - colour) * (
+            abs(shade) * (1 - along)[..., None] ** 1.6
+        )
         cover = shapes.polygon_mask([corners], self.shape, box=box)
         passage = cover * opacity * (1 - 0.7 * canvas.smoothstep(along, 0.55, 1.0))
         self.colour[box] = canvas.mix(self.colour[box], tone, passage)
@@ -63,8 +65,9 @@ class _Painting:
         points = np.asarray(points, np.float64)
         line = shapes.resample(points, 30 if len(points) < 6 else 60)
         line = shapes.wobble(line, amount=0.0007, rng=self.line_rng, knots=8)
-        outline = shapes.ribbon(line, shapes.swelling(len(line), thick=width, thin=width * 0.35,
-                                                      peak=self.line_rng.uniform(0.2, 0.8)))  # fmt: skip
+        outline = shapes.ribbon(
+            line, shapes.swelling(len(line), thick=width, thin=width * 0.35, peak=self.line_rng.uniform(0.2, 0.8))
+        )
         box = shapes.polygon_box(outline, self.shape)
         if box is not None:
             drawn = shapes.polygon_mask([outline], self.shape, box=box) * opacity
@@ -92,8 +95,13 @@ def _scaffold(painting, rng):
                 centre = np.array([0.41, 0.52]) + rng.normal(0, 1, 2) * (spread * 0.75, spread)
             family = (LIGHTS, MIDS, DARKS)[rng.choice(3, p=(0.40, 0.36, 0.24))]
             size = rng.uniform(small, large) * np.array([1, rng.uniform(0.4, 1.0)])
-            painting.plane(_quad(centre, size, rng.choice(tilts) + rng.normal(0, 0.07), rng), _pick(rng, family),
-                           shade=rng.choice([0.9, 0.8, 0.6, -0.8]), opacity=rng.uniform(0.7, 1.0), rng=rng)  # fmt: skip
+            painting.plane(
+                _quad(centre, size, rng.choice(tilts) + rng.normal(0, 0.07), rng),
+                _pick(rng, family),
+                shade=rng.choice([0.9, 0.8, 0.6, -0.8]),
+                opacity=rng.uniform(0.7, 1.0),
+                rng=rng,
+            )
 
 
 def _turn(points, centre, angle):
@@ -104,13 +112,24 @@ def _turn(points, centre, angle):
 def _guitar(painting, rng):
     """The guitar seen from several places at once: halves of the body slide apart."""
     middle = np.array([0.40, 0.58])
-    side = np.array([
-        [0.00, -0.19], [0.075, -0.185], [0.105, -0.13], [0.082, -0.055], [0.10, 0.01],
-        [0.145, 0.08], [0.135, 0.165], [0.07, 0.205], [0.00, 0.21],
-    ])  # fmt: skip
+    side = np.array(
+        [
+            [0.00, -0.19],
+            [0.075, -0.185],
+            [0.105, -0.13],
+            [0.082, -0.055],
+            [0.10, 0.01],
+            [0.145, 0.08],
+            [0.135, 0.165],
+            [0.07, 0.205],
+            [0.00, 0.21],
+        ]
+    )
     for mirror, slide, angle, colour in (
-        (-1, (-0.02, 0.015), 0.28, "#c99a4e"), (1, (0.015, -0.02), 0.20, "#d8b877"), (1, (0.07, 0.035), 0.05, "#6b4a28"),
-    ):  # fmt: skip
+        (-1, (-0.02, 0.015), 0.28, "#c99a4e"),
+        (1, (0.015, -0.02), 0.20, "#d8b877"),
+        (1, (0.07, 0.035), 0.05, "#6b4a28"),
+    ):
         outline = shapes.spline(side * (mirror, 1), 60) + middle + slide
         outline = _turn(outline, middle, angle)
         painting.plane(outline[::4], canvas.rgb(colour), shade=0.75, opacity=0.92, rng=rng, tilt=angle + 1.2, lit=7)
@@ -123,10 +142,18 @@ def _guitar(painting, rng):
     # Neck and head, cut into planes that do not quite meet.
     axis = np.array([np.sin(0.24), -np.cos(0.24)])
     across = np.array([axis[1], -axis[0]])
-    for start, end, shift, tone in ((0.02, 0.19, 0, "#3c2c1c"), (0.18, 0.32, 0.012, "#5a4126"), (0.31, 0.40, -0.008, "#2a2119")):
+    for start, end, shift, tone in (
+        (0.02, 0.19, 0, "#3c2c1c"),
+        (0.18, 0.32, 0.012, "#5a4126"),
+        (0.31, 0.40, -0.008, "#2a2119"),
+    ):
         base = hole + across * shift
-        corners = [base + axis * start - across * 0.021, base + axis * start + across * 0.021,
-                   base + axis * end + across * 0.019, base + axis * end - across * 0.019]  # fmt: skip
+        corners = [
+            base + axis * start - across * 0.021,
+            base + axis * start + across * 0.021,
+            base + axis * end + across * 0.019,
+            base + axis * end - across * 0.019,
+        ]
         painting.plane(corners, canvas.rgb(tone), shade=-0.5, opacity=1, rng=rng, tilt=-1.33, lit=3)
         painting.line(corners + corners[:1], 0.0022)
     for fret in np.linspace(0.06, 0.36, 9):
@@ -145,8 +172,20 @@ def _guitar(painting, rng):
 
 def _bottle_and_glass(painting, rng):
     foot = np.array([0.665, 0.80])
-    bottle = np.array([[-0.052, 0], [-0.052, -0.20], [-0.046, -0.245], [-0.02, -0.285], [-0.018, -0.37],
-                       [0.018, -0.37], [0.02, -0.285], [0.046, -0.245], [0.052, -0.20], [0.052, 0]])  # fmt: skip
+    bottle = np.array(
+        [
+            [-0.052, 0],
+            [-0.052, -0.20],
+            [-0.046, -0.245],
+            [-0.02, -0.285],
+            [-0.018, -0.37],
+            [0.018, -0.37],
+            [0.02, -0.285],
+            [0.046, -0.245],
+            [0.052, -0.20],
+            [0.052, 0],
+        ]
+    )
     for slide, tone, part in (((0, 0), "#56604a", slice(0, 6)), ((0.022, 0.018), "#8b8a66", slice(4, 10))):
         half = bottle[part] + foot + slide
         painting.plane(half, canvas.rgb(tone), shade=0.8, opacity=0.9, rng=rng, tilt=1.45, lit=0)
@@ -156,7 +195,13 @@ def _bottle_and_glass(painting, rng):
     painting.line(np.vstack([label, label[:1]]), 0.002)
     stand = np.array([0.155, 0.815])
     for slide, tone in (((0, 0), "#b9bcae"), ((-0.024, -0.014), "#7b8078")):
-        cup = stand + slide + np.array([[-0.06, -0.17], [0.06, -0.175], [0.045, -0.06], [0.01, -0.03], [-0.01, -0.03], [-0.048, -0.065]])
+        cup = (
+            stand
+            + slide
+            + np.array(
+                [[-0.06, -0.17], [0.06, -0.175], [0.045, -0.06], [0.01, -0.03], [-0.01, -0.03], [-0.048, -0.065]]
+            )
+        )
         painting.plane(cup, canvas.rgb(tone), shade=0.7, opacity=0.85, rng=rng)
         painting.line(np.vstack([cup, cup[:1]]), 0.0026)
     rim = shapes.circle((0, 0), 1) * (0.06, 0.017) + stand + (0, -0.172)
@@ -170,7 +215,11 @@ def _table_and_paper(painting, rng):
     """Table edge, newspaper with set type, and sheets of music in the background."""
     table = [[-0.02, 0.86], [0.30, 0.80], [WIDTH + 0.02, 0.87], [WIDTH + 0.02, 1.02], [-0.02, 1.02]]
     painting.plane(table, canvas.rgb("#7a5a32"), shade=-0.5, opacity=0.8, rng=rng, tilt=-0.1, lit=0)
-    for centre, angle, size in (((0.27, 0.885), -0.22, (0.24, 0.12)), ((0.62, 0.20), 0.30, (0.22, 0.15)), ((0.14, 0.33), -0.4, (0.19, 0.15))):
+    for centre, angle, size in (
+        ((0.27, 0.885), -0.22, (0.24, 0.12)),
+        ((0.62, 0.20), 0.30, (0.22, 0.15)),
+        ((0.14, 0.33), -0.4, (0.19, 0.15)),
+    ):
         centre, size = np.array(centre), np.array(size)
         sheet = _turn(np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * size / 2 + centre, centre, angle)
         painting.plane(sheet, canvas.rgb("#e4d9b8"), shade=0.35, opacity=0.95, rng=rng, tilt=angle)
@@ -209,14 +258,36 @@ def paint(size_px, rng):
         centre = np.array([0.41, 0.55]) + plan_rng.normal(0, 1, 2) * (0.30, 0.28)
         if k % 3 == 0:
             centre = plan_rng.random(2) * (WIDTH, 0.2) + (0, 0.82)
-        painting.plane(_quad(centre, plan_rng.uniform(0.04, 0.12) * np.array([1, 0.6]), plan_rng.choice([0.2, -0.6, 0.95, -1.2]), plan_rng),
-                       _pick(plan_rng, LIGHTS + MIDS + DARKS), shade=plan_rng.choice([0.85, -0.6]), opacity=0.52, rng=plan_rng)  # fmt: skip
+        painting.plane(
+            _quad(
+                centre,
+                plan_rng.uniform(0.04, 0.12) * np.array([1, 0.6]),
+                plan_rng.choice([0.2, -0.6, 0.95, -1.2]),
+                plan_rng,
+            ),
+            _pick(plan_rng, LIGHTS + MIDS + DARKS),
+            shade=plan_rng.choice([0.85, -0.6]),
+            opacity=0.52,
+            rng=plan_rng,
+        )
 
     image = painting.colour * 0.9
     height = np.zeros(painting.shape[:2], np.float32)
     for spacing, length, width, drift in ((0.0115, 0.032, 0.014, 0.08), (0.0072, 0.018, 0.0075, 0.10)):
-        places, colours, angles, lengths, width = _brush(painting, wide_rng, spacing=spacing, length=length, width=width, drift=drift)
-        shapes.dabs(image, height, places, colours=colours, angles=angles, length=lengths, width=width, rng=fine_rng, opacity=0.85)
+        places, colours, angles, lengths, width = _brush(
+            painting, wide_rng, spacing=spacing, length=length, width=width, drift=drift
+        )
+        shapes.dabs(
+            image,
+            height,
+            places,
+            colours=colours,
+            angles=angles,
+            length=lengths,
+            width=width,
+            rng=fine_rng,
+            opacity=0.85,
+        )
 
     # Edges come back through the brushwork, then the lines are drawn.
     image = canvas.mix(image, painting.colour, 0.38)

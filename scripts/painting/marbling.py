@@ -16,15 +16,34 @@ HEIGHT_TO_WIDTH = 0.74
 SUPERSAMPLE = 2
 STRIP_ROWS = 8  # small enough for a strip's samples to stay in the processor's cache
 VIEW = 0.80  # share of the bath's width that the sheet takes up
-INKS = [canvas.rgb(code) for code in (
-    "#efe2c4", "#16284f", "#a3262d", "#d79a2f", "#2c7f86", "#f4ecd8", "#11151f", "#d9674a",
-)]  # fmt: skip
+INKS = [
+    canvas.rgb(code)
+    for code in (
+        "#efe2c4",
+        "#16284f",
+        "#a3262d",
+        "#d79a2f",
+        "#2c7f86",
+        "#f4ecd8",
+        "#11151f",
+        "#d9674a",
+    )
+]
 BATH = 0
 # Inks of the rings inside one drop, from the middle outwards.
 RINGS = [
-    (1, 5, 1), (2, 3, 2, 6), (4, 5, 1), (3, 6, 3), (5, 4, 1, 5), (2, 5, 2), (1, 4, 5, 6),
-    (7, 5, 2), (5, 1), (3, 2, 5), (6, 5, 3, 1),
-]  # fmt: skip
+    (1, 5, 1),
+    (2, 3, 2, 6),
+    (4, 5, 1),
+    (3, 6, 3),
+    (5, 4, 1, 5),
+    (2, 5, 2),
+    (1, 4, 5, 6),
+    (7, 5, 2),
+    (5, 1),
+    (3, 2, 5),
+    (6, 5, 3, 1),
+]
 
 
 def _drops(rng):
@@ -48,8 +67,14 @@ def _stones(rng):
         for radius, rings in ((0.042, (5, 1, 5, 2)), (0.026, (3, 6, 5))):
             stones.append((x + rng.normal(0, 0.006), y + rng.normal(0, 0.006), radius, rings))
     for _ in range(45):
-        stones.append((rng.random(), rng.random() * HEIGHT_TO_WIDTH, rng.uniform(0.002, 0.009),
-                       RINGS[rng.integers(len(RINGS))][:2]))  # fmt: skip
+        stones.append(
+            (
+                rng.random(),
+                rng.random() * HEIGHT_TO_WIDTH,
+                rng.uniform(0.002, 0.009),
+                RINGS[rng.integers(len(RINGS))][:2],
+            )
+        )
     return stones
 
 
@@ -112,7 +137,9 @@ def _undo_stylus(x, y, pull):
     dx, dy = x - from_x, y - from_y
     across = dx * along[1] - dy * along[0]
     forward = dx * along[0] + dy * along[1]
-    near = np.exp(-((across / reach) ** 2)) * np.exp(-((np.maximum(np.abs(forward - length / 2) - length / 2, 0) / reach) ** 2))
+    near = np.exp(-((across / reach) ** 2)) * np.exp(
+        -((np.maximum(np.abs(forward - length / 2) - length / 2, 0) / reach) ** 2)
+    )
     x -= along[0] * near * length * 0.6
     y -= along[1] * near * length * 0.6
 
@@ -123,10 +150,15 @@ def paint(size_px, rng):
     swirls = [
         (x + tool_rng.normal(0, 0.01), y + tool_rng.normal(0, 0.01), reach, turn)
         for x, y, reach, turn in (
-            (0.20, 0.36, 0.15, 3.4), (0.73, 0.17, 0.13, -3.6), (0.50, 0.62, 0.14, 3.2),
-            (0.93, 0.45, 0.11, -3.2), (0.03, 0.08, 0.12, 3.0), (0.45, 0.30, 0.09, -3.2), (0.77, 0.66, 0.08, 2.8),
+            (0.20, 0.36, 0.15, 3.4),
+            (0.73, 0.17, 0.13, -3.6),
+            (0.50, 0.62, 0.14, 3.2),
+            (0.93, 0.45, 0.11, -3.2),
+            (0.03, 0.08, 0.12, 3.0),
+            (0.45, 0.30, 0.09, -3.2),
+            (0.77, 0.66, 0.08, 2.8),
         )
-    ]  # fmt: skip
+    ]
     pulls = [(x, y - 0.05, x + 0.01, y + 0.07, 0.010) for x, y, radius, _ in stones[:14:2]]
 
     image = shapes.blank(size_px, height_to_width=HEIGHT_TO_WIDTH)

@@ -10,10 +10,18 @@ DESCRIPTION = "Uneven black grid holding brushed fields of red, yellow, blue and
 HEIGHT_TO_WIDTH = 0.86
 # Field colours and how often each is picked; whites differ as old whites do.
 FIELDS = [
-    ("#ebe4d2", 0.17), ("#dcd9cf", 0.12), ("#f1e5c2", 0.09), ("#bfc6c8", 0.06),
-    ("#be2a20", 0.16), ("#d4482c", 0.05), ("#e8b71c", 0.14), ("#f0cd4a", 0.04),
-    ("#1f3f90", 0.12), ("#3468ac", 0.04), ("#1c1b1e", 0.01),
-]  # fmt: skip
+    ("#ebe4d2", 0.17),
+    ("#dcd9cf", 0.12),
+    ("#f1e5c2", 0.09),
+    ("#bfc6c8", 0.06),
+    ("#be2a20", 0.16),
+    ("#d4482c", 0.05),
+    ("#e8b71c", 0.14),
+    ("#f0cd4a", 0.04),
+    ("#1f3f90", 0.12),
+    ("#3468ac", 0.04),
+    ("#1c1b1e", 0.01),
+]
 BAR_BLACK = canvas.rgb("#17161a")
 # Chance that a box is left whole, by how many cuts made it.
 STOP = [0.0, 0.0, 0.02, 0.10, 0.2, 0.3, 0.4, 0.6]
@@ -112,8 +120,16 @@ def paint(size_px, rng):
         places, tones, angles, lengths, brush = _field_marks(box, colour, mark_rng)
         inside = [[box[0], box[1]], [box[2], box[1]], [box[2], box[3]], [box[0], box[3]]]
         shapes.fill(image, inside, colour * 0.93)
-        shapes.dabs(image, height, places, colours=tones.astype(np.float32), angles=angles,
-                    length=lengths, width=brush, rng=mark_rng)  # fmt: skip
+        shapes.dabs(
+            image,
+            height,
+            places,
+            colours=tones.astype(np.float32),
+            angles=angles,
+            length=lengths,
+            width=brush,
+            rng=mark_rng,
+        )
 
     # Bars are brushed last, along their length, a little proud of the fields.
     streak_rngs = ground_rng.spawn(3)
@@ -135,7 +151,10 @@ def paint(size_px, rng):
     image = shapes.emboss(image, height + 0.05 * weave - 0.25 * crack, strength=0.5 * (size_px / 900) ** 0.6)
     image = canvas.mix(image, image * np.float32([0.50, 0.46, 0.42]) + 0.03, crack * 0.8)
     # Thin places show the weave; varnish has yellowed in clouds.
-    image *= 1 + 0.022 * (weave * canvas.smoothstep(canvas.noise(shape[:2], wear_rng, cells=10, octaves=1), -1, 1))[..., None]
+    image *= (
+        1
+        + 0.022 * (weave * canvas.smoothstep(canvas.noise(shape[:2], wear_rng, cells=10, octaves=1), -1, 1))[..., None]
+    )
     cloud = canvas.smoothstep(canvas.noise(shape[:2], tint_rng, cells=4, octaves=3), -1.2, 1.8)
     image = canvas.mix(image, image * np.float32([0.98, 0.94, 0.82]), 0.6 * cloud)
     return np.clip(image, 0, 1).astype(np.float32)

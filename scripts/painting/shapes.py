@@ -42,9 +42,7 @@ def streaks(shape, *, length, width, angle, rng):
     field = _grid_noise(side_px, side_px, length * long_px, width * long_px, rng.spawn(1)[0])
     matrix = cv2.getRotationMatrix2D((side_px / 2, side_px / 2), -np.degrees(angle), 1)
     matrix[:, 2] += (width_px / 2 - side_px / 2, height_px / 2 - side_px / 2)
-    turned = cv2.warpAffine(
-        field, matrix, (width_px, height_px), borderMode=cv2.BORDER_REFLECT_101
-    )
+    turned = cv2.warpAffine(field, matrix, (width_px, height_px), borderMode=cv2.BORDER_REFLECT_101)
     return (turned - turned.mean()) / (turned.std() + 1e-6)
 
 
@@ -66,13 +64,7 @@ def spline(points, count=120):
     pieces = []
     for p0, p1, p2, p3 in zip(padded, padded[1:], padded[2:], padded[3:]):
         pieces.append(
-            0.5
-            * (
-                2 * p1
-                + (p2 - p0) * t
-                + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2
-                + (3 * p1 - p0 - 3 * p2 + p3) * t**3
-            )
+            0.5 * (2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3)
         )
     return resample(np.vstack([*pieces, points[-1:]]), count)
 
@@ -94,9 +86,7 @@ def normals(points):
 
 def wobble(points, *, amount, rng, knots=12):
     """Move a polyline sideways by a smooth random amount: a hand-drawn line."""
-    offsets = np.interp(
-        np.linspace(0, 1, len(points)), np.linspace(0, 1, knots), rng.normal(0, amount, knots)
-    )
+    offsets = np.interp(np.linspace(0, 1, len(points)), np.linspace(0, 1, knots), rng.normal(0, amount, knots))
     return points + normals(points) * offsets[:, None]
 
 
@@ -234,9 +224,7 @@ def cracks(shape, *, cell, rng, width_px=1.2):
     seeds = np.full((height_px, width_px_total), 255, np.uint8)
     spots = seed_rng.random((count, 2)) * (height_px - 1, width_px_total - 1)
     seeds[tuple(spots.astype(int).T)] = 0
-    _, island = cv2.distanceTransformWithLabels(
-        seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
+    _, island = cv2.distanceTransformWithLabels(seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     edge = np.zeros((height_px, width_px_total), np.float32)
     edge[:, 1:] += island[:, 1:] != island[:, :-1]
     edge[1:] += island[1:] != island[:-1]
@@ -294,10 +282,8 @@ def dabs(image, height, places, *, colours, angles, length, width, rng, opacity=
         dx, dy = x0 - x, y0 - y
         matrix = np.array(
             [
-                [cos * scale_x, sin * scale_x,
-                 (cos * dx + sin * dy) * scale_x + coverage.shape[1] / 2],
-                [-sin * scale_y, cos * scale_y,
-                 (cos * dy - sin * dx) * scale_y + coverage.shape[0] / 2],
+                [cos * scale_x, sin * scale_x, (cos * dx + sin * dy) * scale_x + coverage.shape[1] / 2],
+                [-sin * scale_y, cos * scale_y, (cos * dy - sin * dx) * scale_y + coverage.shape[0] / 2],
             ]
         )
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP

@@ -128,7 +128,9 @@ def _lay_flowers(window):
         window.lay(window.inside(shapes.ribbon(stem, 0.013)), np.floor(window.y / 0.11), "leaf")
         for k in range(petals):
             angle = -np.pi / 2 + (k - (petals - 1) / 2) * 2 * np.pi / petals
-            ribs.append(_lay_leaf(window, head, angle, length, length * 0.62, glass, bend=0.25 * np.sign(np.cos(angle))))
+            ribs.append(
+                _lay_leaf(window, head, angle, length, length * 0.62, glass, bend=0.25 * np.sign(np.cos(angle)))
+            )
         window.lay(window.inside(shapes.circle(head, length * 0.2)), 0, "sun gold")
     return ribs
 
@@ -209,8 +211,9 @@ def paint(size_px, rng):
 
     seam, outline = to_lead(window.pane), to_lead(window.object)
     pane = cv2.resize(window.pane, size, interpolation=cv2.INTER_NEAREST)
-    pane = cv2.remap(pane.astype(np.float32), columns, rows, cv2.INTER_NEAREST,
-                     borderMode=cv2.BORDER_REPLICATE).astype(np.int32)  # fmt: skip
+    pane = cv2.remap(pane.astype(np.float32), columns, rows, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE).astype(
+        np.int32
+    )
     glass, drift = _pane_colours(window, pane, colour_rng)
 
     # Each pane is cut from its own sheet: the streaks run another way in it.
@@ -234,7 +237,9 @@ def paint(size_px, rng):
         for side in (-1, 1):
             for reach in (0.35, 0.6, 0.85):
                 tip = rib[0] + span * (reach + 0.1) + across * side * np.sin(np.pi * reach) * 0.9
-                line = shapes.spline([rib[0] + span * reach * 0.35, rib[0] + span * reach * 0.8 + across * side * 0.35, tip], 24)
+                line = shapes.spline(
+                    [rib[0] + span * reach * 0.35, rib[0] + span * reach * 0.8 + across * side * 0.35, tip], 24
+                )
                 line = shapes.wobble(line, amount=0.0008, rng=vein_rng, knots=5)
                 shapes.stroke(glass, line, np.linspace(0.0024, 0.0006, 24), brown, opacity=0.75)
     grime = canvas.smoothstep(canvas.noise(shape[:2], matt_rng, cells=50, octaves=3), -0.6, 1.6)
@@ -247,7 +252,11 @@ def paint(size_px, rng):
     dome = np.sqrt(np.clip(1 - (1 - np.clip(inside, 0, 1)) ** 2, 0, 1)).astype(np.float32)
     lead = np.ones_like(glass) * LEAD * (1 + 0.15 * ripple)[..., None]
     slope = cv2.GaussianBlur(dome, (0, 0), 0.0006 * size_px) * size_px
-    shine = np.clip(0.02 * (cv2.Sobel(slope, cv2.CV_32F, 1, 0, scale=1 / 8) + cv2.Sobel(slope, cv2.CV_32F, 0, 1, scale=1 / 8)), -1, 1)
+    shine = np.clip(
+        0.02 * (cv2.Sobel(slope, cv2.CV_32F, 1, 0, scale=1 / 8) + cv2.Sobel(slope, cv2.CV_32F, 0, 1, scale=1 / 8)),
+        -1,
+        1,
+    )
     lead = lead + np.clip(shine, 0, 1)[..., None] ** 1.5 * np.float32([0.30, 0.32, 0.35])
     image = canvas.mix(glass, lead, covered)
     # Light bleeds round the lead into the eye.

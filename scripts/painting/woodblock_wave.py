@@ -16,12 +16,29 @@ DARK = canvas.rgb("#1c3a6e")
 MIDDLE = canvas.rgb("#3a6a9c")
 LIGHT = canvas.rgb("#86aebd")
 PALE = canvas.rgb("#bfd2cb")
-OCHRE = canvas.rgb("#c9a05a")
 SUN_RED = canvas.rgb("#c8523a")
 
 # A breaker in its own frame: its back, then its hollow face, both from foot to tip.
-BACK = [(-0.34, 0.80), (-0.17, 0.45), (-0.02, 0.25), (0.13, 0.125), (0.28, 0.070), (0.41, 0.085), (0.49, 0.150), (0.515, 0.225)]
-FACE = [(0.56, 0.82), (0.44, 0.62), (0.345, 0.485), (0.305, 0.365), (0.325, 0.270), (0.39, 0.215), (0.46, 0.205), (0.508, 0.232)]
+BACK = [
+    (-0.34, 0.80),
+    (-0.17, 0.45),
+    (-0.02, 0.25),
+    (0.13, 0.125),
+    (0.28, 0.070),
+    (0.41, 0.085),
+    (0.49, 0.150),
+    (0.515, 0.225),
+]
+FACE = [
+    (0.56, 0.82),
+    (0.44, 0.62),
+    (0.345, 0.485),
+    (0.305, 0.365),
+    (0.325, 0.270),
+    (0.39, 0.215),
+    (0.46, 0.205),
+    (0.508, 0.232),
+]
 SAMPLES = 160
 
 
@@ -35,20 +52,35 @@ def _sky(sheet, rng):
     sheet.fill([sun], SUN_RED)
     # Bands of mist with rounded ends, each with its own grading and contour.
     for x0, x1, y0, thick in (
-        (0.56, 0.90, 0.245, 0.022), (0.70, 1.1, 0.205, 0.020), (0.62, 0.80, 0.285, 0.016), (0.84, 1.1, 0.315, 0.020),
-        (-0.1, 0.16, 0.075, 0.024), (0.52, 0.84, 0.070, 0.022), (0.74, 1.1, 0.035, 0.020), (0.10, 0.30, 0.030, 0.018),
-        (0.57, 0.70, 0.125, 0.014), (0.90, 1.1, 0.120, 0.018), (0.55, 0.74, 0.345, 0.014), (0.86, 1.1, 0.385, 0.013),
-    ):  # fmt: skip
+        (0.56, 0.90, 0.245, 0.022),
+        (0.70, 1.1, 0.205, 0.020),
+        (0.62, 0.80, 0.285, 0.016),
+        (0.84, 1.1, 0.315, 0.020),
+        (-0.1, 0.16, 0.075, 0.024),
+        (0.52, 0.84, 0.070, 0.022),
+        (0.74, 1.1, 0.035, 0.020),
+        (0.10, 0.30, 0.030, 0.018),
+        (0.57, 0.70, 0.125, 0.014),
+        (0.90, 1.1, 0.120, 0.018),
+        (0.55, 0.74, 0.345, 0.014),
+        (0.86, 1.1, 0.385, 0.013),
+    ):
         along = np.linspace(x0, x1, 60)
         middle = np.stack([along, y0 + 0.006 * np.sin(along * 22 + x0 * 50)], 1)
         swell = thick * np.minimum(np.sqrt(np.clip(1 - (2 * np.linspace(0, 1, 60) - 1) ** 6, 0, 1)), 1)
         outer = shapes.ribbon(middle, swell + 0.0028)
         inner = shapes.ribbon(shapes.wobble(middle, amount=0.0004, rng=rng), swell)
-        graded = canvas.mix(canvas.rgb("#efe6cb"), canvas.rgb("#a9b3a8"), canvas.smoothstep(y, y0 - thick * 0.3, y0 + thick * 0.6))
+        graded = canvas.mix(
+            canvas.rgb("#efe6cb"), canvas.rgb("#a9b3a8"), canvas.smoothstep(y, y0 - thick * 0.3, y0 + thick * 0.6)
+        )
         sheet.outlined([outer], [inner], graded)
         for offset in (0.22, -0.05):
             part = slice(int(rng.integers(4, 14)), int(rng.integers(36, 56)))
-            sheet.line(middle[part] + (0, thick * offset), shapes.swelling(60, thick=0.0013, thin=0.0002)[: len(middle[part])], 0.7)
+            sheet.line(
+                middle[part] + (0, thick * offset),
+                shapes.swelling(60, thick=0.0013, thin=0.0002)[: len(middle[part])],
+                0.7,
+            )
 
 
 def _mountain(sheet, rng):
@@ -67,7 +99,11 @@ def _mountain(sheet, rng):
     for _ in range(26):
         start = peak + (rng.normal(0, 0.05), 0.075 + rng.random() * 0.03)
         lean = (start[0] - peak[0]) * 0.55
-        sheet.line(shapes.spline([start, start + (lean * 0.5, 0.014), start + (lean, 0.030)], 12), np.linspace(0.0016, 0.0003, 12), 0.75)
+        sheet.line(
+            shapes.spline([start, start + (lean * 0.5, 0.014), start + (lean, 0.030)], 12),
+            np.linspace(0.0016, 0.0003, 12),
+            0.75,
+        )
 
 
 def _far_sea(sheet, rng):
@@ -82,14 +118,18 @@ def _far_sea(sheet, rng):
         for k in range(count):
             x0 = -0.1 + (k + 0.5 * (row % 2)) * wide + rng.normal(0, wide * 0.05)
             t = np.linspace(0, 1, 12, endpoint=False)
-            crest.append(np.stack([x0 + t * wide, y - deep * (0.9 * np.sin(np.pi * t) ** 0.8) * rng.uniform(0.75, 1.15)], 1))
+            crest.append(
+                np.stack([x0 + t * wide, y - deep * (0.9 * np.sin(np.pi * t) ** 0.8) * rng.uniform(0.75, 1.15)], 1)
+            )
         line = np.vstack(crest)
-        tone = canvas.mix((LIGHT, PALE, MIDDLE)[row % 3], DARK, 0.75 * canvas.smoothstep(sheet.y, y - deep, y + deep * 1.4))
+        tone = canvas.mix(
+            (LIGHT, PALE, MIDDLE)[row % 3], DARK, 0.75 * canvas.smoothstep(sheet.y, y - deep, y + deep * 1.4)
+        )
         sheet.fill([np.vstack([line, [(1.3, 0.8), (-0.2, 0.8)]])], tone)
         sheet.line(line, 0.0016 + 0.0006 * np.sin(np.arange(len(line))))
         for piece in crest:
             for drop in (0.35, 0.7):
-                inner = (piece[2:-2] - piece[6]) * (0.8, 0.8) + piece[6] + (0, deep * drop)
+                inner = (piece[2:-2] - piece[6]) * 0.8 + piece[6] + (0, deep * drop)
                 sheet.line(inner, shapes.swelling(len(inner), thick=0.0012, thin=0.0002), 0.8)
         y += deep * 1.15
         row += 1
@@ -106,7 +146,9 @@ def _claw(base, angle, length, hook, depth, rng):
     if depth:
         for at in (5, 10, 15)[: depth + 1]:
             child = heading[at] - np.sign(hook) * rng.uniform(0.5, 0.9)
-            fingers += _claw(spine[at], child, length * rng.uniform(0.38, 0.52), hook * rng.uniform(0.9, 1.3), depth - 1, rng)
+            fingers += _claw(
+                spine[at], child, length * rng.uniform(0.38, 0.52), hook * rng.uniform(0.9, 1.3), depth - 1, rng
+            )
     return fingers
 
 
@@ -131,7 +173,12 @@ def _breaker(sheet, place, rng, *, claw_length, lines, turn):
         start, end = int(rng.integers(0, 25)), int(rng.integers(118, SAMPLES - 2))
         part = slice(start, end)
         taper = wide * np.sin(np.pi * np.clip((t[part] - t[start]) / (t[end - 1] - t[start]), 0, 1)) ** 0.45
-        stripe = np.vstack([between(share + 0 * t)[part], between(np.r_[np.zeros(start), share + taper, np.zeros(SAMPLES - end)])[part][::-1]])
+        stripe = np.vstack(
+            [
+                between(share + 0 * t)[part],
+                between(np.r_[np.zeros(start), share + taper, np.zeros(SAMPLES - end)])[part][::-1],
+            ]
+        )
         sheet.fill([stripe], (FOAM, LIGHT, DARK, PALE, KEY, LIGHT, DARK)[rng.integers(7)], hides=False)
         share += wide * rng.uniform(1.2, 1.7)
     for share in np.linspace(0.02, 0.98, lines):
@@ -149,19 +196,32 @@ def _breaker(sheet, place, rng, *, claw_length, lines, turn):
             (crest[k] + inward[k] * depth * rng.uniform(0.5, 1.3), claw_length * radius * rng.uniform(0.5, 1.05))
             for k in range(row, len(crest), 3)
         ]
-        sheet.outlined([shapes.circle(c, r + 0.0019, 24) for c, r in spots], [shapes.circle(c, r, 24) for c, r in spots], tone)
+        sheet.outlined(
+            [shapes.circle(c, r + 0.0019, 24) for c, r in spots], [shapes.circle(c, r, 24) for c, r in spots], tone
+        )
         for centre, radius_unit in spots[::2]:
             arc = shapes.circle(centre, radius_unit * 0.6, 30)[2:16]
             sheet.line(arc, shapes.swelling(len(arc), thick=0.0014, thin=0.0003), 0.7)
 
-    edge = [(k, back) for k in range(int(0.50 * SAMPLES), SAMPLES, 6)] + [(k, face) for k in range(int(0.72 * SAMPLES), SAMPLES, 5)]
+    edge = [(k, back) for k in range(int(0.50 * SAMPLES), SAMPLES, 6)] + [
+        (k, face) for k in range(int(0.72 * SAMPLES), SAMPLES, 5)
+    ]
     for k, side in edge:
         run = side[min(k + 3, SAMPLES - 1)] - side[max(k - 4, 0)]
         along = np.arctan2(run[1], run[0])
         lift = -0.75 if side is back else 0.55
         base = side[k] - 0.2 * claw_length * np.array([np.cos(along), np.sin(along)])
-        fingers = _claw(base, along + turn * lift + rng.normal(0, 0.15), claw_length * rng.uniform(0.9, 1.45), turn * rng.uniform(1.2, 2.0), 2, rng)
-        sheet.outlined([shapes.ribbon(s, w + 0.0036) for s, w in fingers], [shapes.ribbon(s, w) for s, w in fingers], FOAM)
+        fingers = _claw(
+            base,
+            along + turn * lift + rng.normal(0, 0.15),
+            claw_length * rng.uniform(0.9, 1.45),
+            turn * rng.uniform(1.2, 2.0),
+            2,
+            rng,
+        )
+        sheet.outlined(
+            [shapes.ribbon(s, w + 0.0036) for s, w in fingers], [shapes.ribbon(s, w) for s, w in fingers], FOAM
+        )
         for spine, width in fingers[:4]:
             shade = spine[3:17] + shapes.normals(spine)[3:17] * (turn * -0.22 * width[3:17, None])
             sheet.fill([shapes.ribbon(shade, width[3:17] * 0.28)], LIGHT)
@@ -193,7 +253,9 @@ def _boat(sheet, rng):
         sheet.line(keel + (rail - keel) * share, 0.0020)
     for k in range(10, 52, 6):
         seat = rail[k]
-        back = shapes.spline([seat + (-0.012, 0.002), seat + (-0.009, -0.016), seat + (0.006, -0.014), seat + (0.012, 0.003)], 24)
+        back = shapes.spline(
+            [seat + (-0.012, 0.002), seat + (-0.009, -0.016), seat + (0.006, -0.014), seat + (0.012, 0.003)], 24
+        )
         sheet.outlined([shapes.ribbon(back, 0.006)], [back], (DARK, MIDDLE)[k // 6 % 2])
         head = seat + (0.008, -0.017)
         sheet.outlined([shapes.circle(head, 0.0062)], [shapes.circle(head, 0.0046)], canvas.rgb("#e6c79c"))
@@ -213,7 +275,9 @@ def _near_swell(sheet, rng):
             down = 0.006 + 0.0085 * k * (1 + 0.04 * k)
             start = int(rng.integers(0, 40))
             end = int(rng.integers(85, 140))
-            band = crest[start:end] * (1, 1) + np.stack([0 * x, down * (1 + 0.3 * np.sin(x * 9 + k + seed))], 1)[start:end]
+            band = (
+                crest[start:end] + np.stack([0 * x, down * (1 + 0.3 * np.sin(x * 9 + k + seed))], 1)[start:end]
+            )
             swell = shapes.swelling(end - start, thick=rng.uniform(0.003, 0.0075), thin=0.0003)
             sheet.fill([shapes.ribbon(band, swell)], (LIGHT, PALE, FOAM, LIGHT)[k % 4], hides=False)
             sheet.line(band + (0, 0.0035), swell * 0.38)
@@ -222,8 +286,12 @@ def _near_swell(sheet, rng):
         for spot in rng.choice(140, 8, replace=False):
             for _ in range(7):
                 base_point = crest[min(spot + int(rng.integers(0, 9)), 139)]
-                fingers = _claw(base_point, rng.uniform(-1.5, -0.4), rng.uniform(0.014, 0.026), rng.uniform(1.4, 2.2), 1, rng)
-                sheet.outlined([shapes.ribbon(s, w + 0.0030) for s, w in fingers], [shapes.ribbon(s, w) for s, w in fingers], FOAM)
+                fingers = _claw(
+                    base_point, rng.uniform(-1.5, -0.4), rng.uniform(0.014, 0.026), rng.uniform(1.4, 2.2), 1, rng
+                )
+                sheet.outlined(
+                    [shapes.ribbon(s, w + 0.0030) for s, w in fingers], [shapes.ribbon(s, w) for s, w in fingers], FOAM
+                )
 
 
 def _seal(sheet, rng):
@@ -234,7 +302,14 @@ def _seal(sheet, rng):
         for _ in range(5):
             start = np.array([0.059, 0.121 + row * 0.0265]) + rng.normal(0, 1, 2) * (0.008, 0.005)
             angle = rng.choice([0.0, 1.5, 0.8, -0.7]) + rng.normal(0, 0.2)
-            mark = shapes.spline([start, start + np.array([np.cos(angle), np.sin(angle)]) * rng.uniform(0.006, 0.014), start + rng.normal(0, 0.008, 2)], 14)
+            mark = shapes.spline(
+                [
+                    start,
+                    start + np.array([np.cos(angle), np.sin(angle)]) * rng.uniform(0.006, 0.014),
+                    start + rng.normal(0, 0.008, 2),
+                ],
+                14,
+            )
             sheet.line(mark, shapes.swelling(14, thick=0.0030, thin=0.0006, peak=0.25))
     stamp = np.array([[0.043, 0.288], [0.075, 0.287], [0.076, 0.319], [0.042, 0.320]])
     sheet.fill([stamp], SUN_RED)
@@ -244,10 +319,21 @@ def _seal(sheet, rng):
 
 
 def _birds(sheet, rng):
-    for x, y in ((0.60, 0.19), (0.645, 0.165), (0.69, 0.20), (0.565, 0.235), (0.93, 0.26), (0.965, 0.235), (0.62, 0.03), (0.90, 0.075)):
+    for x, y in (
+        (0.60, 0.19),
+        (0.645, 0.165),
+        (0.69, 0.20),
+        (0.565, 0.235),
+        (0.93, 0.26),
+        (0.965, 0.235),
+        (0.62, 0.03),
+        (0.90, 0.075),
+    ):
         size = rng.uniform(0.014, 0.022)
         for side in (-1, 1):
-            wing = shapes.spline([(x, y), (x + side * size * 0.5, y - size * 0.5), (x + side * size, y - size * 0.15)], 16)
+            wing = shapes.spline(
+                [(x, y), (x + side * size * 0.5, y - size * 0.5), (x + side * size, y - size * 0.15)], 16
+            )
             sheet.line(wing, np.linspace(0.0036, 0.0006, 16))
         sheet.line(np.array([[x - 0.003, y - 0.001], [x + 0.001, y + 0.001], [x + 0.006, y + 0.003]]), 0.0034)
 
@@ -280,7 +366,9 @@ def paint(size_px, rng):
     _birds(sheet, scene_rng)
     _mountain(sheet, scene_rng)
     _far_sea(sheet, scene_rng)
-    _breaker(sheet, _placed(0.52, (1.02, 0.27), mirror=True, lean=-0.05), second_rng, claw_length=0.021, lines=16, turn=-1)
+    _breaker(
+        sheet, _placed(0.52, (1.02, 0.27), mirror=True, lean=-0.05), second_rng, claw_length=0.021, lines=16, turn=-1
+    )
     _boat(sheet, scene_rng)
     _breaker(sheet, _placed(1.0, (0.0, 0.0)), wave_rng, claw_length=0.047, lines=34, turn=1)
     _near_swell(sheet, scene_rng)

