@@ -94,6 +94,11 @@ class Look(BaseModel):
         "max",
         description="How VGG-19 halves its maps: max as trained, or average, which is smoother (Gatys et al. 2016).",
     )
+    edge: Literal["continued", "zero"] = Field(
+        "continued",
+        description="What the network sees beyond the picture: its border pixels for a while (continued), or nothing at once "
+        "(zero, as in Gatys' program), which paints a thin frame.",
+    )
     optimiser: Literal["lbfgs", "adam", "sgd"] = Field(
         "lbfgs", description="How pixels are improved: lbfgs needs the fewest steps, adam and sgd less memory."
     )

@@ -17,7 +17,7 @@ from render.moments import Moments, mix, moments
 class Weighting:
     """What is minimised. layers: {name: weight}; a look's weights are normalised here, once.
 
-    normalisation: "relative" divides each layer's loss by its target's own size, so that a weight means the same in
+    edge: see features_of. normalisation: "relative" divides each layer's loss by its target's own size, so that a weight means the same in
     every layer and at every size; "gatys" keeps the factors of Gatys et al. 2016 (eqs. 1 and 4).
     """
 
@@ -29,6 +29,7 @@ class Weighting:
     style_loss: str = "gram"
     tv_form: str = "l2"
     normalisation: str = "relative"
+    edge: str = "continued"
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -66,20 +67,21 @@ class Evaluation:
 MARGIN_PX = 16  # a whole number of the deepest layers' strides
 
 
-def features_of(network: Network, image: torch.Tensor, names: Sequence[str]) -> dict[str, torch.Tensor]:
-    """Features (1, C, H // stride, W // stride) of an image (1, 3, H, W) whose border pixels go on beyond its edge.
+def features_of(network: Network, image: torch.Tensor, names: Sequence[str], *, edge: str = "continued") -> dict[str, torch.Tensor]:
+    """Features (1, C, H // stride, W // stride) of an image (1, 3, H, W).
 
     The network sees nought beyond its input, and pixels at the edge would be bent to make up for it: a frame a few
-    pixels wide (seen). Here that edge lies MARGIN_PX outside.
+    pixels wide (seen). With `edge` "continued" the border pixels go on for MARGIN_PX before that; with "zero" they do not,
+    as in Gatys' program.
     """
-    margin = F.pad(image, (MARGIN_PX,) * 4, mode="replicate")
+    margin_px = MARGIN_PX if edge == "continued" else 0
     height, width = image.shape[-2:]
-    inner = {}
     with for_image(image):
-        found = network(margin, names)
+        found = network(F.pad(image, (margin_px,) * 4, mode="replicate"), names)
+    inner = {}
     for name, features in found.items():
         stride = LAYERS[name].stride_px
-        before = MARGIN_PX // stride
+        before = margin_px // stride
         below, right = (n - before - side // stride for n, side in zip(features.shape[-2:], (height, width)))
         # A negative pad cuts, and unlike a slice its gradient keeps the channels_last layout.
         inner[name] = F.pad(features, (-before, -right, -before, -below))
@@ -98,7 +100,7 @@ def style_target(network: Network, pictures: Sequence[tuple[torch.Tensor, float]
         return {}
     parts = []
     for image, weight in pictures:
-        features = features_of(network, image, names)
+        features = features_of(network, image, names, edge=weighting.edge)
         parts.append(({name: moments(features[name]) for name in names}, weight))
     return {name: mix([(found[name], weight) for found, weight in parts]) for name in names}
 
@@ -109,7 +111,7 @@ def content_target(network: Network, image: torch.Tensor, weighting: Weighting) 
     names = [name for name, weight in weighting.content_layers.items() if weight > 0]
     if weighting.content_weight == 0:
         return {}
-    return {name: features.clone() for name, features in features_of(network, image, names).items()}
+    return {name: features.clone() for name, features in features_of(network, image, names, edge=weighting.edge).items()}
 
 
 class Objective:
@@ -124,7 +126,7 @@ class Objective:
         image = image.detach().requires_grad_()
         zero = image.new_zeros(())
         names = (*self.style, *self.content)
-        features = features_of(self.network, image, names) if names else {}
+        features = features_of(self.network, image, names, edge=w.edge) if names else {}
         style = sum((w.share(w.style_layers, name) * w.style_loss_of(moments(features[name]), target)
                      for name, target in self.style.items()), zero)
         content = sum((w.share(w.content_layers, name) * w.content_loss_of(features[name], target)

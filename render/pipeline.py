@@ -36,6 +36,7 @@ def weighting_of(look: Look) -> Weighting:
         style_loss=look.style_loss,
         tv_form=look.tv_form,
         normalisation=look.normalisation,
+        edge=look.edge,
     )
 
 
@@ -108,7 +109,8 @@ class Renderer:
         return image, optimiser.carried
 
     def _style_target(self, job: Job, scale: Scale, network, weighting: Weighting) -> StyleTarget:
-        key = (job.style.pictures, scale.style_long_side_px, job.look.pooling, tuple(weighting.style_layers.items()))
+        key = (job.style.pictures, scale.style_long_side_px, job.look.pooling, job.look.edge,
+               tuple(weighting.style_layers.items()))
         if key not in self._targets:
             pictures = [
                 (self._tensor(images.read(picture.path, long_side_px=scale.style_long_side_px).pixels), picture.weight)

@@ -45,6 +45,8 @@ def compare_pastiche(arguments) -> None:
     """pastiche's 100 L-BFGS steps and our command, one after the other, each as a process from start to written file."""
     with tempfile.TemporaryDirectory() as folder:
         theirs, ours = Path(folder, "pastiche.png"), Path(folder, "render.png")
+        # Both get the pictures at the final size: how a program resizes changes the Gram matrices it aims at.
+        arguments.photo, arguments.painting = (at_size(path, Path(folder)) for path in (arguments.photo, arguments.painting))
         settings = [f"--set={key}={value}" for key, value in pastiche_look(arguments.photo, arguments.painting).items()]
         started = time.perf_counter()
         curve = run_pastiche(arguments, theirs)
@@ -63,6 +65,12 @@ def compare_pastiche(arguments) -> None:
             print(f"{name:>10}: loss {pastiche_loss(arguments.photo, arguments.painting, path):.1f} after {seconds:.1f} s, "
                   "everything included")
         print(f"ratio of seconds: {theirs_s / ours_s:.2f}")
+
+
+def at_size(path: Path, folder: Path) -> Path:
+    result = folder / f"{path.stem}-{SIZE_PX}.png"
+    images.write(result, images.read(path, long_side_px=SIZE_PX).pixels, provenance={})
+    return result
 
 
 def run_pastiche(arguments, output: Path) -> list[tuple[float, float]]:
@@ -100,6 +108,8 @@ def pastiche_look(photo: Path, painting: Path) -> dict[str, object]:
         "style_loss": "gram",
         "style_layers": "{" + ", ".join(f"{name} = {weight:.9g}" for name, weight in layers.items()) + "}",
         "style_weight": sum(layers.values()),
+        "tv_weight": 0,
+        "edge": "zero",
         "content_weight": 0.01 * content.square().mean().item(),
     }
 

@@ -46,6 +46,15 @@ def test_the_networks_zero_padding_is_not_felt_at_the_edge():
         assert spread(found) < 1e-5 and spread(framed - framed[..., 5:6, 5:6]) > 0.1
 
 
+def test_an_edge_of_zeros_is_the_plain_network():
+    network, image = weights.load().network(), picture(0, 83, 101)
+    plain, found = network(image, ["relu3_1"])["relu3_1"], features_of(network, image, ["relu3_1"], edge="zero")["relu3_1"]
+    assert torch.equal(plain, found)
+    zero = replace(WEIGHTING, edge="zero")
+    for make in (lambda w: content_target(network, image, w)["relu2_2"], lambda w: style_target(network, [(image, 1.0)], w)["relu2_1"].gram):
+        assert not torch.equal(make(WEIGHTING), make(zero))
+
+
 def test_features_keep_their_place_and_odd_sizes_their_last_rows():
     network, image = weights.load().network(), picture(0, 83, 101)
     names = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
