@@ -198,7 +198,7 @@ def test_no_setting_is_forgotten_by_the_test_above():
 
 OTHER_LOOKS = ["style_loss=gram", "style_layers.relu1_1=2", "content_layers.relu4_2=2", "content_weight=0.2",
                "style_weight=2", "tv_weight=1", "tv_form=power", "normalisation=gatys", "style_scale=2",
-               "pooling=average", "optimiser=adam", "init=noise"]
+               "pooling=average", "edge=zero", "optimiser=adam", "init=noise"]
 
 
 @pytest.mark.parametrize("setting", OTHER_LOOKS)

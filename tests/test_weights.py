@@ -101,7 +101,7 @@ class Bomb:
 
 def test_a_pickle_that_would_run_code_is_refused(tmp_path, capsys):
     path = tmp_path / "evil.pth"
-    path.write_bytes(pickle.dumps(Bomb()))
+    path.write_bytes(pickle.dumps(Bomb(), protocol=2))
     with pytest.raises(WeightsError, match="evil.pth: not a safetensors file or a plain torch state dict"):
         weights.load(str(path), preprocessing="caffe")
     assert "executed" not in capsys.readouterr().out
