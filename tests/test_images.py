@@ -8,6 +8,7 @@ import struct
 import tempfile
 import threading
 import zlib
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -684,23 +685,25 @@ def test_a_picture_of_other_origin_has_no_provenance(tmp_path, colours):
     assert images.read_provenance(save(tmp_path / "b.jpg", colours, exif=exif)) is None
 
 
-@pytest.fixture
+@contextmanager
 def small_disk():
-    """No file may grow past 1000 bytes: the kernel then fails writes as a full disk or quota does."""
+    """No file may grow past 1000 bytes: the kernel then fails writes as a full disk or quota does. A context and not a
+    fixture: pytest's own output may be a file, and must not be written meanwhile."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @ALL_FORMATS
-def test_a_full_disk_leaves_the_old_print_and_no_part_of_the_new(tmp_path, ending, request):
+def test_a_full_disk_leaves_the_old_print_and_no_part_of_the_new(tmp_path, ending):
     path = tmp_path / f"a.{ending}"
     noise = np.random.default_rng(0).random((64, 64, 3), dtype=np.float32)
     images.write(path, noise, provenance={"version": 1})
     before = path.read_bytes()
-    request.getfixturevalue("small_disk")
-    with pytest.raises(PictureError, match=rf"{tmp_path}: cannot write a\.{ending} there \(.+\)\. Free space"):
+    with small_disk(), pytest.raises(PictureError, match=rf"{tmp_path}: cannot write a\.{ending} there \(.+\)\. Free space"):
         images.write(path, noise, provenance={"version": 2})
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
