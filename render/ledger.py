@@ -1,7 +1,6 @@
 """What became of each job, kept in OUTPUT/.render/ledger.sqlite. One process writes it."""
 
 import json
-import os
 import sqlite3
 import time
 from dataclasses import asdict

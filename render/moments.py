@@ -53,9 +53,6 @@ class Moments:
         values, vectors = eigh(self.covariance)
         return (vectors * (values.clamp(min=0) + self.covariance_ridge).sqrt()) @ vectors.T
 
-    def detached(self) -> "Moments":
-        return Moments(self.count, self.total.detach(), self.outer.detach())
-
 
 def moments(features: torch.Tensor) -> Moments:
     """Moments of features (1, C, H, W) of any float type. Sums are taken in float32 (float64 stays float64)."""
