@@ -3,7 +3,7 @@
 Simonyan & Zisserman 2015, "Very Deep Convolutional Networks for Large-Scale Image Recognition", column E.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -44,9 +44,12 @@ class Network:
         image: (1, 3, H, W), sRGB in [0, 1]. Returns {name: (1, C, H/stride, W/stride)} in the network's dtype,
         channels_last, in order of depth. Borders are zero-padded in the network's own units, as it was trained.
         """
+        return dict(self.run(image, names))
+
+    def run(self, image: torch.Tensor, names: Iterable[str]) -> Iterator[tuple[str, torch.Tensor]]:
+        """The same, each layer as soon as it is there."""
         names = set(names)
         x = ((image - self.mean) / self.deviation).to(self.dtype).contiguous(memory_format=torch.channels_last)
-        found = {}
         for layer in needed(names):
             if layer.kind == "conv":
                 x = F.conv2d(x, *self.parameters[layer.name], padding=1)
@@ -56,8 +59,7 @@ class Network:
             else:
                 x = self._pool(x)
             if layer.name in names:
-                found[layer.name] = x
-        return found
+                yield layer.name, x
 
     def _pool(self, x: torch.Tensor) -> torch.Tensor:
         if self.pooling == "average":

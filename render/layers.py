@@ -14,7 +14,7 @@ class Layer:
     """Facts about one layer.
 
     channels: of its output; stride_px: image pixels between neighbouring outputs;
-    reach_px: how far from its own place, in image pixels, an output still sees the image (half the receptive field).
+    reach_px: how far an output sees beyond its own place, the stride_px x stride_px image pixels that it stands for.
     """
 
     name: str
@@ -31,8 +31,7 @@ def _vgg19_layers() -> Iterable[Layer]:
             reach += stride  # a 3x3 convolution sees one neighbour on each side
             yield Layer(f"conv{block}_{i}", "conv", channels, stride, reach)
             yield Layer(f"relu{block}_{i}", "relu", channels, stride, reach)
-        reach += stride  # a 2x2 pool sees one neighbour, on one side
-        stride *= 2
+        stride *= 2  # a 2x2 pool sees just the place that its output stands for
         yield Layer(f"pool{block}", "pool", channels, stride, reach)
 
 

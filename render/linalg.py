@@ -11,6 +11,7 @@ import torch
 
 CHUNK_PX = 512  # rows summed by one product
 FEWEST_CHUNKS = 64  # products from which each is one thread's, on any machine up to that many cores
+SLAB_CHUNKS = 128  # chunks in memory as float32 at a time
 FEWEST_ROWS = 4096  # of a plain product, likewise
 # Convolutions of smaller images are one thread's: in float32 their sums depend on the thread count at 48 px by 2
 # threads, at 64 px by 8; at 200 px they are equal from 1 to 16 (measured with oneDNN).
@@ -29,18 +30,41 @@ def eigh(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def sums(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """x (N, C) -> sum of rows (C,), sum of their outer products (C, C). The plain twin: `x.sum(0), x.T @ x`."""
+    """x (..., C) of any float type -> sum of its vectors (C,), sum of their outer products (C, C), in float64.
+
+    The plain twin: `x.double().sum(0), x.double().T @ x.double()` of x (N, C). Chunks are multiplied in float32 and added
+    in float64; a slab at a time, so that a large map is never there twice.
+    """
+    channels = x.shape[-1]
+    total, outer = (x.new_zeros(shape, dtype=torch.float64) for shape in ((channels,), (channels, channels)))
+    for slab in _slabs(x):
+        slab_total, slab_outer = _slab_sums(slab if x.dtype == torch.float64 else slab.float())
+        total += slab_total
+        outer += slab_outer
+    return total, outer
+
+
+def _slabs(x: torch.Tensor) -> Iterator[torch.Tensor]:
+    """(n, C) each, whole rows of (H, W, C)."""
+    if x.numel():
+        rows_px = max(1, x.shape[1]) if x.dim() == 3 else 1
+        for slab in x.split(max(1, SLAB_CHUNKS * CHUNK_PX // rows_px)):
+            yield slab.reshape(-1, x.shape[-1])
+
+
+def _slab_sums(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     rows, channels = x.shape
     missing = -rows % CHUNK_PX
     if missing:  # rows of nought change no sum
         x = torch.cat([x, x.new_zeros(missing, channels)])
     chunks = x.view(-1, CHUNK_PX, channels)
     with one_thread(x.device.type == "cpu" and len(chunks) < FEWEST_CHUNKS):
-        return chunks.sum(1).sum(0), torch.bmm(chunks.transpose(1, 2), chunks).sum(0)
+        return chunks.sum(1).sum(0, dtype=torch.float64), torch.bmm(chunks.transpose(1, 2), chunks).sum(0, dtype=torch.float64)
 
 
 def affine(x: torch.Tensor, matrix: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
-    """x (N, C) @ matrix (C, C) + offset (C,)."""
+    """x (..., C) @ matrix (C, C) + offset (C,) -> (N, C)."""
+    x = x.reshape(-1, x.shape[-1])
     with one_thread(x.device.type == "cpu" and x.shape[0] < FEWEST_ROWS):
         return torch.addmm(offset, x, matrix)
 

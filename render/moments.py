@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 
 from render.linalg import affine, eigh, sums
+from render.tiling import Box
 
 # Deep layers of small images have fewer pixels than channels, so their covariance has no inverse without a ridge.
 RIDGE = 1e-4
@@ -16,7 +17,7 @@ RIDGE = 1e-4
 
 @dataclass(frozen=True)
 class Moments:
-    """count: number of pixels; total: (C,) sum of the features; outer: (C, C) sum of their outer products; float32."""
+    """count: number of pixels; total: (C,) sum of the features; outer: (C, C) sum of their outer products; float64."""
 
     count: float
     total: torch.Tensor
@@ -54,11 +55,10 @@ class Moments:
         return (vectors * (values.clamp(min=0) + self.covariance_ridge).sqrt()) @ vectors.T
 
 
-def moments(features: torch.Tensor) -> Moments:
-    """Moments of features (1, C, H, W) of any float type. Sums are taken in float32 (float64 stays float64)."""
-    # (H*W, C): a view of channels_last features, and so is its gradient; `features[0]` would lay that out anew.
-    x = features.permute(0, 2, 3, 1).flatten(0, 2)
-    return Moments(float(x.shape[0]), *_Sums.apply(x))
+def moments(features: torch.Tensor, place: Box | None = None) -> Moments:
+    """Moments of features (1, C, H, W) of any float type, or of those at `place`. Sums are float64."""
+    rows, columns = features.shape[-2:] if place is None else place.size
+    return Moments(float(rows * columns), *_Sums.apply(features, place or Box(0, 0, rows, columns)))
 
 
 def mix(parts: list[tuple[Moments, float]]) -> Moments:
@@ -72,23 +72,32 @@ def mix(parts: list[tuple[Moments, float]]) -> Moments:
 
 
 class _Sums(torch.autograd.Function):
-    """x (N, C) -> sum of rows (C,), sum of outer products (C, C).
+    """Features (1, C, H, W) at a place -> sum over pixels (C,), sum of outer products (C, C).
 
-    The plain twin is `x.float().sum(0), x.float().T @ x.float()`. Sums are never taken in bfloat16. The backward pass
-    sums over channels only, which the processor does in float32 inside one bfloat16 product: it stays in x's type.
-    What is kept between the two is the network's own activation and costs nothing.
+    The plain twin is autograd of `x.sum(0), x.T @ x` for the features as rows x (H*W, C). Sums are never taken in
+    bfloat16. The backward pass sums over channels only, which the processor does in float32 inside one bfloat16
+    product: it stays in the features' type. What is kept between the two is the network's own activation and costs
+    nothing.
     """
 
     @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return sums(_wide(x))
+    def forward(ctx, features, place):
+        ctx.save_for_backward(features)
+        ctx.place = place
+        return sums(_rows(features, place))
 
     @staticmethod
     def backward(ctx, d_total, d_outer):
-        (x,) = ctx.saved_tensors
-        return affine(x, (d_outer + d_outer.T).to(x.dtype), d_total.to(x.dtype))
+        (features,) = ctx.saved_tensors
+        x = _rows(features, ctx.place)
+        part = affine(x, (d_outer + d_outer.T).to(x.dtype), d_total.to(x.dtype)).view(x.shape)
+        if part.shape[:2] == features.shape[-2:]:
+            return part.permute(2, 0, 1)[None], None
+        gradient = torch.zeros_like(features)
+        _rows(gradient, ctx.place).copy_(part)
+        return gradient, None
 
 
-def _wide(x: torch.Tensor) -> torch.Tensor:
-    return x if x.dtype == torch.float64 else x.float()
+def _rows(features: torch.Tensor, place: Box) -> torch.Tensor:
+    """(H, W, C): a view of channels_last features, and so is its gradient; `features[0]` would lay that out anew."""
+    return place.of(features).permute(0, 2, 3, 1)[0]

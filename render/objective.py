@@ -1,7 +1,12 @@
-"""The value and the gradient of one image: the weighted sum of style, content and total-variation losses."""
+"""The value and the gradient of one image of any size: the weighted sum of style, content and total-variation losses.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+Style losses are functions of sums over pixels (Moments), and sums add over tiles. So: sum over the tiles; take the loss's
+gradient with respect to the sums; run each tile again and back-propagate that gradient into its pixels, halo included,
+adding where tiles overlap. The answer is the whole image's (tests/test_objective.py holds the plain twin).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +16,7 @@ from render.features import Network
 from render.layers import LAYERS
 from render.linalg import for_image
 from render.moments import Moments, mix, moments
+from render.tiling import Box, Tile, whole
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,10 @@ class Weighting:
             return losses.gatys_gram(found, wanted)
         return losses.STYLE_LOSSES[self.style_loss](found, wanted)
 
-    def content_loss_of(self, features: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-        return (losses.gatys_content if self.normalisation == "gatys" else losses.content)(features, wanted)
+    def content_factor(self, wanted_squares: float) -> float:
+        """What the sum of squared differences of a content layer is multiplied by: Gatys et al. 2016, eq. 1, or relative
+        to the photograph's own features, 1 for a network that sees nothing."""
+        return 0.5 if self.normalisation == "gatys" else 1 / wanted_squares
 
     def share(self, weights: Mapping[str, float], name: str) -> float:
         return weights[name] if self.normalisation == "gatys" else weights[name] / sum(weights.values())
@@ -67,72 +75,213 @@ class Evaluation:
 MARGIN_PX = 16  # a whole number of the deepest layers' strides
 
 
-def features_of(network: Network, image: torch.Tensor, names: Sequence[str], *, edge: str = "continued") -> dict[str, torch.Tensor]:
-    """Features (1, C, H // stride, W // stride) of an image (1, 3, H, W).
+@dataclass(frozen=True)
+class Feature:
+    """One layer's features of a tile as the network gave them, (1, C, h, w), and the place in them of the inner box."""
 
-    The network sees nought beyond its input, and pixels at the edge would be bent to make up for it: a frame a few
-    pixels wide (seen). With `edge` "continued" the border pixels go on for MARGIN_PX before that; with "zero" they do not,
-    as in Gatys' program.
-    """
-    margin_px = MARGIN_PX if edge == "continued" else 0
-    height, width = image.shape[-2:]
-    with for_image(image):
-        found = network(F.pad(image, (margin_px,) * 4, mode="replicate"), names)
-    inner = {}
-    for name, features in found.items():
-        stride = LAYERS[name].stride_px
-        before = margin_px // stride
-        below, right = (n - before - side // stride for n, side in zip(features.shape[-2:], (height, width)))
+    values: torch.Tensor
+    place: Box
+
+    def inner(self) -> torch.Tensor:
+        """(1, C, rows, columns) of the inner box alone."""
+        height, width = self.values.shape[-2:]
+        p = self.place
         # A negative pad cuts, and unlike a slice its gradient keeps the channels_last layout.
-        inner[name] = F.pad(features, (-before, -right, -before, -below))
-    return inner
+        return F.pad(self.values, (-p.left, p.right - width, -p.top, p.bottom - height))
+
+    def moments(self) -> Moments:
+        return moments(self.values, self.place)
+
+
+def features_of(network: Network, pixels: torch.Tensor, names: Iterable[str], *, edge: str = "continued",
+                tile: Tile | None = None) -> Iterator[tuple[str, Feature]]:
+    """Features of a tile, in order of depth, whose inner part is what it is in the whole image.
+
+    pixels: (1, 3, H, W), the tile's outer box; without a tile they are the whole image. The network sees nought beyond
+    its input, and pixels at the edge would be bent to make up for it: a frame a few pixels wide (seen). With `edge`
+    "continued" the image's border pixels go on for MARGIN_PX before that; with "zero" they do not, as in Gatys' program.
+    """
+    tile = tile or whole(pixels.shape[-2:])[0]
+    margin_px = MARGIN_PX if edge == "continued" else 0
+    top, left, bottom, right = (margin_px * at_border for at_border in tile.on_border())
+    halo_top, halo_left = tile.halo()[:2]
+    for name, values in network.run(F.pad(pixels, (left, right, top, bottom), mode="replicate"), names):
+        stride = LAYERS[name].stride_px
+        above, before = (top + halo_top) // stride, (left + halo_left) // stride
+        rows, columns = tile.features_size(stride)
+        yield name, Feature(values, Box(above, before, above + rows, before + columns))
 
 
 StyleTarget = Mapping[str, Moments]
-ContentTarget = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class ContentTarget:
+    """features: of the content image, (1, C, H // stride, W // stride) a layer; squares: the sum of their squares."""
+
+    features: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    squares: Mapping[str, float] = field(default_factory=dict)
 
 
 @torch.no_grad()
-def style_target(network: Network, pictures: Sequence[tuple[torch.Tensor, float]], weighting: Weighting) -> StyleTarget:
-    """Moments of weighted style pictures [(image (1, 3, H, W), weight)], a layer each."""
+def style_target(network: Network, pictures: Sequence[tuple[torch.Tensor, float]], weighting: Weighting,
+                 tiled=whole) -> StyleTarget:
+    """Moments of weighted style pictures [(image (1, 3, H, W), weight)], a layer each. tiled: size -> tiles."""
     names = [name for name, weight in weighting.style_layers.items() if weight > 0]
     if weighting.style_weight == 0:
         return {}
     parts = []
     for image, weight in pictures:
-        features = features_of(network, image, names, edge=weighting.edge)
-        parts.append(({name: moments(features[name]) for name in names}, weight))
+        found = {}
+        for tile in tiled(image.shape[-2:]):
+            pixels = _shown(network, image, tile)
+            with for_image(pixels):
+                for name, feature in features_of(network, pixels, names, edge=weighting.edge, tile=tile):
+                    found[name] = found[name] + feature.moments() if name in found else feature.moments()
+        parts.append((found, weight))
     return {name: mix([(found[name], weight) for found, weight in parts]) for name in names}
 
 
 @torch.no_grad()
-def content_target(network: Network, image: torch.Tensor, weighting: Weighting) -> ContentTarget:
-    """The content image's features, a layer each."""
+def content_target(network: Network, image: torch.Tensor, weighting: Weighting, tiled=whole) -> ContentTarget:
+    """The content image's features, kept where the image is. tiled: size -> tiles."""
     names = [name for name, weight in weighting.content_layers.items() if weight > 0]
     if weighting.content_weight == 0:
-        return {}
-    return {name: features.clone() for name, features in features_of(network, image, names, edge=weighting.edge).items()}
+        return ContentTarget()
+    maps, squares = {}, dict.fromkeys(names, 0.0)
+    for tile in tiled(image.shape[-2:]):
+        pixels = _shown(network, image, tile)
+        with for_image(pixels):
+            for name, feature in features_of(network, pixels, names, edge=weighting.edge, tile=tile):
+                part = feature.inner()
+                if name not in maps:
+                    maps[name] = _empty_map(image, name, part.dtype)
+                _place(tile, name).of(maps[name]).copy_(part)
+                squares[name] += losses.squares(part).item()
+    return ContentTarget(maps, squares)
+
+
+def _shown(network: Network, image: torch.Tensor, tile: Tile) -> torch.Tensor:
+    return tile.outer.of(image).to(network.device)
+
+
+def _place(tile: Tile, name: str) -> Box:
+    """Where a tile's inner features stand in the layer's map of the whole image."""
+    stride = LAYERS[name].stride_px
+    return Box(*(side // stride for side in (tile.inner.top, tile.inner.left, tile.inner.bottom, tile.inner.right)))
+
+
+def _empty_map(image: torch.Tensor, name: str, dtype: torch.dtype) -> torch.Tensor:
+    """Room for a layer's features of the whole image, where the image is."""
+    height, width = (side // LAYERS[name].stride_px for side in image.shape[-2:])
+    size = (1, LAYERS[name].channels, height, width)
+    return torch.empty(size, dtype=dtype, device=image.device, memory_format=torch.channels_last)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What a loss is a function of, for a tile or the whole. style: {layer: Moments}; content: {layer: sum of squared
+    differences from the photograph's features, a tensor ()}."""
+
+    style: Mapping[str, Moments]
+    content: Mapping[str, torch.Tensor]
+
+    def __add__(self, other: "Sums") -> "Sums":
+        return Sums({name: m + other.style[name] for name, m in self.style.items()},
+                    {name: s + other.content[name] for name, s in self.content.items()})
+
+    def detached(self, *, requires_grad: bool = False) -> "Sums":
+        def leaf(x):
+            return x.detach().requires_grad_(requires_grad)
+        return Sums({name: Moments(m.count, leaf(m.total), leaf(m.outer)) for name, m in self.style.items()},
+                    {name: leaf(s) for name, s in self.content.items()})
+
+    def tensors(self) -> list[torch.Tensor]:
+        return [*(t for m in self.style.values() for t in (m.total, m.outer)), *self.content.values()]
+
+
+class Tiles:
+    """Runs an image's tiles on one device. kept: of how many the activations stay between the two passes; the others
+    are run twice."""
+
+    def __init__(self, network: Network, style_layers: Sequence[str], content: ContentTarget, tiles: Sequence[Tile], *,
+                 edge: str, kept: int):
+        self.network, self.style_layers, self.content = network, tuple(style_layers), content
+        self.tiles, self.edge, self.kept = tiles, edge, kept
+        self._running: dict[int, tuple[torch.Tensor, Sums]] = {}
+
+    def sums(self, image: torch.Tensor) -> Sums:
+        """First pass: the sums of all tiles, added in their order."""
+        self._running.clear()
+        total = None
+        for i, tile in enumerate(self.tiles):
+            with torch.set_grad_enabled(i < self.kept):
+                pixels, sums = self._run(image, tile)
+            if i < self.kept:
+                self._running[i] = pixels, sums
+            total = sums.detached() if total is None else total + sums.detached()
+        return total
+
+    def add_gradient(self, image: torch.Tensor, slopes: Sequence[torch.Tensor], gradient: torch.Tensor) -> None:
+        """Second pass: adds the gradient, where the loss has these slopes in Sums.tensors()."""
+        for i, tile in enumerate(self.tiles):
+            with torch.enable_grad():
+                pixels, sums = self._running.pop(i) if i in self._running else self._run(image, tile)
+            with for_image(pixels):
+                (part,) = torch.autograd.grad(sums.tensors(), pixels, slopes)
+            del sums, pixels
+            tile.outer.of(gradient).add_(part.to(gradient.device))
+
+    def _run(self, image: torch.Tensor, tile: Tile) -> tuple[torch.Tensor, Sums]:
+        pixels = _shown(self.network, image, tile).requires_grad_(torch.is_grad_enabled())
+        names = {*self.style_layers, *self.content.features}
+        style, content = {}, {}
+        with for_image(pixels):
+            # Each layer's sums as soon as it is there: autograd works backwards through them in the opposite order, so
+            # that only one layer's gradient is in memory at a time.
+            for name, feature in features_of(self.network, pixels, names, edge=self.edge, tile=tile):
+                if name in self.style_layers:
+                    style[name] = feature.moments()
+                if name in self.content.features:
+                    wanted = _place(tile, name).of(self.content.features[name]).to(pixels.device)
+                    content[name] = losses.squares(feature.inner() - wanted)
+        return pixels, Sums(style, content)
 
 
 class Objective:
-    """The function to minimise: `objective(image)` is its value and gradient there."""
+    """The function to minimise: `objective(image)` is its value and gradient there.
 
-    def __init__(self, network: Network, weighting: Weighting, style: StyleTarget, content: ContentTarget):
+    tiles: of the image; None: the whole. kept: see Tiles.
+    """
+
+    def __init__(self, network: Network, weighting: Weighting, style: StyleTarget, content: ContentTarget, *,
+                 tiles: Sequence[Tile] | None = None, kept: int = 1):
         self.network, self.weighting, self.style, self.content = network, weighting, style, content
+        self.tiles, self.kept = tiles, kept
 
     def __call__(self, image: torch.Tensor) -> Evaluation:
         """image: (1, 3, H, W) float32, sRGB, about [0, 1]."""
         w = self.weighting
-        image = image.detach().requires_grad_()
-        zero = image.new_zeros(())
-        names = (*self.style, *self.content)
-        features = features_of(self.network, image, names, edge=w.edge) if names else {}
-        style = sum((w.share(w.style_layers, name) * w.style_loss_of(moments(features[name]), target)
-                     for name, target in self.style.items()), zero)
-        content = sum((w.share(w.content_layers, name) * w.content_loss_of(features[name], target)
-                       for name, target in self.content.items()), zero)
-        tv = losses.TV_LOSSES[w.tv_form](image)
+        image = image.detach()
+        gradient = torch.zeros_like(image)
+        style = content = 0.0
+        if self.style or self.content.features:
+            tiles = self.tiles or whole(image.shape[-2:])
+            runner = Tiles(self.network, self.style, self.content, tiles, edge=w.edge, kept=self.kept)
+            style, content, slopes = self._losses(runner.sums(image))
+            runner.add_gradient(image, slopes, gradient)
+        tv = losses.add_total_variation(image, gradient, form=w.tv_form, weight=w.tv_weight)
         loss = w.style_weight * style + w.content_weight * content + w.tv_weight * tv
-        with for_image(image):
-            (gradient,) = torch.autograd.grad(loss, image)
-        return Evaluation(loss.item(), gradient, style.item(), content.item(), tv.item())
+        return Evaluation(loss, gradient, style, content, tv)
+
+    def _losses(self, sums: Sums) -> tuple[float, float, list[torch.Tensor]]:
+        """Style loss, content loss (unweighted), and the weighted loss's slopes in Sums.tensors()."""
+        w, sums = self.weighting, sums.detached(requires_grad=True)
+        zero = torch.zeros((), device=self.network.device)
+        style = sum((w.share(w.style_layers, name) * w.style_loss_of(sums.style[name], target)
+                     for name, target in self.style.items()), zero)
+        content = sum((w.share(w.content_layers, name) * w.content_factor(self.content.squares[name]) * found
+                       for name, found in sums.content.items()), zero)
+        slopes = torch.autograd.grad(w.style_weight * style + w.content_weight * content, sums.tensors(),
+                                     materialize_grads=True)
+        return style.item(), content.item(), list(slopes)

@@ -97,8 +97,7 @@ def test_the_reach_is_as_far_as_a_pixel_is_felt(name):
     felt = gradient[0, 0].abs().sum(0).nonzero().flatten()
     first, last = place * layer.stride_px, place * layer.stride_px + layer.stride_px - 1
     farthest = max(first - felt.min().item(), felt.max().item() - last)
-    # `reach_px` is counted from an output's first pixel towards both sides, so it bounds the halo from above.
-    assert farthest <= layer.reach_px < farthest + 2 * layer.stride_px
+    assert layer.reach_px == farthest
 
 
 def test_costs_are_those_of_the_design():
