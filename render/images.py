@@ -19,7 +19,8 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
-from render.errors import PictureError
+from render import icc
+from render.errors import PictureError, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -61,11 +62,14 @@ def read(path: Path | str, *, long_side_px: int | None = None) -> Photo:
     path = Path(path)
     with opened(path) as image:
         turn = _TURNS.get(_orientation(image))
-        image.load()
+        sixteen_bit = _is_deep_colour(image)
+        image.load()  # of 16 bits Pillow gives 8, but unlike OpenCV it tells a truncated file from a whole one
+        deep = _deep_colour(image, path) if sixteen_bit else None
         if turn is not None:
             image = image.transpose(turn)
-    pixels, alpha = _to_srgb(image, path)
-    del image
+            deep = None if deep is None else _turned(deep, turn)
+    pixels, alpha = _to_srgb(image, path) if deep is None else _deep_to_srgb(deep, image, path)
+    del image, deep
     if alpha is not None:
         pixels = over_white(pixels, alpha)
     if long_side_px is not None:
@@ -134,6 +138,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
         with _regular_file(path) as file, _raised_pixel_limit():
             image = Image.open(file, formats=INPUT_FORMATS)
             _check_size(path, *image.size)
+            _check_planes(path, image)
             yield image
     except PictureError:
         raise
@@ -142,7 +147,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
     except UnidentifiedImageError as error:
         raise PictureError(
             f"{path}: is not an image, is cut short, or is of a kind that is not supported. Export it again as "
-            "JPEG, PNG, TIFF, WebP or AVIF (8 bits per channel, or 16-bit grey), or take the file away."
+            "JPEG, PNG, TIFF, WebP or AVIF (8 or 16 bits per channel), or take the file away."
         ) from error
     except MemoryError as error:
         raise PictureError(
@@ -213,6 +218,17 @@ def _check_size(path: Path, width: int, height: int) -> None:
         )
 
 
+def _check_planes(path: Path, image: Image.Image) -> None:
+    """Pillow and OpenCV both read 16-bit planes, one colour after the other, as nonsense and say nothing."""
+    if image.format != "TIFF" or image.tag_v2.get(ExifTags.Base.PlanarConfiguration) != 2:
+        return
+    if max(image.tag_v2.get(ExifTags.Base.BitsPerSample, (8,))) > 8:
+        raise PictureError(
+            f"{path}: is a 16-bit TIFF with its colours in separate planes, which cannot be read. "
+            "Export it with interleaved colours (Photoshop: pixel order interleaved) and rerun: finished prints are kept."
+        )
+
+
 def _too_large(path: Path, size: str = "") -> PictureError:
     return PictureError(
         f"{path}: is too large ({size}more than {MAX_INPUT_MEGAPIXELS} megapixels). Make it smaller, or check "
@@ -249,6 +265,39 @@ def _to_srgb(image: Image.Image, path: Path) -> tuple[np.ndarray, np.ndarray | N
 
 def _unit(values: np.ndarray) -> np.ndarray:
     return np.divide(values, np.float32(255), dtype=np.float32)
+
+
+def _is_deep_colour(image: Image.Image) -> bool:
+    """Whether it is RGB or RGBA with 16 bits per channel, told before it is loaded."""
+    words = {word for tile in image.tile for word in (tile.args if isinstance(tile.args, tuple) else (tile.args,))}
+    return any(str(word).startswith(("RGB;16", "RGBA;16")) for word in words)
+
+
+def _deep_colour(image: Image.Image, path: Path) -> np.ndarray | None:
+    """(H, W, 3 or 4) uint16, as it lies in the file; None where OpenCV cannot read it or reads it otherwise than Pillow."""
+    values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint16 or values.shape != (image.height, image.width, len(image.getbands())):
+        return None
+    values = cv2.cvtColor(values, cv2.COLOR_BGR2RGB if values.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+    near = cv2.absdiff((values >> 8).astype(np.uint8), np.asarray(image)).max() <= 1
+    return values if near else None
+
+
+def _turned(values: np.ndarray, turn: Image.Transpose) -> np.ndarray:
+    channels = (Image.fromarray(np.ascontiguousarray(values[..., i])) for i in range(values.shape[2]))
+    return np.dstack([np.asarray(channel.transpose(turn)) for channel in channels])
+
+
+def _deep_to_srgb(values: np.ndarray, image: Image.Image, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """pixels (H, W, 3) and alpha (H, W) or None, from (H, W, 3 or 4) uint16; the image's ICC profile applied."""
+    pixels = np.divide(values[..., :3], np.float32(65535), dtype=np.float32)
+    alpha = np.divide(values[..., 3], np.float32(65535), dtype=np.float32) if values.shape[2] == 4 else None
+    if _profile(image, path) is not None:
+        try:
+            pixels = icc.to_srgb(pixels, image.info["icc_profile"])
+        except (OSError, ImageCms.PyCMSError, UsageError) as error:
+            _warn_profile(path, error)
+    return pixels, alpha if alpha is not None and alpha.min() < 1 else None
 
 
 def _deep_grey(image: Image.Image, path: Path) -> np.ndarray:

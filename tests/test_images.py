@@ -8,8 +8,10 @@ import threading
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 from profiles import ADOBE_GAMMA, ADOBE_XYZ, SRGB_XYZ, adobe_like_profile, linear_grey_profile, red_for_cyan_profile, srgb_curve
 
@@ -121,6 +123,111 @@ def test_only_the_first_of_several_pictures_is_read(tmp_path):
         with Image.open(path) as image:
             assert image.n_frames == 2
         np.testing.assert_allclose(images.read(path).pixels[8, 8], (1, 0, 0), atol=0.03)
+
+
+# --- reading: 16 bits in colour --------------------------------------------------------------------------------------
+
+
+def deep_colours(channels: int = 3) -> np.ndarray:
+    """(24, 32, C) uint16; alpha is not opaque."""
+    return np.random.default_rng(0).integers(0, 65536, (HEIGHT, WIDTH, channels), dtype=np.uint16)
+
+
+def save_deep(path: Path, values: np.ndarray, **options) -> Path:
+    if path.suffix == ".tif":
+        tifffile.imwrite(path, values, photometric="rgb", **options)
+    else:
+        cv2.imwrite(str(path), cv2.cvtColor(values, cv2.COLOR_RGB2BGR if values.shape[2] == 3 else cv2.COLOR_RGBA2BGRA))
+    return path
+
+
+def with_chunk(path: Path, kind: bytes, data: bytes) -> Path:
+    """The PNG with one more chunk, after its header."""
+    png = path.read_bytes()
+    chunk = struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    path.write_bytes(png[:33] + chunk + png[33:])
+    return path
+
+
+@pytest.mark.parametrize(("name", "options"), [
+    ("a.png", {}), ("a.tif", {}), ("a.tif", {"byteorder": ">"}), ("a.tif", {"tile": (16, 16)}),
+    ("a.tif", {"compression": "adobe_deflate", "predictor": True}), ("a.tif", {"bigtiff": True}),
+])  # fmt: skip
+def test_sixteen_bit_colour_keeps_its_sixteen_bits(tmp_path, name, options):
+    values = deep_colours()
+    photo = images.read(save_deep(tmp_path / name, values, **options))
+    np.testing.assert_allclose(photo.pixels, values / 65535, atol=1e-7)
+    assert np.abs(photo.pixels - (values >> 8) / 255).max() > 1e-3  # eight bits would not do
+    assert photo.alpha is None
+
+
+@pytest.mark.parametrize("reader", [images.read, images.probe])
+def test_sixteen_bits_in_separate_planes_are_refused_and_eight_are_read(tmp_path, reader, colours, pixels):
+    for name, values in (("deep.tif", deep_colours()), ("plain.tif", colours)):
+        tifffile.imwrite(tmp_path / name, np.ascontiguousarray(values.transpose(2, 0, 1)), photometric="rgb", planarconfig="separate")
+    with pytest.raises(PictureError, match=r"deep\.tif: is a 16-bit TIFF with its colours in separate planes.*interleaved"):
+        reader(tmp_path / "deep.tif")
+    reader(tmp_path / "plain.tif")
+    np.testing.assert_array_equal(images.read(tmp_path / "plain.tif").pixels, pixels)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_sixteen_bit_alpha_is_kept(tmp_path, name):
+    values = deep_colours(4)
+    path = save_deep(tmp_path / name, values, **({"extrasamples": ["unassalpha"]} if name == "a.tif" else {}))
+    photo, share = images.read(path), values[..., 3:] / 65535
+    np.testing.assert_allclose(photo.alpha, share[..., 0], atol=1e-7)
+    np.testing.assert_allclose(photo.pixels, values[..., :3] / 65535 * share + 1 - share, atol=1e-6)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_sixteen_bit_pictures_stand_upright_as_eight_bit_ones_do(tmp_path, name, orientation):
+    values = deep_colours()
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    if name == "a.png":
+        deep = with_chunk(save_deep(tmp_path / name, values), b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"))
+    else:
+        deep = save_deep(tmp_path / name, values, extratags=[(274, 3, 1, orientation, True)])
+    plain = save(tmp_path / f"plain{deep.suffix}", (values >> 8).astype(np.uint8), exif=exif)
+    photo = images.read(deep)
+    assert photo.size == images.probe(deep)
+    np.testing.assert_allclose(photo.pixels, images.read(plain).pixels, atol=1 / 255)
+    assert len(np.unique(photo.pixels)) > 256
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_a_profile_of_a_sixteen_bit_picture_is_applied_in_sixteen_bits(tmp_path, name):
+    values = np.repeat(np.linspace(20000, 21000, HEIGHT * WIDTH).astype(np.uint16).reshape(HEIGHT, WIDTH, 1), 3, axis=2)
+    data = adobe_like_profile()
+    if name == "a.png":
+        path = with_chunk(save_deep(tmp_path / name, values), b"iCCP", b"x\0\0" + zlib.compress(data))
+    else:
+        path = save_deep(tmp_path / name, values, iccprofile=data)
+    photo = images.read(path)
+    np.testing.assert_allclose(photo.pixels, srgb_curve((values / 65535) ** ADOBE_GAMMA), atol=1e-3)
+    assert len(np.unique(photo.pixels[..., 1])) > 500
+
+
+def test_an_unusable_profile_of_a_sixteen_bit_picture_is_a_warning(tmp_path, caplog):
+    values = deep_colours()
+    for profile in (b"not a profile", red_for_cyan_profile()):
+        path = save_deep(tmp_path / "a.tif", values, iccprofile=profile)
+        with caplog.at_level(logging.WARNING):
+            np.testing.assert_allclose(images.read(path).pixels, values / 65535, atol=1e-7)
+        assert "a.tif: its colour profile cannot be used" in caplog.text
+        caplog.clear()
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_a_truncated_sixteen_bit_picture_is_never_read(tmp_path, name, share):
+    noise = np.random.default_rng(0).integers(0, 65536, (200, 300, 3), dtype=np.uint16)
+    path = save_deep(tmp_path / name, noise)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(PictureError, match=name):
+        images.read(path)
 
 
 # --- reading: transparency -------------------------------------------------------------------------------------------
