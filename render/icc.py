@@ -2,7 +2,8 @@
 
 Little CMS reads every profile, but Pillow lets it see 8-bit RGB only. Profiles that are three curves and a matrix (all the
 built-in ones, most RGB spaces) are therefore computed here, in float32, from their own tags: within 1 of 255 of what
-Little CMS answers (1.5 where a channel is almost black), and without steps in 16 bits. The others, made of tables, are sampled through Little CMS.
+Little CMS answers (1.5 where a channel is almost black), and without steps in 16 bits. The others, made of tables, are
+sampled through Little CMS.
 
 ICC.1:2001-04 is the specification of version 2, ICC.1:2022 of version 4.
 """
