@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from render.images import write_bytes
+from render.export import write_bytes
 
 
 @dataclass(frozen=True)

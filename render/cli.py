@@ -233,13 +233,13 @@ def _dry_run(arguments, planned, device, summary) -> int:
 
 
 def _image(arguments) -> int:
-    from render import console, images, jobs, presets
+    from render import console, export, jobs, presets
     from render.batch import Summary, run_batch
     from render.local import LocalRunner
 
     style = presets.find_style(arguments.style)
     look = presets.apply_settings(style.look, arguments.set)
-    device, settings = _device_and_settings(arguments, format=images.format_of(arguments.output))
+    device, settings = _device_and_settings(arguments, format=export.format_of(arguments.output))
     job = jobs.make_job(Path(arguments.photo), style, look, settings, arguments.output,
                         weights_sha256=_fingerprint(settings))
     summary = Summary()

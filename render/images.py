@@ -1,20 +1,17 @@
-"""Picture files in and out: any common file becomes float sRGB pixels, and prints are written whole or not at all.
+"""Picture files in: any common file becomes float sRGB pixels.
 
 Pixels are numpy float32 (H, W, 3), sRGB in [0, 1]; sizes are (height, width).
 """
 
 import contextlib
 import io
-import json
 import logging
 import os
 import stat
 import struct
 import threading
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,7 +19,7 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
-from render import __version__
+from render import icc
 from render.errors import PictureError, UsageError
 
 log = logging.getLogger(__name__)
@@ -35,26 +32,6 @@ INPUT_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "JPEG2000", "BMP", "GIF"
 PICTURE_ENDINGS = frozenset(
     ".jpg .jpeg .jpe .png .tif .tiff .webp .avif .jp2 .j2k .jpx .bmp .gif .ppm .pgm .pbm .pnm".split()
 )  # what counts as a picture when a folder is searched
-
-
-@dataclass(frozen=True)
-class Format:
-    """A kind of file we write. The first ending is the one a print gets."""
-
-    pillow_name: str
-    endings: tuple[str, ...]
-    max_side_px: int
-    has_alpha: bool
-
-
-FORMATS = {
-    "png": Format("PNG", (".png",), 2**31 - 1, has_alpha=True),
-    "jpeg": Format("JPEG", (".jpg", ".jpeg", ".jpe"), 65500, has_alpha=False),  # libjpeg's JPEG_MAX_DIMENSION
-    "tiff": Format("TIFF", (".tif", ".tiff"), 2**31 - 1, has_alpha=True),
-    "webp": Format("WEBP", (".webp",), 16383, has_alpha=True),  # 14 bits in the WebP header
-}
-
-MAX_EXIF_BYTES = 60_000  # one JPEG segment holds 65533, headers and the other tags included
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,20 +53,23 @@ class Photo:
 def probe(path: Path | str) -> tuple[int, int]:
     """(height, width) as `read` would give it, from the header alone; the same errors, except damaged pixels."""
     path = Path(path)
-    with _opened(path) as image:
+    with opened(path) as image:
         return _upright_size(image)
 
 
 def read(path: Path | str, *, long_side_px: int | None = None) -> Photo:
     """The picture (of several: the first) in sRGB, upright, at its own size or scaled to `long_side_px`."""
     path = Path(path)
-    with _opened(path) as image:
+    with opened(path) as image:
         turn = _TURNS.get(_orientation(image))
-        image.load()
+        sixteen_bit = _is_deep_colour(image)
+        image.load()  # of 16 bits Pillow gives 8, but unlike OpenCV it tells a truncated file from a whole one
+        deep = _deep_colour(image, path) if sixteen_bit else None
         if turn is not None:
             image = image.transpose(turn)
-    pixels, alpha = _to_srgb(image, path)
-    del image
+            deep = None if deep is None else _turned(deep, turn)
+    pixels, alpha = _to_srgb(image, path) if deep is None else _deep_to_srgb(deep, image, path)
+    del image, deep
     if alpha is not None:
         pixels = over_white(pixels, alpha)
     if long_side_px is not None:
@@ -124,12 +104,12 @@ def _orientation(image: Image.Image) -> int:
     if image.format == "TIFF":
         return 1  # Pillow turns TIFFs itself, size and pixels
     try:
-        return _exif(image).get(ExifTags.Base.Orientation, 1)
+        return exif_of(image).get(ExifTags.Base.Orientation, 1)
     except Exception:  # a broken EXIF block (any of Pillow's parser errors) is no reason to refuse good pixels
         return 1
 
 
-def _exif(image: Image.Image) -> Image.Exif:
+def exif_of(image: Image.Image) -> Image.Exif:
     """The EXIF block without decoding pixels: for a PNG, Pillow's getexif() would decode them all to reach its end."""
     if image.format != "PNG" or "Raw profile type exif" in image.info:  # ImageMagick's way
         return image.getexif()
@@ -152,12 +132,13 @@ def _png_chunk(file: BinaryIO, wanted: bytes) -> bytes | None:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def opened(path: Path) -> Iterator[Image.Image]:
     """The picture, its header judged; whatever goes wrong here or in the body names the file and the fix."""
     try:
         with _regular_file(path) as file, _raised_pixel_limit():
             image = Image.open(file, formats=INPUT_FORMATS)
             _check_size(path, *image.size)
+            _check_planes(path, image)
             yield image
     except PictureError:
         raise
@@ -166,7 +147,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except UnidentifiedImageError as error:
         raise PictureError(
             f"{path}: is not an image, is cut short, or is of a kind that is not supported. Export it again as "
-            "JPEG, PNG, TIFF, WebP or AVIF (8 bits per channel, or 16-bit grey), or take the file away."
+            "JPEG, PNG, TIFF, WebP or AVIF (8 or 16 bits per channel), or take the file away."
         ) from error
     except MemoryError as error:
         raise PictureError(
@@ -237,6 +218,17 @@ def _check_size(path: Path, width: int, height: int) -> None:
         )
 
 
+def _check_planes(path: Path, image: Image.Image) -> None:
+    """Pillow and OpenCV both read 16-bit planes, one colour after the other, as nonsense and say nothing."""
+    if image.format != "TIFF" or image.tag_v2.get(ExifTags.Base.PlanarConfiguration) != 2:
+        return
+    if max(image.tag_v2.get(ExifTags.Base.BitsPerSample, (8,))) > 8:
+        raise PictureError(
+            f"{path}: is a 16-bit TIFF with its colours in separate planes, which cannot be read. "
+            "Export it with interleaved colours (Photoshop: pixel order interleaved) and rerun: finished prints are kept."
+        )
+
+
 def _too_large(path: Path, size: str = "") -> PictureError:
     return PictureError(
         f"{path}: is too large ({size}more than {MAX_INPUT_MEGAPIXELS} megapixels). Make it smaller, or check "
@@ -273,6 +265,39 @@ def _to_srgb(image: Image.Image, path: Path) -> tuple[np.ndarray, np.ndarray | N
 
 def _unit(values: np.ndarray) -> np.ndarray:
     return np.divide(values, np.float32(255), dtype=np.float32)
+
+
+def _is_deep_colour(image: Image.Image) -> bool:
+    """Whether it is RGB or RGBA with 16 bits per channel, told before it is loaded."""
+    words = {word for tile in image.tile for word in (tile.args if isinstance(tile.args, tuple) else (tile.args,))}
+    return any(str(word).startswith(("RGB;16", "RGBA;16")) for word in words)
+
+
+def _deep_colour(image: Image.Image, path: Path) -> np.ndarray | None:
+    """(H, W, 3 or 4) uint16, as it lies in the file; None where OpenCV cannot read it or reads it otherwise than Pillow."""
+    values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint16 or values.shape != (image.height, image.width, len(image.getbands())):
+        return None
+    values = cv2.cvtColor(values, cv2.COLOR_BGR2RGB if values.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+    near = cv2.absdiff((values >> 8).astype(np.uint8), np.asarray(image)).max() <= 1
+    return values if near else None
+
+
+def _turned(values: np.ndarray, turn: Image.Transpose) -> np.ndarray:
+    channels = (Image.fromarray(np.ascontiguousarray(values[..., i])) for i in range(values.shape[2]))
+    return np.dstack([np.asarray(channel.transpose(turn)) for channel in channels])
+
+
+def _deep_to_srgb(values: np.ndarray, image: Image.Image, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """pixels (H, W, 3) and alpha (H, W) or None, from (H, W, 3 or 4) uint16; the image's ICC profile applied."""
+    pixels = np.divide(values[..., :3], np.float32(65535), dtype=np.float32)
+    alpha = np.divide(values[..., 3], np.float32(65535), dtype=np.float32) if values.shape[2] == 4 else None
+    if _profile(image, path) is not None:
+        try:
+            pixels = icc.to_srgb(pixels, image.info["icc_profile"])
+        except (OSError, ImageCms.PyCMSError, UsageError) as error:
+            _warn_profile(path, error)
+    return pixels, alpha if alpha is not None and alpha.min() < 1 else None
 
 
 def _deep_grey(image: Image.Image, path: Path) -> np.ndarray:
@@ -356,14 +381,6 @@ def _grey_to_srgb(values: np.ndarray, profile: ImageCms.ImageCmsProfile | None) 
     return np.repeat(values[..., None], 3, axis=-1)
 
 
-@cache
-def srgb_profile() -> bytes:
-    """An sRGB ICC profile, the same bytes on every day: the date of making, header bytes 24 to 35, is a fixed one."""
-    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    profile[24:36] = struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
-    return bytes(profile)
-
-
 # --- resizing --------------------------------------------------------------------------------------------------------
 
 
@@ -387,142 +404,3 @@ def _resized(pixels: np.ndarray, size: tuple[int, int], method: int) -> np.ndarr
         return pixels
     height, width = size
     return cv2.resize(pixels, (width, height), interpolation=method)
-
-
-# --- writing ---------------------------------------------------------------------------------------------------------
-
-
-def format_of(path: Path | str) -> str:
-    """The name in FORMATS that the path's ending asks for."""
-    ending = Path(path).suffix.lower()
-    for name, form in FORMATS.items():
-        if ending in form.endings:
-            return name
-    known = ", ".join(ending for form in FORMATS.values() for ending in form.endings)
-    raise UsageError(f"{path}: no picture format is known by the ending '{ending}'. Use one of {known}.")
-
-
-def write(
-    path: Path | str,
-    pixels: np.ndarray,
-    *,
-    alpha: np.ndarray | None = None,
-    dpi: float = 300.0,
-    provenance: Mapping,
-    quality: int = 95,
-) -> None:
-    """Write a finished print: 8 bits, sRGB profile, resolution, and how it was made as JSON in EXIF ImageDescription.
-
-    JPEG has no transparency: there the pixels are composited over white.
-    """
-    path = Path(path)
-    form = FORMATS[format_of(path)]
-    _check_print(path, pixels, alpha, form)
-    if alpha is not None and not form.has_alpha:
-        pixels, alpha = over_white(pixels, alpha), None
-    write_bytes(path, _encode(path, _to_image(pixels, alpha), form, dpi, provenance, quality))
-
-
-def _check_print(path: Path, pixels: np.ndarray, alpha: np.ndarray | None, form: Format) -> None:
-    if not all(np.isfinite(values).all() for values in (pixels, alpha) if values is not None):
-        raise PictureError(
-            f"{path}: not written, because the picture holds NaN or infinite values. "
-            "Rerun; if it happens again, use other settings: a lower style_weight, or optimiser=adam."
-        )
-    if max(pixels.shape[:2]) > form.max_side_px:
-        raise PictureError(
-            f"{path}: {form.pillow_name} holds at most {form.max_side_px} px a side, and the print has "
-            f"{max(pixels.shape[:2])}. Write png or tiff."
-        )
-
-
-def _to_image(pixels: np.ndarray, alpha: np.ndarray | None) -> Image.Image:
-    image = Image.fromarray(_to_bytes(pixels))
-    if alpha is not None:
-        image.putalpha(Image.fromarray(_to_bytes(alpha)))
-    return image
-
-
-def _to_bytes(values: np.ndarray) -> np.ndarray:
-    scaled = np.clip(values, 0, 1)
-    scaled *= 255  # in place: a print may be large
-    return np.rint(scaled, out=scaled).astype(np.uint8)
-
-
-def _encode(path: Path, image: Image.Image, form: Format, dpi: float, provenance: Mapping, quality: int) -> bytes:
-    file = io.BytesIO()
-    image.save(
-        file,
-        form.pillow_name,
-        icc_profile=srgb_profile(),
-        exif=_make_exif(path, dpi, provenance),
-        **_save_options(form, dpi, quality),
-    )
-    return file.getvalue()
-
-
-def _save_options(form: Format, dpi: float, quality: int) -> dict:
-    # No "optimize" for JPEG: it needs the whole file in one buffer, which Pillow makes too small for grainy prints.
-    return {
-        "PNG": {"dpi": (dpi, dpi)},
-        "JPEG": {"dpi": (dpi, dpi), "quality": quality, "subsampling": "4:4:4"},
-        "TIFF": {"dpi": (dpi, dpi), "compression": "tiff_adobe_deflate"},
-        "WEBP": {"quality": quality},
-    }[form.pillow_name]
-
-
-def _make_exif(path: Path, dpi: float, provenance: Mapping) -> Image.Exif:
-    text = json.dumps(provenance, ensure_ascii=True, default=str)
-    if len(text) > MAX_EXIF_BYTES:
-        raise PictureError(
-            f"{path}: its provenance has {len(text)} characters and a picture file holds {MAX_EXIF_BYTES}. "
-            "Use fewer or shorter settings and style pictures."
-        )
-    exif = Image.Exif()
-    exif[ExifTags.Base.ImageDescription] = text
-    exif[ExifTags.Base.Software] = f"render {__version__}"
-    exif[ExifTags.Base.XResolution] = exif[ExifTags.Base.YResolution] = float(dpi)
-    exif[ExifTags.Base.ResolutionUnit] = 2  # inches
-    return exif
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """The file whole or not at all: written beside its place, synced, renamed. The folder is made if missing."""
-    temporary = path.parent / f".{uuid.uuid4().hex}.part"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:  # Ctrl-C too
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise PictureError(
-            f"{path.parent}: cannot write {path.name} there ({error.strerror}). Free space, allow writing or choose "
-            "another --output, and rerun: finished prints are kept."
-        ) from error
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # the file is in place; some network drives and Windows cannot sync a folder
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def read_provenance(path: Path | str) -> dict | None:
-    """How a print was made, as `write` recorded it; None where nothing readable is recorded."""
-    with _opened(Path(path)) as image:
-        text = _exif(image).get(ExifTags.Base.ImageDescription)
-    try:
-        found = json.loads(text)
-    except (TypeError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None

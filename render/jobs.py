@@ -10,7 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from render.errors import PictureError, UsageError
-from render.images import FORMATS, PICTURE_ENDINGS
+from render.export import FORMATS
+from render.images import PICTURE_ENDINGS
 from render.presets import Look, Style
 
 # Part of every job's identity: raise it when the same settings make other pixels.

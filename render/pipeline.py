@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 import render
-from render import checkpoint, images, optimise
+from render import checkpoint, export, images, optimise
 from render.checkpoint import Checkpoint
 from render.device import Device, memory_bytes
 from render.events import Done, Progress
@@ -65,7 +65,7 @@ class Renderer:
         image, loss = self._scales(job, photo.pixels, scales, checkpoints, report)
         pixels = image[0].permute(1, 2, 0).cpu().numpy()
         alpha = None if photo.alpha is None else images.resize(photo.alpha, scales[-1].size)
-        images.write(
+        export.write(
             job.output, pixels, alpha=alpha, dpi=job.settings.dpi, provenance=self._provenance(job, scales, loss)
         )
         if checkpoints is not None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from render import device, images, jobs, pipeline, presets, weights
+from render import device, export, images, jobs, pipeline, presets, weights
 from render.moments import moments
 from render.objective import Objective, content_target, style_target
 
@@ -69,7 +69,7 @@ def compare_pastiche(arguments) -> None:
 
 def at_size(path: Path, folder: Path) -> Path:
     result = folder / f"{path.stem}-{SIZE_PX}.png"
-    images.write(result, images.read(path, long_side_px=SIZE_PX).pixels, provenance={})
+    export.write(result, images.read(path, long_side_px=SIZE_PX).pixels, provenance={})
     return result
 
 

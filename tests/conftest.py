@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,3 +93,22 @@ def photo(tmp_path) -> Path:
 @pytest.fixture
 def painting(tmp_path) -> Path:
     return save_painting(tmp_path / "painting.png")
+
+
+@pytest.fixture
+def as_nobody():
+    """File permissions count for nothing as root, where containers and CI often run tests."""
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+        yield
+        os.seteuid(0)
+    else:
+        yield
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that nobody may enter, outside pytest's own (which is closed to others)."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from conftest import SHALLOW, save_painting, save_photo
-from render import checkpoint, device, images, local
+from render import checkpoint, device, export, images, local
 from render.checkpoint import Checkpoint
 from render.jobs import Settings, make_job
 from render.presets import apply_settings, load_style
@@ -91,7 +91,7 @@ def job(tmp_path, request):
 def test_a_resumed_job_gives_exactly_the_picture_of_an_uninterrupted_one(renderer, job, tmp_path):
     folder = tmp_path / "checkpoints"
     renderer.render(job)
-    whole, provenance = images.read(job.output).pixels, images.read_provenance(job.output)
+    whole, provenance = images.read(job.output).pixels, export.read_provenance(job.output)
     job.output.unlink()
 
     def stop_in_the_second_scale(progress):
@@ -106,7 +106,7 @@ def test_a_resumed_job_gives_exactly_the_picture_of_an_uninterrupted_one(rendere
     assert {step.scale for step in steps} == {2}
     assert [step.work for step in steps] == sorted(step.work for step in steps) and steps[0].work > 0.5
     assert np.array_equal(images.read(job.output).pixels, whole)
-    assert images.read_provenance(job.output) == provenance
+    assert export.read_provenance(job.output) == provenance
     assert list(folder.iterdir()) == []  # forgotten once the print is there
 
     # Were checkpoints ignored, the pictures would be equal too: from another start they are not.

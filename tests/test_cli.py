@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from conftest import PROGRAM, QUICK, SHALLOW, save_painting, save_photo, start
-from render import images
+from render import export, images
 from render.ledger import Ledger
 
 BATCH = ("batch", "--inputs", "photos", "--styles", "styles", *QUICK)
@@ -96,7 +96,7 @@ def test_nothing_is_left_behind_but_prints_and_the_ledger(batch):
 
 def test_a_print_tells_how_it_was_made(batch):
     folder, run = batch
-    facts = images.read_provenance(folder / "prints" / "trip" / "b--x.png")
+    facts = export.read_provenance(folder / "prints" / "trip" / "b--x.png")
     assert facts["job"] == rows(folder / "prints")["trip/b--x.png"]["id"]
     assert (facts["photo"], facts["style"]["title"], facts["size_px"], facts["quality"]) == ("b.jpg", "Blots", 64, "draft")
     (done,) = [record for record in run.of("done") if record["output"].endswith("b--x.png")]

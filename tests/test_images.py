@@ -1,22 +1,22 @@
-"""What render.images promises, on real files that Pillow or this test wrote."""
+"""What render.images promises, on real files that Pillow, OpenCV or this test wrote."""
 
 import logging
-import math
 import os
-import resource
 import struct
 import tempfile
 import threading
 import zlib
-from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
+from profiles import ADOBE_GAMMA, ADOBE_XYZ, SRGB_XYZ, adobe_like_profile, linear_grey_profile, red_for_cyan_profile, srgb_curve
 
 from render import images
-from render.errors import PictureError, UsageError
+from render.errors import PictureError
 
 HEIGHT, WIDTH = 24, 32
 
@@ -37,65 +37,6 @@ def save(path: Path, image: Image.Image | np.ndarray, **options) -> Path:
     image = image if isinstance(image, Image.Image) else Image.fromarray(image)
     image.save(path, **options)
     return path
-
-
-# --- profiles made by hand: ICC.1:2001-04 ----------------------------------------------------------------------------
-
-D50 = (0.9642, 1.0, 0.8249)
-ADOBE_XYZ = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))  # red, green, blue
-ADOBE_GAMMA = 563 / 256
-SRGB_XYZ = ((0.43607, 0.22249, 0.01392), (0.38515, 0.71687, 0.09708), (0.14307, 0.06061, 0.71410))
-
-
-def icc(kind: bytes, space: bytes, connection: bytes, tags: dict[bytes, bytes]) -> bytes:
-    tags = {b"desc": icc_text("made by a test"), b"cprt": b"text\0\0\0\0none\0", b"wtpt": icc_xyz(D50)} | tags
-    place, table, body = 132 + 12 * len(tags), b"", b""
-    for name, data in tags.items():
-        data += b"\0" * (-len(data) % 4)
-        table += struct.pack(">4sII", name, place + len(body), len(data))
-        body += data
-    head = struct.pack(">I4sI4s4s4s", place + len(body), b"lcms", 0x02400000, kind, space, connection)
-    head += struct.pack(">6H4s", 2020, 1, 1, 0, 0, 0, b"acsp")
-    head += bytes(28) + icc_xyz(D50)[8:]
-    return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
-
-
-def icc_text(text: str) -> bytes:
-    return b"desc\0\0\0\0" + struct.pack(">I", len(text) + 1) + text.encode() + b"\0" + bytes(78)
-
-
-def icc_xyz(xyz) -> bytes:
-    return b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(value * 65536) for value in xyz))
-
-
-def icc_gamma(gamma: float) -> bytes:
-    return b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256))
-
-
-def adobe_like_profile() -> bytes:
-    columns = {name: icc_xyz(xyz) for name, xyz in zip((b"rXYZ", b"gXYZ", b"bXYZ"), ADOBE_XYZ, strict=True)}
-    curves = {name: icc_gamma(ADOBE_GAMMA) for name in (b"rTRC", b"gTRC", b"bTRC")}
-    return icc(b"mntr", b"RGB ", b"XYZ ", columns | curves)
-
-
-def linear_grey_profile() -> bytes:
-    return icc(b"mntr", b"GRAY", b"XYZ ", {b"kTRC": icc_gamma(1.0)})
-
-
-def red_for_cyan_profile() -> bytes:
-    """A press whose cyan ink prints red, so that only who uses the profile sees red. A 2x2x2x2 table to Lab."""
-    white, black, red = (255, 128, 128), (0, 128, 128), (138, 209, 198)  # Lab of sRGB red: 54.3, 80.8, 69.9
-    corners = [(c, m, y, k) for c in (0, 1) for m in (0, 1) for y in (0, 1) for k in (0, 1)]
-    grid = [black if k else red if c else white for c, m, y, k in corners]
-    table = b"mft1\0\0\0\0" + bytes([4, 3, 2, 0])
-    table += struct.pack(">9i", *(65536 if i % 4 == 0 else 0 for i in range(9)))
-    table += bytes(range(256)) * 4 + bytes(value for lab in grid for value in lab) + bytes(range(256)) * 3
-    return icc(b"prtr", b"CMYK", b"Lab ", {b"A2B0": table, b"A2B1": table})
-
-
-def srgb_curve(linear: np.ndarray) -> np.ndarray:
-    """IEC 61966-2-1."""
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
 
 
 # --- reading: every kind of file -------------------------------------------------------------------------------------
@@ -182,6 +123,111 @@ def test_only_the_first_of_several_pictures_is_read(tmp_path):
         with Image.open(path) as image:
             assert image.n_frames == 2
         np.testing.assert_allclose(images.read(path).pixels[8, 8], (1, 0, 0), atol=0.03)
+
+
+# --- reading: 16 bits in colour --------------------------------------------------------------------------------------
+
+
+def deep_colours(channels: int = 3) -> np.ndarray:
+    """(24, 32, C) uint16; alpha is not opaque."""
+    return np.random.default_rng(0).integers(0, 65536, (HEIGHT, WIDTH, channels), dtype=np.uint16)
+
+
+def save_deep(path: Path, values: np.ndarray, **options) -> Path:
+    if path.suffix == ".tif":
+        tifffile.imwrite(path, values, photometric="rgb", **options)
+    else:
+        cv2.imwrite(str(path), cv2.cvtColor(values, cv2.COLOR_RGB2BGR if values.shape[2] == 3 else cv2.COLOR_RGBA2BGRA))
+    return path
+
+
+def with_chunk(path: Path, kind: bytes, data: bytes) -> Path:
+    """The PNG with one more chunk, after its header."""
+    png = path.read_bytes()
+    chunk = struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    path.write_bytes(png[:33] + chunk + png[33:])
+    return path
+
+
+@pytest.mark.parametrize(("name", "options"), [
+    ("a.png", {}), ("a.tif", {}), ("a.tif", {"byteorder": ">"}), ("a.tif", {"tile": (16, 16)}),
+    ("a.tif", {"compression": "adobe_deflate", "predictor": True}), ("a.tif", {"bigtiff": True}),
+])  # fmt: skip
+def test_sixteen_bit_colour_keeps_its_sixteen_bits(tmp_path, name, options):
+    values = deep_colours()
+    photo = images.read(save_deep(tmp_path / name, values, **options))
+    np.testing.assert_allclose(photo.pixels, values / 65535, atol=1e-7)
+    assert np.abs(photo.pixels - (values >> 8) / 255).max() > 1e-3  # eight bits would not do
+    assert photo.alpha is None
+
+
+@pytest.mark.parametrize("reader", [images.read, images.probe])
+def test_sixteen_bits_in_separate_planes_are_refused_and_eight_are_read(tmp_path, reader, colours, pixels):
+    for name, values in (("deep.tif", deep_colours()), ("plain.tif", colours)):
+        tifffile.imwrite(tmp_path / name, np.ascontiguousarray(values.transpose(2, 0, 1)), photometric="rgb", planarconfig="separate")
+    with pytest.raises(PictureError, match=r"deep\.tif: is a 16-bit TIFF with its colours in separate planes.*interleaved"):
+        reader(tmp_path / "deep.tif")
+    reader(tmp_path / "plain.tif")
+    np.testing.assert_array_equal(images.read(tmp_path / "plain.tif").pixels, pixels)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_sixteen_bit_alpha_is_kept(tmp_path, name):
+    values = deep_colours(4)
+    path = save_deep(tmp_path / name, values, **({"extrasamples": ["unassalpha"]} if name == "a.tif" else {}))
+    photo, share = images.read(path), values[..., 3:] / 65535
+    np.testing.assert_allclose(photo.alpha, share[..., 0], atol=1e-7)
+    np.testing.assert_allclose(photo.pixels, values[..., :3] / 65535 * share + 1 - share, atol=1e-6)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_sixteen_bit_pictures_stand_upright_as_eight_bit_ones_do(tmp_path, name, orientation):
+    values = deep_colours()
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    if name == "a.png":
+        deep = with_chunk(save_deep(tmp_path / name, values), b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"))
+    else:
+        deep = save_deep(tmp_path / name, values, extratags=[(274, 3, 1, orientation, True)])
+    plain = save(tmp_path / f"plain{deep.suffix}", (values >> 8).astype(np.uint8), exif=exif)
+    photo = images.read(deep)
+    assert photo.size == images.probe(deep)
+    np.testing.assert_allclose(photo.pixels, images.read(plain).pixels, atol=1 / 255)
+    assert len(np.unique(photo.pixels)) > 256
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_a_profile_of_a_sixteen_bit_picture_is_applied_in_sixteen_bits(tmp_path, name):
+    values = np.repeat(np.linspace(20000, 21000, HEIGHT * WIDTH).astype(np.uint16).reshape(HEIGHT, WIDTH, 1), 3, axis=2)
+    data = adobe_like_profile()
+    if name == "a.png":
+        path = with_chunk(save_deep(tmp_path / name, values), b"iCCP", b"x\0\0" + zlib.compress(data))
+    else:
+        path = save_deep(tmp_path / name, values, iccprofile=data)
+    photo = images.read(path)
+    np.testing.assert_allclose(photo.pixels, srgb_curve((values / 65535) ** ADOBE_GAMMA), atol=1e-3)
+    assert len(np.unique(photo.pixels[..., 1])) > 500
+
+
+def test_an_unusable_profile_of_a_sixteen_bit_picture_is_a_warning(tmp_path, caplog):
+    values = deep_colours()
+    for profile in (b"not a profile", red_for_cyan_profile()):
+        path = save_deep(tmp_path / "a.tif", values, iccprofile=profile)
+        with caplog.at_level(logging.WARNING):
+            np.testing.assert_allclose(images.read(path).pixels, values / 65535, atol=1e-7)
+        assert "a.tif: its colour profile cannot be used" in caplog.text
+        caplog.clear()
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_a_truncated_sixteen_bit_picture_is_never_read(tmp_path, name, share):
+    noise = np.random.default_rng(0).integers(0, 65536, (200, 300, 3), dtype=np.uint16)
+    path = save_deep(tmp_path / name, noise)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(PictureError, match=name):
+        images.read(path)
 
 
 # --- reading: transparency -------------------------------------------------------------------------------------------
@@ -394,25 +440,6 @@ def test_formats_that_start_other_programs_are_not_opened(tmp_path, reader, colo
         reader(save(tmp_path / "a.eps", colours))
 
 
-@pytest.fixture
-def as_nobody():
-    """File permissions count for nothing as root, where containers and CI often run tests."""
-    if os.geteuid() == 0:
-        os.seteuid(65534)
-        yield
-        os.seteuid(0)
-    else:
-        yield
-
-
-@pytest.fixture
-def open_folder():
-    """A folder that nobody may enter, outside pytest's own (which is closed to others)."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
-        yield Path(folder)
-
-
 @BOTH
 def test_a_picture_without_permission_to_read_says_so(open_folder, colours, reader, request):
     path = save(open_folder / "a.png", colours)
@@ -484,7 +511,7 @@ def test_a_big_scan_opens_and_pillows_own_limit_is_put_back(tmp_path):
 
 def test_pillows_limit_stays_ours_until_the_last_reader_is_done(tmp_path, colours):
     path = save(tmp_path / "a.png", colours)
-    with images._opened(path):
+    with images.opened(path):
         images.probe(path)
         assert Image.MAX_IMAGE_PIXELS == images.MAX_INPUT_MEGAPIXELS * 1_000_000
 
@@ -553,197 +580,3 @@ def test_reading_at_a_size_resizes_pixels_and_alpha_alike(tmp_path, colours):
     photo = images.read(path, long_side_px=16)
     assert photo.size == (12, 16) and photo.alpha.shape == (12, 16)
     assert images.read(path, long_side_px=64).size == (48, 64)
-
-
-# --- writing ---------------------------------------------------------------------------------------------------------
-
-MADE_BY = {"style": "paintings/impasto", "seed": 7, "photo": "Zürich – 花.jpg", "look": {"style_weight": 1.5}}
-ALL_FORMATS = pytest.mark.parametrize("ending", ["png", "jpg", "tif", "webp"])
-
-
-def test_the_ending_decides_the_format():
-    assert [images.format_of(name) for name in ("a.PNG", "a.jpeg", "b/a.tiff", "a.webp")] == [
-        "png",
-        "jpeg",
-        "tiff",
-        "webp",
-    ]
-    with pytest.raises(
-        UsageError, match=r"a\.gif: no picture format is known by the ending '\.gif'\. Use one of \.png, \.jpg"
-    ):
-        images.format_of("a.gif")
-
-
-@ALL_FORMATS
-def test_a_print_reads_back_with_its_pixels_profile_resolution_and_provenance(tmp_path, pixels, ending):
-    path = tmp_path / "prints/deep" / f"a.{ending}"
-    images.write(path, pixels, dpi=240, provenance=MADE_BY)
-    tolerance = 0 if ending in ("png", "tif") else 0.03
-    assert np.abs(images.read(path).pixels - pixels).mean() <= tolerance
-    assert images.read_provenance(path) == MADE_BY
-    with Image.open(path) as image:
-        image.load()
-        assert image.mode == "RGB"
-        assert image.info["icc_profile"] == images.srgb_profile()
-        exif = image.getexif()
-        assert exif[ExifTags.Base.Software].startswith("render ")
-        assert exif[ExifTags.Base.XResolution] == exif[ExifTags.Base.YResolution] == 240
-        assert exif[ExifTags.Base.ResolutionUnit] == 2
-        if ending != "webp":  # which has EXIF only
-            assert image.info["dpi"] == pytest.approx((240, 240), abs=0.01)
-    assert [entry.name for entry in path.parent.iterdir()] == [f"a.{ending}"]
-
-
-@ALL_FORMATS
-def test_alpha_is_written_where_the_format_has_it_and_composited_over_white_where_not(tmp_path, pixels, ending):
-    alpha = np.repeat(np.linspace(0, 1, WIDTH, dtype=np.float32)[None], HEIGHT, axis=0)
-    path = tmp_path / f"a.{ending}"
-    images.write(path, pixels, alpha=alpha, provenance=MADE_BY, quality=100)
-    photo = images.read(path)
-    if ending == "jpg":
-        assert photo.alpha is None
-    else:
-        np.testing.assert_allclose(photo.alpha, alpha, atol=0.002)
-    assert np.abs(photo.pixels - images.over_white(pixels, alpha)).mean() < 0.01
-    assert images.read_provenance(path) == MADE_BY
-
-
-@ALL_FORMATS
-def test_pure_noise_can_be_written(tmp_path, ending):
-    noise = np.random.default_rng(0).random((1200, 1600, 3), dtype=np.float32)
-    images.write(tmp_path / f"a.{ending}", noise, provenance={}, quality=100)
-    assert images.read(tmp_path / f"a.{ending}").size == (1200, 1600)
-
-
-def test_values_are_rounded_not_cut_off_and_clipped(tmp_path):
-    values = np.full((16, 16, 3), 100.6 / 255, np.float32)
-    values[0] = -0.2
-    values[1] = 1.2
-    images.write(tmp_path / "a.png", values, provenance={})
-    written = np.asarray(Image.open(tmp_path / "a.png"))
-    assert (written[0] == 0).all() and (written[1] == 255).all() and (written[2:] == 101).all()
-
-
-def test_tiff_is_deflated_and_jpeg_keeps_every_colour_sample(tmp_path, pixels):
-    images.write(tmp_path / "a.tif", pixels, provenance={})
-    images.write(tmp_path / "a.jpg", pixels, provenance={})
-    with Image.open(tmp_path / "a.tif") as tiff, Image.open(tmp_path / "a.jpg") as jpeg:
-        assert tiff.info["compression"] == "tiff_adobe_deflate"
-        assert {sampling[1:3] for sampling in jpeg.layer} == {(1, 1)}
-
-
-@ALL_FORMATS
-def test_the_same_print_is_the_same_bytes(tmp_path, pixels, ending):
-    for name in ("a", "b"):
-        images.write(tmp_path / f"{name}.{ending}", pixels, provenance=MADE_BY)
-    assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
-    assert images.srgb_profile()[24:30] == struct.pack(">3H", 2000, 1, 1)  # and the profile bears no date of today
-
-
-def test_every_colour_of_a_print_survives_its_own_profile(tmp_path):
-    levels = np.arange(0, 256, 5)
-    cube = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(52, -1, 3) / 255
-    images.write(tmp_path / "a.png", cube.astype(np.float32), provenance={})
-    np.testing.assert_array_equal(images.read(tmp_path / "a.png").pixels, cube.astype(np.float32))
-
-
-@ALL_FORMATS
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_nan_and_infinity_are_never_a_finished_picture(tmp_path, pixels, ending, bad):
-    pixels[5, 5, 1] = bad
-    with pytest.raises(PictureError, match=rf"a\.{ending}: not written, because the picture holds NaN or infinite"):
-        images.write(tmp_path / f"a.{ending}", pixels, provenance={})
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_nan_in_alpha_is_refused_too(tmp_path, pixels):
-    with pytest.raises(PictureError, match="NaN"):
-        images.write(tmp_path / "a.png", pixels, alpha=np.full((HEIGHT, WIDTH), np.nan, np.float32), provenance={})
-
-
-def test_a_print_larger_than_its_format_allows_is_refused_with_the_formats_that_do(tmp_path):
-    with pytest.raises(PictureError, match=r"WEBP holds at most 16383 px a side.*16400\. Write png or tiff"):
-        images.write(tmp_path / "a.webp", np.zeros((16, 16400, 3), np.float32), provenance={})
-
-
-@ALL_FORMATS
-def test_a_long_provenance_fits_up_to_the_limit_and_is_refused_beyond(tmp_path, pixels, ending):
-    path = tmp_path / f"a.{ending}"
-    images.write(path, pixels, provenance={"note": "x" * 59_000})
-    assert images.read_provenance(path) == {"note": "x" * 59_000}
-    with pytest.raises(PictureError, match="provenance has 70012 characters"):
-        images.write(path, pixels, provenance={"note": "x" * 70_000})
-    assert images.read_provenance(path) == {"note": "x" * 59_000}
-
-
-def test_a_picture_of_other_origin_has_no_provenance(tmp_path, colours):
-    assert images.read_provenance(save(tmp_path / "a.png", colours)) is None
-    exif = Image.Exif()
-    exif[ExifTags.Base.ImageDescription] = "OLYMPUS DIGITAL CAMERA"
-    assert images.read_provenance(save(tmp_path / "a.jpg", colours, exif=exif)) is None
-    exif[ExifTags.Base.ImageDescription] = "42"
-    assert images.read_provenance(save(tmp_path / "b.jpg", colours, exif=exif)) is None
-
-
-@contextmanager
-def small_disk():
-    """No file may grow past 1000 bytes: the kernel then fails writes as a full disk or quota does. A context and not a
-    fixture: pytest's own output may be a file, and must not be written meanwhile."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@ALL_FORMATS
-def test_a_full_disk_leaves_the_old_print_and_no_part_of_the_new(tmp_path, ending):
-    path = tmp_path / f"a.{ending}"
-    noise = np.random.default_rng(0).random((64, 64, 3), dtype=np.float32)
-    images.write(path, noise, provenance={"version": 1})
-    before = path.read_bytes()
-    with small_disk(), pytest.raises(PictureError, match=rf"{tmp_path}: cannot write a\.{ending} there \(.+\)\. Free space"):
-        images.write(path, noise, provenance={"version": 2})
-    assert path.read_bytes() == before
-    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
-
-
-def test_whoever_reads_while_a_print_is_replaced_sees_the_old_or_the_new_one_whole(tmp_path):
-    path = tmp_path / "a.png"
-    flat = {grey: np.full((64, 64, 3), grey, np.float32) for grey in (0, 1)}
-    images.write(path, flat[0], provenance={"grey": 0})
-    enough = threading.Event()
-
-    def replace_again_and_again():
-        while not enough.is_set():
-            for grey in flat:
-                images.write(path, flat[grey], provenance={"grey": grey})
-
-    writer = threading.Thread(target=replace_again_and_again)
-    writer.start()
-    try:
-        for _ in range(200):
-            assert len(np.unique(images.read(path).pixels)) == 1
-    finally:
-        enough.set()
-        writer.join()
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a.png"]
-
-
-def test_an_unwritable_folder_is_named(open_folder, pixels, request):
-    request.getfixturevalue("as_nobody")
-    with pytest.raises(PictureError, match=r"cannot write a\.png there \(Permission denied\).*another --output"):
-        images.write(open_folder / "a.png", pixels, provenance={})
-
-
-def test_a_file_where_the_folder_should_be_is_named(tmp_path, pixels):
-    (tmp_path / "prints").touch()
-    with pytest.raises(PictureError, match=r"prints: cannot write a\.png there"):
-        images.write(tmp_path / "prints/a.png", pixels, provenance={})
-
-
-def test_a_written_file_has_the_permissions_of_any_other(tmp_path, pixels):
-    (tmp_path / "other").touch()
-    images.write(tmp_path / "a.png", pixels, provenance={})
-    assert (tmp_path / "a.png").stat().st_mode == (tmp_path / "other").stat().st_mode

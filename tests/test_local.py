@@ -13,10 +13,10 @@ from PIL import Image, ImageCms
 
 import render
 from conftest import SHALLOW, painting_pixels, photo_pixels, save, save_painting, save_photo
-from render import device, images
+from render import device, export, images
 from render.errors import WeightsError
 from render.events import JobDone, JobFailed, JobStarted, Progress
-from render.images import FORMATS
+from render.export import FORMATS
 from render.jobs import Settings, make_job
 from render.local import LocalRunner, attempt, make_renderer
 from render.presets import apply_settings, load_style
@@ -74,7 +74,7 @@ def test_every_format_carries_profile_resolution_and_the_whole_job(renderer, pho
         assert image.format == FORMATS[format].pillow_name and image.size == (64, 48) and image.mode == "RGB"
         assert "sRGB" in ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(_bytes_file(image.info["icc_profile"])))
         assert image.getexif()[282] == 240.0
-    facts = images.read_provenance(job.output)
+    facts = export.read_provenance(job.output)
     assert facts["job"] == job.id
     assert facts["photo"] == "photo.png" and facts["style"]["name"] == "painting"
     assert facts["style"]["pictures"] == [{"file": "painting.png", "weight": 1.0}]
@@ -97,7 +97,7 @@ def test_two_jobs_have_two_provenances(renderer, photo, painting):
     one, other = job_of(photo, painting), job_of(photo, painting, look=["style_weight=2"], name="other")
     renderer.render(one)
     renderer.render(other)
-    assert images.read_provenance(one.output)["look"] != images.read_provenance(other.output)["look"]
+    assert export.read_provenance(one.output)["look"] != export.read_provenance(other.output)["look"]
 
 
 @pytest.mark.parametrize(("format", "mode"), [("png", "RGBA"), ("tiff", "RGBA"), ("webp", "RGBA"), ("jpeg", "RGB")])

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from skimage import data
 
-from render import checkpoint, device, images, schedule, weights
+from render import checkpoint, device, export, images, schedule, weights
 from render.checkpoint import Checkpoint
 from render.errors import DivergedError, PictureError
 from render.jobs import Settings, make_job
@@ -93,7 +93,7 @@ def test_progress_counts_every_iteration_of_the_plan_up_to_all_the_work(folder, 
 
 def test_provenance_tells_how_the_print_was_made(rendered):
     job, progress = rendered
-    facts = images.read_provenance(job.output)
+    facts = export.read_provenance(job.output)
     assert facts["job"] == job.id and facts["photo"] == "coffee.png" and facts["style"]["name"] == "impasto_nocturne"
     assert Look(**facts["look"]) == job.look and facts["seed"] == 0 and facts["size_px"] == SIZE_PX
     assert facts["weights"]["sha256"] == weights.SOURCES["caffe"].sha256
