@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 ORDER = (
-    "render", "render.errors", "render.layers", "render.images", "render.colour", "render.presets.look", "render.presets",
+    "render", "render.errors", "render.layers", "render.images", "render.colour", "render.photoreal", "render.presets.look", "render.presets",
     "render.schedule", "render.jobs", "render.events", "render.ledger",
     "render.device", "render.linalg", "render.moments", "render.losses", "render.features", "render.objective",
     "render.optimise", "render.torchvision_guard", "render.weights", "render.checkpoint", "render.pipeline",
