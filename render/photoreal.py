@@ -1,4 +1,4 @@
-"""The photograph's structure back into a painted picture: the screened Poisson equation, solved once for the whole print.
+"""The photograph's structure back into a painted picture: the screened Poisson equation for the whole print.
 
 Mechrez, Shechtman, Zelnik-Manor 2017, "Photorealistic Style Transfer with Screened Poisson Equation": of all pictures
 u, take the one that least differs from the painting in value and from the photo in gradient, channel by channel:
@@ -13,12 +13,13 @@ K, minus the Laplacian with Neumann borders, the solution is
 a low-pass of the difference: what is coarser than the length comes from the painting, what is finer from the photo.
 
 The authors' code (github.com/roimehrez/photorealism) works in CIELAB and weighs the gradients of L, a, b with 5, 1, 1:
-these are lengths in px, in pictures of about 700. Chosen by looking, we leave it in three places. Oklab, for its gamut's
-sake (`colour`); one length for all channels, since shorter ones leave the strokes' colours as blotches in a sky; and a
-length in proportion to the picture, so that a print looks as its preview did, five times longer, so that no stroke is left.
+these are lengths in px, in pictures of about 700. Chosen by looking, we leave it in three places. Oklab, for its
+gamut's sake (`colour`); one length for all channels, since shorter ones leave the strokes' colours as blotches in a
+sky; and a length in proportion to the picture, so that a print looks as its preview did, four times longer, so that no
+stroke is left.
 
-There are no tiles: at useful lengths their halos would be as large as they are. One solve has no seams, and holds one
-picture more than its inputs.
+There are no tiles: their halos would be 7 lengths wide (to 1/1000), 2000 px in a print of 10 000 px. One solve has no
+seams, and holds one picture more than its inputs.
 """
 
 from collections.abc import Callable
@@ -27,15 +28,15 @@ import numpy as np
 
 from render import colour
 
-DEFAULT_STRENGTH = 0.03  # 0.01 leaves strokes in skies; from 0.1 on the painting's colours no longer follow its objects
+DEFAULT_STRENGTH = 0.03  # 0.015 leaves blotches in skies; from 0.1 on little but one tint of the painting is left
 LARGEST_EXCESS = 0.15  # of lightness, that is bent back and not clipped: then at least the middle, 0.3 to 0.7, stays
 
 
 def keep_structure(painted: np.ndarray, photo: np.ndarray, *, strength: float = DEFAULT_STRENGTH) -> np.ndarray:
     """The painted picture's colours with the photo's edges and texture. (H, W, 3) each, sRGB in [0, 1].
 
-    strength: the length as a share of the long side, 0 and more. 0 leaves the painting; at 10, all but the mean colour is
-    the photo's. ValueError for a negative one, or where the pictures differ in size.
+    strength: the length as a share of the long side, 0 and more. 0 leaves the painting; at 10, all but the mean colour
+    is the photo's. ValueError for a negative one, or where the pictures differ in size.
     """
     colour.check_same_size(painted, photo)
     if not (strength >= 0 and np.isfinite(strength)):
@@ -47,7 +48,7 @@ def keep_structure(painted: np.ndarray, photo: np.ndarray, *, strength: float = 
 
 
 def _added(difference: np.ndarray, photo: np.ndarray) -> np.ndarray:
-    """sRGB of photo + difference, written over the difference; lightness bent, and chroma lost, into what sRGB shows."""
+    """sRGB of photo + difference, written over the difference; lightness is bent, and chroma lost, to fit."""
     for rows in colour.bands(photo.shape):
         difference[rows] += colour.to_oklab(photo[rows])
     lightness = difference[..., 0]
@@ -59,7 +60,7 @@ def _added(difference: np.ndarray, photo: np.ndarray) -> np.ndarray:
 
 
 def bent(lightness: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Lightness from low to high brought into [0, 1]. Where clipping would flatten, slopes fall gently from 1 to 1/3."""
+    """Lightness from low to high brought into [0, 1]. Where clipping would flatten, slopes fall from 1 to 1/3."""
     shade, light = (min(max(excess, 0.0), LARGEST_EXCESS) for excess in (-low, high - 1))
     return lightness - _beyond(lightness, light) + _beyond(1 - lightness, shade)
 
@@ -74,8 +75,8 @@ def _beyond(x: np.ndarray, excess: float) -> np.ndarray:
 def screen(plane: np.ndarray, length_px: float) -> None:
     """Replace the plane (H, W) by (1 + length^2 K)^-1 plane, K minus the five-point Laplacian with Neumann borders.
 
-    The cosine transform diagonalises K, for any height and width. Rows are transformed in bands, then columns in bands, which
-    are filtered and transformed back at once: the plane is the only memory that grows.
+    The cosine transform diagonalises K. Rows are transformed in bands, then columns in bands, which are filtered and
+    transformed back at once: no memory but the plane's own grows with its size.
     """
     rows, columns = (length_px**2 * _eigenvalues(count) for count in plane.shape)
     _in_place(plane, lambda band, _: dct(band))
@@ -93,7 +94,7 @@ def _in_place(plane: np.ndarray, change: Callable[[np.ndarray, slice], np.ndarra
 
 
 # --- the cosine transform --------------------------------------------------------------------------------------------
-# cv2.dct takes even sizes only, and a row of padding would change the border's equation. One FFT of equal length does any.
+# cv2.dct is twice as fast, but takes even sizes only, and a row of padding would change the border's equation.
 
 
 def dct(x: np.ndarray) -> np.ndarray:

@@ -82,7 +82,8 @@ def test_colours_out_of_gamut_lose_chroma_and_keep_lightness_and_hue():
 
 def _errors(rgb, wanted):
     found = to_oklab(rgb)
-    turn = np.angle(np.exp(1j * (np.arctan2(found[..., 2], found[..., 1]) - np.arctan2(wanted[..., 2], wanted[..., 1]))))
+    hue, wanted_hue = (np.arctan2(lab[..., 2], lab[..., 1]) for lab in (found, wanted))
+    turn = np.angle(np.exp(1j * (hue - wanted_hue)))
     seen = np.hypot(found[..., 1], found[..., 2]) > 0.02  # grey has no hue
     return np.abs(found[..., 0] - wanted[..., 0]).max(), np.abs(turn[seen]).max()
 
