@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 ORDER = (
-    "render", "render.errors", "render.layers", "render.images", "render.presets.look", "render.presets",
+    "render", "render.errors", "render.prints", "render.layers", "render.images", "render.presets.look",
+    "render.presets",
     "render.schedule", "render.jobs", "render.events", "render.ledger",
     "render.device", "render.linalg", "render.moments", "render.losses", "render.features", "render.objective",
     "render.optimise", "render.torchvision_guard", "render.weights", "render.checkpoint", "render.pipeline",
@@ -19,7 +20,7 @@ ORDER = (
     "render.cli", "render.__main__",
 )  # fmt: skip
 
-PLANNING = ("errors", "layers", "schedule", "jobs", "ledger", "events", "presets", "presets.look")
+PLANNING = ("errors", "prints", "layers", "schedule", "jobs", "ledger", "events", "presets", "presets.look")
 
 
 def modules() -> dict[str, Path]:
