@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 ORDER = (
-    "render", "render.errors", "render.prints", "render.layers", "render.images", "render.presets.look",
+    "render", "render.errors", "render.prints", "render.layers", "render.images", "render.checks", "render.presets.look",
     "render.presets",
     "render.schedule", "render.jobs", "render.events", "render.ledger",
     "render.device", "render.linalg", "render.moments", "render.losses", "render.features", "render.objective",
