@@ -21,6 +21,7 @@ from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from render import icc
 from render.errors import PictureError, UsageError
+from render.prints import Layout, fit
 
 log = logging.getLogger(__name__)
 
@@ -384,13 +385,6 @@ def _grey_to_srgb(values: np.ndarray, profile: ImageCms.ImageCmsProfile | None) 
 # --- resizing --------------------------------------------------------------------------------------------------------
 
 
-def fit(size: tuple[int, int], long_side_px: int) -> tuple[int, int]:
-    """(height, width) of the same shape whose long side is `long_side_px`."""
-    longest = max(size)
-    height, width = (max(1, round(side * long_side_px / longest)) for side in size)
-    return height, width
-
-
 def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(H, W, 3) or (H, W) float32 in [0, 1] at another (height, width): area means down, cubic up."""
     down = tuple(min(have, want) for have, want in zip(pixels.shape[:2], size, strict=True))
@@ -404,3 +398,27 @@ def _resized(pixels: np.ndarray, size: tuple[int, int], method: int) -> np.ndarr
         return pixels
     height, width = size
     return cv2.resize(pixels, (width, height), interpolation=method)
+
+
+# --- on paper --------------------------------------------------------------------------------------------------------
+
+
+def crop(pixels: np.ndarray, layout: Layout) -> np.ndarray:
+    """The part of the photograph, (H, W, 3) or (H, W), that is printed: a view."""
+    top, left, height, width = layout.crop
+    return pixels[top : top + height, left : left + width]
+
+
+def place(pixels: np.ndarray, layout: Layout, background: float = 1.0) -> np.ndarray:
+    """The rendered picture, (H, W, 3) or (H, W), on its sheet; `background` where the sheet shows (1 is white).
+
+    Raises ValueError when the picture has another size than was planned.
+    """
+    if pixels.shape[:2] != layout.picture:
+        raise ValueError(f"a picture of {pixels.shape[:2]} px was planned as {layout.picture}")
+    if layout.sheet == layout.picture:
+        return pixels
+    (top, left), (height, width) = layout.offset, layout.picture
+    sheet = np.full((*layout.sheet, *pixels.shape[2:]), background, pixels.dtype)
+    sheet[top : top + height, left : left + width] = pixels
+    return sheet

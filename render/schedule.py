@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from render.errors import PictureError
-from render.images import fit
+from render.prints import fit
 
 # The deepest layers see one value for every 16 px; a shorter side leaves them nothing.
 SHORTEST_SIDE_PX = 16
