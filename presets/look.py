@@ -96,7 +96,7 @@ class Look(BaseModel):
     )
     edge: Literal["continued", "zero"] = Field(
         "continued",
-        description="What the network sees beyond the picture: its border pixels for a while (continued), or nothing at once "
+        description="What the network sees beyond the picture: its mirror image for a while (continued), or nothing at once "
         "(zero, as in Gatys' program), which paints a thin frame.",
     )
     optimiser: Literal["lbfgs", "adam", "sgd"] = Field(

@@ -18,11 +18,13 @@ class JobRunner(Protocol):
 
 @dataclass
 class Summary:
-    """skipped: finished by an earlier run; failed: (what, why), unreadable inputs and styles included."""
+    """skipped: finished by an earlier run; failed: (what, why), unreadable inputs and styles included;
+    look_at: (print, what the checks saw) of those done that a person should look at."""
 
     done: int = 0
     skipped: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
+    look_at: list[tuple[str, str]] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
@@ -48,6 +50,7 @@ def run_batch(jobs: Sequence[Job], runner: JobRunner, ledger: Ledger | None, sum
             ledger.record(event)
         if isinstance(event, JobDone):
             summary.done += 1
+            summary.look_at += [(str(event.job.output), finding) for finding in event.done.findings]
         elif isinstance(event, JobFailed):
             summary.failed.append((event.job.label, event.message))
         summary.seconds = time.monotonic() - started

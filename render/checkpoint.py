@@ -1,24 +1,33 @@
-"""The last finished scale of an unfinished job, so that an interrupted job goes on from there."""
+"""Where an unfinished job stands, so that an interrupted one goes on from there to the same bits.
 
+Nothing random happens within a scale: the noise that a look may start from is drawn from the job's seed before the first
+one. So image, optimiser, step and memory plan are the whole state.
+"""
+
+import errno
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 
-from render.export import write_bytes
+from render.export import whole_file
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """scale: how many scales are finished; image: (1, 3, H, W) float32; carried: the optimiser's, for the next scale."""
+    """scale: how many scales are finished; image: (1, 3, H, W) float32, of the last finished scale or, within a scale,
+    the next point to evaluate; carried: the optimiser's, for the next scale;
+    optimiser: within a scale, its tensors; facts: within a scale, plain values (iteration, losses, memory plan)."""
 
     scale: int
     image: torch.Tensor
-    carried: Mapping[str, torch.Tensor]
+    carried: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    optimiser: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    facts: Mapping[str, object] = field(default_factory=dict)
 
 
 def path_of(folder: Path, job_id: str) -> Path:
@@ -26,28 +35,52 @@ def path_of(folder: Path, job_id: str) -> Path:
 
 
 def store(folder: Path, job_id: str, checkpoint: Checkpoint) -> None:
-    tensors = {"image": checkpoint.image, **{f"carried.{name}": t for name, t in checkpoint.carried.items()}}
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(path_of(folder, job_id), save(tensors, {"render": json.dumps({"job": job_id, "scale": checkpoint.scale})}))
+    """Whole or not at all. Raises PictureError when the disk cannot take it."""
+    tensors = {"image": checkpoint.image, **{f"carried.{name}": t for name, t in checkpoint.carried.items()},
+               **{f"optimiser.{name}": t for name, t in checkpoint.optimiser.items()}}
+    facts = {"job": job_id, "scale": checkpoint.scale, "facts": dict(checkpoint.facts)}
+    save(path_of(folder, job_id), tensors, facts)
+
+
+def save(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping) -> None:
+    own, seen = {}, set()  # safetensors refuses two names for one memory
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        own[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
+        seen.add(tensor.data_ptr())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path, needs_bytes=sum(t.nbytes for t in own.values())) as file:
+        try:
+            save_file(own, file.name, {"render": json.dumps(facts)})
+        except SafetensorError as error:  # a full disk, told in words only
+            raise OSError(errno.ENOSPC, str(error)) from error
 
 
 def load(folder: Path, job_id: str) -> Checkpoint | None:
     """The stored checkpoint; None when there is none or it cannot be read (the job then starts from the beginning)."""
-    path = path_of(folder, job_id)
+    found = read(path_of(folder, job_id))
+    try:
+        tensors, known = found
+        job, scale, facts = known["job"], known["scale"], known["facts"]
+    except (KeyError, TypeError):
+        return None
+    if job != job_id or "image" not in tensors:
+        return None
+
+    def group(name):
+        return {key.removeprefix(name): t for key, t in tensors.items() if key.startswith(name)}
+    return Checkpoint(scale, tensors["image"], group("carried."), group("optimiser."), facts)
+
+
+def read(path: Path) -> tuple[dict[str, torch.Tensor], dict] | None:
+    """(tensors, facts) of a file that `save` wrote; None when it is not there or damaged."""
     if not path.is_file():
         return None
     try:
         with safe_open(path, framework="pt") as f:
-            facts = json.loads(f.metadata()["render"])
-            job, scale = facts["job"], facts["scale"]
-            tensors = {name: f.get_tensor(name) for name in f.keys()}
+            return {name: f.get_tensor(name).clone() for name in f.keys()}, json.loads(f.metadata()["render"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError):
         return None
-    if job != job_id or "image" not in tensors:
-        return None
-    carried = {name.removeprefix("carried."): t for name, t in tensors.items() if name.startswith("carried.")}
-    return Checkpoint(scale, tensors["image"], carried)
 
 
 def forget(folder: Path, job_id: str) -> None:

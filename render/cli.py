@@ -14,7 +14,9 @@ INTERRUPTED = 130
 EXAMPLES = """examples:
   render batch --styles presets/paintings --inputs photos/
   render batch --styles impasto_nocturne my/starry_night.jpg --inputs photos/ --size 3072 --format tiff
+  render batch --styles paintings --inputs photos/ --print A2 --bleed 3mm --fit fill --format tiff --memory 6GiB
   render image photo.jpg impasto_nocturne --output print.png --size 1024
+  render recolor prints/ --color luminance
   render presets list
 """
 
@@ -61,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _batch_words(commands)
     _image_words(commands)
+    _recolor_words(commands)
     _presets_words(commands)
     doctor = commands.add_parser("doctor", help="what this machine has: devices, memory, weights, versions")
     doctor.set_defaults(command=_doctor)
@@ -88,6 +91,8 @@ def _batch_words(commands) -> None:
     parser.add_argument("--dry-run", action="store_true", help="print jobs, scales, memory and time; render nothing")
     parser.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
     parser.add_argument("--fresh", action="store_true", help="render again what is finished already")
+    parser.add_argument("--checkpoint-every", type=_seconds, default=300.0, metavar="SECONDS",
+                        help="what a power cut may cost at most, within a scale (default: %(default)g)")
     parser.set_defaults(command=_batch)
 
 
@@ -102,9 +107,26 @@ def _image_words(commands) -> None:
     parser.set_defaults(command=_image)
 
 
+def _recolor_words(commands) -> None:
+    parser = _command(commands, "recolor", "give finished prints other colours, without rendering again",
+                      "render recolor prints/ --color luminance")
+    parser.add_argument("prints", nargs="+", type=Path, metavar="PRINT|FOLDER", help="prints, or the batch's output folder")
+    parser.add_argument("--color", choices=("style", "luminance", "histogram"), required=True, help="see `render batch --help`")
+    parser.add_argument("--photo", type=Path, help="of a single print that was moved away from its batch's folder")
+    parser.set_defaults(command=_recolor)
+
+
 def _look_words(parser, *, with_format: bool = True) -> None:
     """Options of batch and image that decide the pixels."""
-    parser.add_argument("--size", type=_positive, default=1024, metavar="PX", help="long side in px (default: %(default)s)")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--size", type=_positive, default=1024, metavar="PX", help="long side in px (default: %(default)s)")
+    size.add_argument("--print", dest="paper", metavar="PAPER",
+                      help="paper instead of --size: A2, 60x90cm, 24x36in ... (turned to the photo's orientation)")
+    parser.add_argument("--dpi", type=float, default=300.0, help="px an inch, also written into the file (default: %(default)g)")
+    parser.add_argument("--bleed", default="0", metavar="LENGTH", help="with --print: on every side, e.g. 3mm or 0.125in")
+    parser.add_argument("--fit", choices=("fit", "fill", "pad"), default="fit",
+                        help="with --print: the whole picture (fit), cropped to fill the sheet, or whole on a white sheet "
+                             "(pad) (default: %(default)s)")
     parser.add_argument("--quality", choices=("draft", "standard", "best"), default="standard",
                         help="iterations at each scale (default: %(default)s)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
@@ -112,13 +134,33 @@ def _look_words(parser, *, with_format: bool = True) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the noise that init=noise starts from (default: %(default)s)")
     if with_format:
         parser.add_argument("--format", choices=("png", "tiff", "jpeg", "webp"), default="png", help="default: %(default)s")
-    parser.add_argument("--dpi", type=float, default=300.0, help="written into the file (default: %(default)g)")
+    _finish_words(parser)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default="auto",
                         help="of the network's features; auto: bfloat16 where the hardware has it")
     parser.add_argument("--weights", default="caffe", metavar="NAME|FILE",
                         help="VGG-19's: caffe (embedded, Gatys' own), torchvision, or a .safetensors or .pth file")
     parser.add_argument("--preprocessing", choices=("caffe", "torchvision"), help="what --weights FILE was trained with")
+    parser.add_argument("--memory", metavar="BYTES", help="the most to use, e.g. 6GiB: decides tile size, kept activations "
+                        "and the optimiser's history (default: 80 %% of what is free)")
+
+
+def _finish_words(parser) -> None:
+    """Options that are applied to the painted picture."""
+    parser.add_argument("--color", choices=("style", "luminance", "match", "histogram"), default="style",
+                        help="as painted (style); the photo's colours under the painted lightness (luminance); the style's "
+                             "colours matched to the photo's before painting (match); the photo's distribution of colours "
+                             "after it (histogram) (default: %(default)s)")
+    parser.add_argument("--photoreal", type=_share, nargs="?", const=0.03, metavar="LENGTH",
+                        help="keep the photo's structure: detail finer than LENGTH, a share of the long side, comes from the "
+                             "photo (0.03 when no number is given)")
+    parser.add_argument("--bit-depth", type=int, choices=(8, 16), default=8, help="16: png and tiff (default: %(default)s)")
+    parser.add_argument("--profile", default="srgb", metavar="NAME|FILE",
+                        help="the file's colours: srgb, adobe-rgb, display-p3, or an RGB .icc file (default: %(default)s)")
+    parser.add_argument("--intent", choices=("perceptual", "relative", "saturation", "absolute"), default="relative",
+                        help="rendering intent of the conversion (default: %(default)s)")
+    parser.add_argument("--soft-proof", metavar="FILE",
+                        help="a printer's .icc profile (CMYK too): PRINT.proof.png shows what will come out of it")
 
 
 def _presets_words(commands) -> None:
@@ -146,6 +188,20 @@ def _presets_words(commands) -> None:
     verb.set_defaults(command=_presets_keys)
 
 
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not number >= 0:
+        raise argparse.ArgumentTypeError("must be 0 or more")
+    return number
+
+
+def _share(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 10:
+        raise argparse.ArgumentTypeError("must be from 0 to 10")
+    return number
+
+
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -160,6 +216,7 @@ def _batch(arguments) -> int:
     from render import batch, console, jobs, presets
     from render.batch import Summary
     from render.ledger import Ledger
+    from render.pipeline import Keeping
 
     summary = Summary()
     styles = presets.find_styles(
@@ -177,7 +234,7 @@ def _batch(arguments) -> int:
     try:
         todo, finished = batch.split(planned, ledger, fresh=arguments.fresh)
         summary.skipped = len(finished)
-        runner = _runner(arguments, device, settings, ledger.folder / "checkpoints")
+        runner = _runner(arguments, device, settings, Keeping.under(ledger.folder, interval_s=arguments.checkpoint_every))
         with console.Screen(len(todo), as_json=arguments.json) as screen:
             batch.run_batch(todo, runner, ledger, summary, screen)
     finally:
@@ -188,14 +245,30 @@ def _batch(arguments) -> int:
 
 def _device_and_settings(arguments, **more):
     from render.device import choose
+    from render.finish import Finish
     from render.jobs import Settings
+    from render.memory import parse_bytes
+    from render.prints import parse_length_mm
 
-    device = choose(arguments.device, arguments.precision)
+    memory_bytes = None if arguments.memory is None else parse_bytes(arguments.memory)
+    device = choose(arguments.device, arguments.precision, memory_bytes=memory_bytes)
     settings = Settings(
-        size_px=arguments.size, quality=arguments.quality, seed=arguments.seed, dpi=arguments.dpi,
-        weights=arguments.weights, preprocessing=arguments.preprocessing, precision=device.precision, **more,
+        size_px=arguments.size, paper=arguments.paper, dpi=arguments.dpi, bleed_mm=parse_length_mm(arguments.bleed),
+        fit=arguments.fit, quality=arguments.quality, seed=arguments.seed, color=arguments.color,
+        photoreal=arguments.photoreal, bit_depth=arguments.bit_depth, profile=_absolute(arguments.profile),
+        intent=arguments.intent, soft_proof=_absolute(arguments.soft_proof), weights=arguments.weights,
+        preprocessing=arguments.preprocessing, precision=device.precision, **more,
     )
+    Finish.of(settings)  # a bad profile or paper is refused before any work
+    settings.layout((1000, 1000))
     return device, settings
+
+
+def _absolute(profile: str | None) -> str | None:
+    """A built-in name as it is; a path absolute, because workers may run in another folder."""
+    from render.icc import BUILT_IN
+
+    return profile if profile is None or profile in BUILT_IN else os.path.abspath(profile)
 
 
 def _fingerprint(settings) -> str:
@@ -204,12 +277,12 @@ def _fingerprint(settings) -> str:
     return fingerprint(settings.weights)
 
 
-def _runner(arguments, device, settings, checkpoints: Path):
+def _runner(arguments, device, settings, keeping):
     from render.local import LocalRunner
 
     if arguments.workers > 1 and device.name != "cpu":
         raise UsageError(f"--workers {arguments.workers}: one process a GPU. Leave it out, or use --device cpu.")
-    return LocalRunner(device, settings, checkpoints, workers=arguments.workers)
+    return LocalRunner(device, settings, keeping, workers=arguments.workers)
 
 
 def _dry_run(arguments, planned, device, summary) -> int:
@@ -244,8 +317,24 @@ def _image(arguments) -> int:
                         weights_sha256=_fingerprint(settings))
     summary = Summary()
     with console.Screen(1, as_json=arguments.json) as screen:
-        run_batch([job], LocalRunner(device, settings, checkpoints=None), None, summary, screen)
+        run_batch([job], LocalRunner(device, settings, keeping=None), None, summary, screen)
     return summary.exit_status
+
+
+def _recolor(arguments) -> int:
+    from render import recolor
+
+    if arguments.photo is not None and (len(arguments.prints) > 1 or arguments.prints[0].is_dir()):
+        raise UsageError("--photo: name a single print with it.")
+    problems = []
+    for path in recolor.find_prints(arguments.prints):
+        try:
+            done = recolor.recolor(path, arguments.color, photo=arguments.photo)
+        except RenderError as error:
+            problems.append(error)
+        else:
+            print(f"done  {path}" + "".join(f"\n  look at it: {finding}" for finding in done.findings))
+    return _report(problems)
 
 
 def _presets_list(arguments) -> int:

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn
 
 from render.batch import Summary
-from render.events import Event, JobDone, JobFailed, JobStarted, Progress
+from render.events import Event, JobDone, JobFailed, JobStarted, Notice, Progress
+from render.memory import gibibytes
 
 LOG_EVERY_S = 60.0  # without a terminal: one progress line a minute
 
@@ -59,7 +60,12 @@ class Screen(AbstractContextManager):
                 self._progress(event)
             case JobDone(job, done):
                 self._ended(job)
-                self._say(f"[green]done[/]   {escape(str(job.output))}  {duration(done.seconds)}, loss {done.loss:.4g}")
+                word = "[yellow]done, look at it[/]" if done.findings else "[green]done[/]  "
+                self._say(f"{word} {escape(str(job.output))}  {duration(done.seconds)}, loss {done.loss:.4g}")
+                for finding in done.findings:
+                    self._say(f"  {escape(finding)}")
+            case Notice(job, text):
+                self._say(f"[yellow]note[/]   {escape(job.label)}: {escape(text)}")
             case JobFailed(job, message, _):
                 self._ended(job)
                 self._say(f"[red]failed[/] {escape(message)}")
@@ -95,14 +101,18 @@ def as_record(event: Event) -> dict:
             return {"event": "progress", **job, "scale": p.scale, "scales": p.scales, "size": list(p.size),
                     "iteration": p.iteration, "iterations": p.iterations, "loss": p.loss, "work": round(p.work, 4)}
         case JobDone(_, done):
-            return {"event": "done", **job, "seconds": round(done.seconds, 2), "bytes": done.bytes, "loss": done.loss}
+            return {"event": "done", **job, "seconds": round(done.seconds, 2), "bytes": done.bytes, "loss": done.loss,
+                    "findings": list(done.findings)}
+        case Notice(_, text):
+            return {"event": "notice", **job, "text": text}
         case JobFailed(_, message, _):
             return {"event": "failed", **job, "message": message}
 
 
 def summary_record(summary: Summary) -> dict:
     failed = [{"what": what, "why": why} for what, why in summary.failed]
-    return {"event": "summary", "done": summary.done, "skipped": summary.skipped, "failed": failed,
+    look_at = [{"output": output, "finding": finding} for output, finding in summary.look_at]
+    return {"event": "summary", "done": summary.done, "skipped": summary.skipped, "failed": failed, "look_at": look_at,
             "seconds": round(summary.seconds, 2)}
 
 
@@ -112,7 +122,11 @@ def print_summary(summary: Summary, *, output, as_json: bool) -> None:
     console = Console(stderr=True, highlight=False)
     for what, why in summary.failed:
         console.print(f"[red]failed[/] {escape(what)}: {escape(why)}", soft_wrap=True)
+    for what, finding in summary.look_at:
+        console.print(f"[yellow]look at[/] {escape(what)}: {escape(finding)}", soft_wrap=True)
     parts = [f"{summary.done} done"]
+    if summary.look_at:
+        parts.append(f"{len({what for what, _ in summary.look_at})} of them to look at")
     if summary.skipped:
         parts.append(f"{summary.skipped} finished earlier")
     if summary.failed:
@@ -131,34 +145,39 @@ def print_plan(costs, finished, summary: Summary, *, device, workers: int, as_js
         for job, cost in costs:
             print(json.dumps({
                 "event": "planned", "photo": str(job.photo), "style": job.style.name, "output": str(job.output),
-                "scales": [{"size": list(s.size), "iterations": s.iterations} for s in cost.scales],
+                "scales": [{"size": list(s.size), "iterations": s.iterations, "tiles": m.tiles, "tile_px": m.tile_px,
+                            "kept_tiles": m.kept, "optimiser": m.optimiser, "history": m.history}
+                           for s, m in zip(cost.scales, cost.plans)],
+                "warning": cost.warning,
                 "seconds": round(cost.seconds, 1), "memory_bytes": round(cost.memory_bytes)}))
         print(json.dumps({**summary_record(summary), "event": "plan", "jobs": len(costs), "skipped": len(finished),
                           "seconds": round(total_s, 1), "memory_bytes": round(memory_bytes)}))
         return
     console = _page()
     table = Table(box=None, pad_edge=False)
-    for name in ("output", "scales (long side x iterations)", "time", "memory"):
+    for name in ("output", "scales (long side x iterations)", "last scale", "time", "memory"):
         table.add_column(name, overflow="fold")
     for job, cost in costs:
         scales = ", ".join(f"{max(s.size)}x{s.iterations}" for s in cost.scales)
-        table.add_row(escape(str(job.output)), scales, duration(cost.seconds), gibibytes(cost.memory_bytes))
+        last = cost.plans[-1]
+        tiles = f"{last.tiles} tiles of {last.tile_px} px, {last.kept} kept" if last.tiles > 1 else "1 tile"
+        table.add_row(escape(str(job.output)), scales, f"{tiles}, {last.optimiser}", duration(cost.seconds),
+                      gibibytes(cost.memory_bytes))
     console.print(table)
+    for job, cost in costs:
+        if cost.warning:
+            console.print(f"[yellow]note[/] {escape(job.label)}: {escape(cost.warning)}", soft_wrap=True)
     for what, why in summary.failed:
         console.print(f"[red]cannot run[/] {escape(what)}: {escape(why)}", soft_wrap=True)
     console.print(
         f"{len(costs)} to render, {len(finished)} finished earlier, {len(summary.failed)} cannot run. "
-        f"About {duration(total_s)} and {gibibytes(memory_bytes)} on {device.name} in {device.precision}, measured now. "
+        f"About {duration(total_s)} and {gibibytes(memory_bytes)} (budget {device.budget}) on {device.name} in {device.precision}, measured now. "
         "Nothing was rendered.", soft_wrap=True)
 
 
 def _page() -> Console:
     """Standard output; wide where it is a file or a pipe, so that no line is broken."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else 240)
-
-
-def gibibytes(count: float) -> str:
-    return f"{count / 2**30:.1f} GiB"
 
 
 def print_styles(styles) -> None:

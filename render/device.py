@@ -1,6 +1,7 @@
 """Which processor to use, in which precision, with how many threads. The only file that says "cuda"."""
 
 import ctypes
+import gc
 import os
 import sys
 from dataclasses import dataclass
@@ -9,25 +10,34 @@ import psutil
 import torch
 
 from render.errors import UsageError
+from render.memory import Budget
 
+FREE_SHARE = 0.8  # of the free memory that plans may use: other programs, and pages of files, want some
+REUSED_BYTES = 64 * 2**20
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
 class Device:
-    """name: "cpu" or "cuda"; precision: of the network's features; threads: of this process (CPU)."""
+    """name: "cpu" or "cuda"; precision: of the network's features; threads: of this process (CPU); budget: memory it may
+    use, on a CPU that of the whole process."""
 
     name: str
     precision: str
     threads: int
+    budget: Budget = Budget(4 * 2**30)
 
     @property
     def dtype(self) -> torch.dtype:
         return PRECISIONS[self.precision]
 
 
-def choose(device: str = "auto", precision: str = "auto", *, threads: int | None = None) -> Device:
-    """The device to use. Raises UsageError when the one asked for is not there."""
+def choose(device: str = "auto", precision: str = "auto", *, threads: int | None = None,
+           memory_bytes: int | None = None) -> Device:
+    """The device to use. memory_bytes: its budget; None: what is free now, less a margin.
+
+    Raises UsageError when the one asked for is not there.
+    """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
@@ -37,7 +47,29 @@ def choose(device: str = "auto", precision: str = "auto", *, threads: int | None
         )
     if precision == "auto":
         precision = "bfloat16" if has_fast_bfloat16(device) else "float32"
-    return Device(device, precision, threads or cores())
+    return Device(device, precision, threads or cores(), _budget(device, memory_bytes))
+
+
+def _budget(device: str, memory_bytes: int | None) -> Budget:
+    own = psutil.Process().memory_info().rss if device == "cpu" else 0  # counted by the budget, no longer free
+    found = memory_bytes or own + int(FREE_SHARE * free_memory_bytes(device))
+    return Budget(found, None if device == "cpu" else int(FREE_SHARE * free_memory_bytes("cpu")))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """torch tells of it in several ways."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    signs = ("not enough memory", "can't allocate memory", "could not create a memory object", "out of memory",
+             "std::bad_alloc", "insufficient memory")
+    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in signs)
+
+
+def forget_freed_memory(device: str) -> None:
+    """Hands the allocator's leftovers back, after running out."""
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.empty_cache()
 
 
 def has_fast_bfloat16(device: str) -> bool:
@@ -105,7 +137,7 @@ def synchronise(device: str) -> None:
 
 
 def memory_bytes(device: str) -> int:
-    """Memory there is in all, whoever uses it now: plans made from it are the same at every run."""
+    """Memory there is in all, whoever uses it now."""
     if device == "cuda":
         return torch.cuda.get_device_properties(0).total_memory
     limit = _cgroup_number("memory.max")
@@ -113,12 +145,13 @@ def memory_bytes(device: str) -> int:
 
 
 def _keep_freed_memory() -> None:
-    """Has glibc reuse large blocks instead of handing each back to the system: every iteration needs the same ones,
-    and fresh pages cost more than the arithmetic on them (measured: BENCHMARKS.md)."""
+    """Has glibc reuse blocks of up to REUSED_BYTES instead of handing each back to the system: every iteration needs the
+    same ones, and fresh pages cost more than the arithmetic on them. Larger ones go back, or their leftovers would make
+    the process half as large again as what it uses (measured: BENCHMARKS.md)."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):  # not glibc
         return
     trim_threshold, mmap_threshold = -1, -3  # malloc.h
-    mallopt(mmap_threshold, 2**31 - 1)
-    mallopt(trim_threshold, 2**31 - 1)
+    mallopt(mmap_threshold, REUSED_BYTES)
+    mallopt(trim_threshold, 2 * REUSED_BYTES)

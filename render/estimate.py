@@ -7,30 +7,33 @@ from dataclasses import dataclass
 import torch
 
 from render import images
-from render.device import Device, memory_bytes, synchronise
+from render.device import Device, synchronise
 from render.errors import RenderError
 from render.jobs import Job
-from render.layers import activation_bytes_per_pixel, multiply_adds_per_pixel
+from render.layers import multiply_adds_per_pixel
+from render.memory import MemoryPlan, plan_memory
 from render.objective import Objective, Weighting, content_target, style_target
-from render.optimise import history_of
-from render.pipeline import Renderer, plan, weighting_of
+from render.pipeline import Renderer, plan, scene_of, weighting_of
+from render.prints import enough_pixels
 from render.schedule import Scale
+from render.tiling import plan_tiles
 
 PROBE_SIZE = (192, 256)
-# Fitted to peaks of the whole process, measured with L-BFGS and bfloat16 on a CPU: 1.04 GB at 512 x 341 px, 1.33 GB at
-# 512 x 512 px. The first is Python, torch and VGG-19's weights; the second are gradients and float32 copies of the
-# widest layer while it is summed, and the freed memory that the allocator keeps.
-BASE_BYTES = 440 * 10**6
-WORKING_VALUES_PER_PIXEL = 500
 
 
 @dataclass(frozen=True)
 class Cost:
-    """scales: what will be run; seconds: of this job alone on the whole machine; memory_bytes: peak, at the last scale."""
+    """scales, plans: what will be run, and in which memory; seconds: of this job alone on the whole machine;
+    warning: for people, or None."""
 
     scales: tuple[Scale, ...]
+    plans: tuple[MemoryPlan, ...]
     seconds: float
-    memory_bytes: float
+    warning: str | None = None
+
+    @property
+    def memory_bytes(self) -> int:
+        return max(plan.peak_bytes for plan in self.plans)
 
 
 def estimate(jobs: Sequence[Job], device: Device, renderer: Renderer) -> Iterator[tuple[Job, Cost | RenderError]]:
@@ -38,34 +41,30 @@ def estimate(jobs: Sequence[Job], device: Device, renderer: Renderer) -> Iterato
     speeds: dict[tuple, float] = {}
     for job in jobs:
         try:
-            scales = plan(job, images.probe(job.photo))
+            layout = job.settings.layout(images.probe(job.photo))
+            scales = plan(job, layout)
+            plans = tuple(plan_memory(scene_of(job, scale, device.dtype.itemsize), device.budget) for scale in scales)
         except RenderError as error:
             yield job, error
             continue
         weighting = weighting_of(job.look)
         if weighting.layers not in speeds:
             speeds[weighting.layers] = multiply_adds_per_second(renderer, weighting)
-        yield job, Cost(
-            scales,
-            job_multiply_adds(scales, weighting) / speeds[weighting.layers],
-            job_memory_bytes(scales, weighting, device, optimiser=job.look.optimiser),
-        )
+        seconds = job_multiply_adds(job, scales, plans) / speeds[weighting.layers]
+        yield job, Cost(scales, plans, seconds, enough_pixels(layout) if job.settings.paper is not None else None)
 
 
-def job_multiply_adds(scales: Sequence[Scale], weighting: Weighting) -> float:
-    """Multiply-adds of a job: a forward pass and a backward pass of the same cost for each iteration. Targets, made
-    once a scale, are left out."""
-    per_pixel = 2 * multiply_adds_per_pixel(weighting.layers) if weighting.layers else 0
-    return float(sum(scale.pixels * scale.iterations for scale in scales) * per_pixel)
-
-
-def job_memory_bytes(scales: Sequence[Scale], weighting: Weighting, device: Device, *, optimiser: str) -> float:
-    """Peak memory of a job, at its largest scale."""
-    pixels = max(scale.pixels for scale in scales)
-    values_bytes = torch.finfo(device.dtype).bits // 8
-    images = 2 * history_of(optimiser, pixels=pixels, memory_bytes=memory_bytes(device.name) // 4) + 8
-    network = activation_bytes_per_pixel(weighting.layers, bytes_per_value=values_bytes) if weighting.layers else 0
-    return BASE_BYTES + pixels * (network + WORKING_VALUES_PER_PIXEL * 4 + images * 3 * 4)
+def job_multiply_adds(job: Job, scales: Sequence[Scale], plans: Sequence[MemoryPlan]) -> float:
+    """Multiply-adds of a job: for each iteration and tile a forward pass, a backward pass of the same cost, and another
+    forward pass where activations are not kept. Targets, made once a scale, are left out."""
+    total = 0.0
+    for scale, memory in zip(scales, plans):
+        layers = weighting_of(job.look, scale).layers
+        if layers:
+            tiles = plan_tiles(scale.size, layers, memory.tile_px)
+            passes = sum(tile.outer.pixels * (2 if i < memory.kept else 3) for i, tile in enumerate(tiles))
+            total += passes * scale.iterations * multiply_adds_per_pixel(layers)
+    return total
 
 
 def multiply_adds_per_second(renderer: Renderer, weighting: Weighting) -> float:

@@ -7,11 +7,12 @@ from render.jobs import Job
 
 @dataclass(frozen=True)
 class Done:
-    """What a finished job says of itself."""
+    """What a finished job says of itself. findings: what the automatic checks saw and a person should look at."""
 
     seconds: float
     bytes: int
     loss: float
+    findings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,14 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Notice:
+    """Something that a person should know of a job that goes on all the same."""
+
+    job: Job
+    text: str
+
+
+@dataclass(frozen=True)
 class JobDone:
     job: Job
     done: Done
@@ -48,4 +57,4 @@ class JobFailed:
     trace: str = ""
 
 
-Event = JobStarted | Progress | JobDone | JobFailed
+Event = JobStarted | Progress | Notice | JobDone | JobFailed

@@ -11,26 +11,57 @@ from pathlib import Path
 
 from render.errors import PictureError, UsageError
 from render.export import FORMATS
+from render.icc import BUILT_IN
 from render.images import PICTURE_ENDINGS
 from render.presets import Look, Style
+from render.prints import Layout, by_long_side, lay_out, parse_paper
 
 # Part of every job's identity: raise it when the same settings make other pixels.
-RECIPE = 1
+RECIPE = 2
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What one batch shares. size_px: long side of the results; dpi: the tag in the file;
-    weights, preprocessing: see `weights.load`; precision: of the features ("float32" or "bfloat16")."""
+    """What one batch shares.
+
+    size_px: long side of the results, unless paper ("A2", "60x90cm") says how large; dpi, bleed_mm, fit: see
+    `prints.lay_out`; format, bit_depth, profile (a name or path), intent: of the file; color: one of colour.MODES;
+    photoreal: strength of `photoreal.keep_structure`, None for none; soft_proof: a profile (path) for a preview beside
+    the print; weights, preprocessing: see `weights.load`; precision: of the features ("float32" or "bfloat16").
+    """
 
     size_px: int = 1024
+    paper: str | None = None
+    dpi: float = 300.0
+    bleed_mm: float = 0.0
+    fit: str = "fit"
     quality: str = "standard"
     seed: int = 0
+    color: str = "style"
+    photoreal: float | None = None
     format: str = "png"
-    dpi: float = 300.0
+    bit_depth: int = 8
+    profile: str = "srgb"
+    intent: str = "relative"
+    soft_proof: str | None = None
     weights: str = "caffe"
     preprocessing: str | None = None
     precision: str = "float32"
+
+    def layout(self, photo_size: tuple[int, int]) -> Layout:
+        """Where everything lies for a photograph (height, width). Raises UsageError for a paper that makes no sense."""
+        if self.paper is None:
+            return by_long_side(photo_size, self.size_px, dpi=self.dpi)
+        return lay_out(photo_size, parse_paper(self.paper), dpi=self.dpi, bleed_mm=self.bleed_mm, fit=self.fit)
+
+    @property
+    def changes_what_was_painted(self) -> bool:
+        """Whether the file holds other colours than the optimiser painted, so that these are kept beside it."""
+        return self.photoreal is not None or self.color in ("luminance", "histogram")
+
+
+# Settings that are applied to the painted picture, and can be changed without painting again.
+FINISHING = ("color", "photoreal", "format", "bit_depth", "profile", "intent", "soft_proof")
 
 
 @dataclass(frozen=True)
@@ -43,9 +74,11 @@ class Input:
 
 @dataclass(frozen=True)
 class Job:
-    """One photograph in one style. id: hash of everything that decides its pixels; output: the file to write."""
+    """One photograph in one style. id: hash of everything that decides its pixels; painted: of what decides them before
+    finishing; output: the file to write."""
 
     id: str
+    painted: str
     photo: Path
     style: Style
     look: Look
@@ -148,8 +181,21 @@ def make_job(photo: Path, style: Style, look: Look, settings: Settings, output: 
     start = look.init if look.init in ("content", "noise") else _sha256(Path(look.init))
     # Files count by their content, wherever they are.
     look_facts = look.model_dump(mode="json") | {"init": start}
-    settings_facts = asdict(settings) | {"weights": weights_sha256}
-    return Job(_digest([RECIPE, _sha256(photo), pictures, look_facts, settings_facts]), photo, style, look, settings, output)
+    painting = {name: value for name, value in asdict(settings).items() if name not in FINISHING}
+    painting |= {"weights": weights_sha256, "match": settings.color == "match"}
+    if settings.paper is None:
+        del painting["dpi"]
+    painted = _digest([RECIPE, _sha256(photo), pictures, look_facts, painting])
+    return Job(finished_id(painted, settings), painted, photo, style, look, settings, output)
+
+
+def finished_id(painted: str, settings: Settings) -> str:
+    """Job.id of a painted picture under the finishing of these settings."""
+    facts = {name: getattr(settings, name) for name in FINISHING} | {"dpi": settings.dpi}
+    for name in ("profile", "soft_proof"):  # files count by their content
+        if facts[name] not in (None, *BUILT_IN):
+            facts[name] = _sha256(Path(facts[name]))
+    return _digest([painted, facts])
 
 
 def output_path(item: Input, style: Style, settings: Settings, output: Path) -> Path:

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from render.errors import UsageError
-from render.events import Event, JobDone, JobFailed, JobStarted
-from render.jobs import Job
+from render.events import Done, Event, JobDone, JobFailed, JobStarted
+from render.jobs import Job, Settings
 
 _TABLE = """
 create table if not exists jobs (
@@ -22,6 +22,7 @@ create table if not exists jobs (
     seconds real,
     bytes integer,              -- of the finished file
     loss real,
+    findings text,              -- JSON: what the checks saw of a finished print; null or [] when all is well
     settings text not null      -- JSON: settings and look
 )
 """
@@ -51,6 +52,8 @@ class Ledger:
             self._lock = _lock(self.folder / "lock", output)
             self._db = sqlite3.connect(self.folder / "ledger.sqlite")
             self._db.execute(_TABLE)
+            if "findings" not in {row[1] for row in self._db.execute("pragma table_info(jobs)")}:  # of an earlier version
+                self._db.execute("alter table jobs add column findings text")
             self._db.commit()
         except sqlite3.DatabaseError as error:
             raise _damaged(self.folder / "ledger.sqlite", error) from error
@@ -77,9 +80,19 @@ class Ledger:
             case JobStarted(job):
                 self._put(job, "running", started_s=time.time())
             case JobDone(job, done):
-                self._put(job, "done", seconds=done.seconds, bytes=done.bytes, loss=done.loss)
+                self._put(job, "done", seconds=done.seconds, bytes=done.bytes, loss=done.loss,
+                          findings=json.dumps(done.findings))
             case JobFailed(job, message, trace):
                 self._put(job, "failed", message=f"{message}\n{trace}".strip())
+
+    def recoloured(self, output: Path, job_id: str, settings: Settings, done: Done) -> None:
+        """A finished print that was given other colours: now what a batch with these settings would have made."""
+        key = output.relative_to(self.output).as_posix()
+        (old,) = self._db.execute("select settings from jobs where output = ?", (key,)).fetchone()
+        facts = json.dumps({**json.loads(old), "settings": asdict(settings)})
+        with self._db:
+            self._db.execute("update jobs set id = ?, settings = ?, bytes = ?, findings = ? where output = ?",
+                             (job_id, facts, done.bytes, json.dumps(done.findings), key))
 
     def rows(self) -> list[sqlite3.Row]:
         cursor = self._db.cursor()

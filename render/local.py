@@ -9,27 +9,24 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
-
-import torch
 
 from render import weights
-from render.device import Device, prepare
+from render.device import Device, is_out_of_memory, prepare
 from render.errors import RenderError
-from render.events import Event, JobDone, JobFailed, JobStarted, Progress
+from render.events import Event, JobDone, JobFailed, JobStarted
 from render.jobs import Job, Settings
-from render.pipeline import Renderer
+from render.pipeline import Keeping, Renderer
 
 Report = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
 class LocalRunner:
-    """checkpoints: the folder for unfinished jobs; workers: processes, each with its share of the cores."""
+    """keeping: where unfinished jobs are kept; workers: processes, each with its share of the cores and of the memory."""
 
     device: Device
     settings: Settings
-    checkpoints: Path | None
+    keeping: Keeping | None
     workers: int = 1
 
     def run(self, jobs: Sequence[Job], report: Report) -> None:
@@ -38,9 +35,10 @@ class LocalRunner:
             renderer = make_renderer(self.device, self.settings)
             for job in jobs:
                 report(JobStarted(job))
-                report(attempt(renderer, job, self.checkpoints, report))
+                report(attempt(renderer, job, self.keeping, report))
         else:
-            share = replace(self.device, threads=max(1, self.device.threads // self.workers))
+            share = replace(self.device, threads=max(1, self.device.threads // self.workers),
+                            budget=self.device.budget.shared_by(self.workers))
             _run_in_processes(jobs, replace(self, device=share), report)
 
 
@@ -49,10 +47,10 @@ def make_renderer(device: Device, settings: Settings) -> Renderer:
     return Renderer(device, weights.load(settings.weights, preprocessing=settings.preprocessing))
 
 
-def attempt(renderer: Renderer, job: Job, checkpoints: Path | None, report: Report) -> JobDone | JobFailed:
+def attempt(renderer: Renderer, job: Job, keeping: Keeping | None, report: Report) -> JobDone | JobFailed:
     """Renders one job; whatever goes wrong becomes an event that says so."""
     try:
-        return JobDone(job, renderer.render(job, checkpoints=checkpoints, report=report))
+        return JobDone(job, renderer.render(job, keeping=keeping, report=report))
     except RenderError as error:
         return JobFailed(job, str(error))
     except Exception as error:
@@ -60,8 +58,9 @@ def attempt(renderer: Renderer, job: Job, checkpoints: Path | None, report: Repo
 
 
 def _explain(job: Job, error: Exception) -> str:
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "not enough memory" in str(error):
-        return f"{job.label}: out of memory at {job.settings.size_px} px. Use a smaller --size, fewer --workers or --precision bfloat16."
+    if is_out_of_memory(error):
+        return (f"{job.label}: out of memory, with the smallest tiles too. Use a larger --memory, a smaller size or fewer "
+                "--workers; what is done so far is kept.")
     return f"{job.label}: unexpected {type(error).__name__}: {error}. Please report it with the traceback in the ledger."
 
 
@@ -124,7 +123,7 @@ def _hear(worker: _Worker, waiting: deque[Job], runner: LocalRunner, report: Rep
         _next(worker, waiting, report)
         return worker
     report(event)
-    if not isinstance(event, Progress):
+    if isinstance(event, (JobDone, JobFailed)):
         _next(worker, waiting, report)
     return worker
 
@@ -141,6 +140,6 @@ def _serve(connection: Connection, runner: LocalRunner) -> None:
             except RenderError as error:
                 connection.send(JobFailed(job, str(error)))
                 continue
-            connection.send(attempt(renderer, job, runner.checkpoints, connection.send))
+            connection.send(attempt(renderer, job, runner.keeping, connection.send))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the parent is gone

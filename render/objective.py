@@ -16,7 +16,7 @@ from render.features import Network
 from render.layers import LAYERS
 from render.linalg import for_image
 from render.moments import Moments, mix, moments
-from render.tiling import Box, Tile, whole
+from render.tiling import MARGIN_PX, Box, Tile, whole
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,6 @@ class Evaluation:
     tv: float
 
 
-MARGIN_PX = 16  # a whole number of the deepest layers' strides
-
-
 @dataclass(frozen=True)
 class Feature:
     """One layer's features of a tile as the network gave them, (1, C, h, w), and the place in them of the inner box."""
@@ -99,13 +96,16 @@ def features_of(network: Network, pixels: torch.Tensor, names: Iterable[str], *,
 
     pixels: (1, 3, H, W), the tile's outer box; without a tile they are the whole image. The network sees nought beyond
     its input, and pixels at the edge would be bent to make up for it: a frame a few pixels wide (seen). With `edge`
-    "continued" the image's border pixels go on for MARGIN_PX before that; with "zero" they do not, as in Gatys' program.
+    "continued" the image is mirrored for MARGIN_PX before that; with "zero" it is not, as in Gatys' program.
     """
     tile = tile or whole(pixels.shape[-2:])[0]
     margin_px = MARGIN_PX if edge == "continued" else 0
     top, left, bottom, right = (margin_px * at_border for at_border in tile.on_border())
+    # A side of 16 px has nothing to mirror; there its last pixel is repeated. Elsewhere that gives a frame of one pixel,
+    # which all the copies pull at (seen: 17 grey levels).
+    mode = "reflect" if min(tile.image) > MARGIN_PX else "replicate"
     halo_top, halo_left = tile.halo()[:2]
-    for name, values in network.run(F.pad(pixels, (left, right, top, bottom), mode="replicate"), names):
+    for name, values in network.run(F.pad(pixels, (left, right, top, bottom), mode=mode), names):
         stride = LAYERS[name].stride_px
         above, before = (top + halo_top) // stride, (left + halo_left) // stride
         rows, columns = tile.features_size(stride)

@@ -13,7 +13,6 @@ from render.objective import Evaluation
 Carry = Mapping[str, torch.Tensor]  # what an optimiser hands to the next scale
 
 ALREADY_THERE = 1e-9  # a loss (relative: 1 is far) that need not fall
-LONGEST_HISTORY, SHORTEST_HISTORY = 20, 4  # (s, y) pairs of L-BFGS
 FIRST_MOVE = 2 / 255  # mean move of the first step: about 2 grey levels (measured; torch's default is far smaller)
 
 
@@ -26,32 +25,57 @@ class Step:
     evaluation: Evaluation
 
 
-def minimise(objective: Callable[[torch.Tensor], Evaluation], image: torch.Tensor, optimiser, *, iterations: int,
-             report: Callable[[Step], None] = lambda step: None) -> torch.Tensor:
+@dataclass
+class State:
+    """A scale between two evaluations: what a checkpoint keeps, so that going on gives the same bits.
+
+    image: the next point to evaluate, (1, 3, H, W) in [0, 1]; iteration: evaluations done; lowest, highest: losses seen.
+    """
+
+    image: torch.Tensor
+    optimiser: "Lbfgs | Adam | Sgd"
+    iteration: int = 0
+    first_loss: float = math.nan
+    lowest: float = math.inf
+    highest: float = -math.inf
+
+
+def minimise(objective: Callable[[torch.Tensor], Evaluation], state: State, *, iterations: int,
+             report: Callable[[Step], None] = lambda step: None, between: Callable[[State], None] = lambda state: None,
+             ) -> torch.Tensor:
     """The optimiser's result after `iterations` evaluations of the objective, in [0, 1].
 
-    image: (1, 3, H, W) in [0, 1]. Raises DivergedError when the loss is not a number, or never changed.
+    between: called before every evaluation but the first, when `state` is whole.
+    Raises DivergedError when the loss is not a number, or never changed.
     """
-    seen = []
-    for i in range(1, iterations + 1):
-        evaluation = objective(image)
-        if not math.isfinite(evaluation.loss) or not torch.isfinite(evaluation.gradient).all():
+    while True:
+        evaluation = objective(state.image)
+        state.iteration += 1
+        i = state.iteration
+        if not math.isfinite(evaluation.loss) or not torch.isfinite(evaluation.gradient.sum()):
             raise DivergedError(
                 f"the loss became {evaluation.loss} at iteration {i} of {iterations}. "
                 "Use --precision float32, or a smaller style_weight."
             )
-        seen.append(evaluation.loss)
+        if i == 1:
+            state.first_loss = evaluation.loss
+        state.lowest, state.highest = min(state.lowest, evaluation.loss), max(state.highest, evaluation.loss)
         report(Step(i, iterations, evaluation))
-        if i < iterations or optimiser.steps_after_last_evaluation:
-            image = optimiser.step(image, evaluation)
+        if i >= iterations:
+            break
+        state.image = state.optimiser.step(state.image, evaluation)
+        del evaluation
+        between(state)
+    if state.optimiser.steps_after_last_evaluation:
+        state.image = state.optimiser.step(state.image, evaluation)
     # A start that is a minimum already gives losses that rise and fall back; the same one again and again says that
     # nothing moves.
-    if iterations >= 5 and max(seen) - min(seen) <= 1e-7 * seen[0] and seen[0] > ALREADY_THERE:
+    if iterations >= 5 and state.highest - state.lowest <= 1e-7 * state.first_loss and state.first_loss > ALREADY_THERE:
         raise DivergedError(
-            f"the loss stalled: {seen[0]:.6g} at each of {iterations} iterations. "
+            f"the loss stalled: {state.first_loss:.6g} at each of {iterations} iterations. "
             "Use --precision float32, or another optimiser (--set optimiser=adam)."
         )
-    return optimiser.result(image, evaluation)
+    return state.optimiser.result(state.image, evaluation)
 
 
 class Lbfgs:
@@ -59,7 +83,11 @@ class Lbfgs:
 
     Departures: pixels are clamped to [0, 1] after each step, and (s, y) pairs are taken from the clamped points, so
     that nothing is optimised that cannot be printed; a step that raised the loss is taken back and tried shorter
-    instead of searched along a line; the first step moves by FIRST_MOVE.
+    instead of searched along a line; the first step moves by FIRST_MOVE. Pairs are kept in bfloat16, half the memory:
+    they only shape the step, and what they say of the curvature is computed from the rounded values.
+
+    Memory between evaluations: the next point, this point and its gradient, 2 x history images in bfloat16. `step` works
+    in the tensors that it is given.
     """
 
     steps_after_last_evaluation = False  # the result must be a point whose loss is known
@@ -69,67 +97,80 @@ class Lbfgs:
     def __init__(self, history: int):
         self.history = history
         self.pairs: list[tuple[torch.Tensor, torch.Tensor, float]] = []  # (s, y, s.y), oldest first
-        self.best: tuple[torch.Tensor, Evaluation] | None = None
-        self.direction: torch.Tensor | None = None
-        self.length = 1.0
+        self.point: torch.Tensor | None = None  # the best so far
+        self.gradient: torch.Tensor | None = None  # there
+        self.loss = math.inf
+        self.length = 1.0  # of the step from the point to the next, relative to what was first tried
 
     def step(self, image: torch.Tensor, evaluation: Evaluation) -> torch.Tensor:
-        if self.best is not None:
-            point, before = self.best
-            if evaluation.loss > before.loss:
-                return self._shorter()
-            self._remember(image - point, evaluation.gradient - before.gradient)
-        self.best = (image, evaluation)
-        gradient = _free(evaluation.gradient, image)
-        self.direction = self._direction(gradient)
+        if self.point is not None:
+            if evaluation.loss > self.loss:
+                return self._shorter(image)
+            self._remember(torch.sub(image, self.point, out=self.point),
+                           torch.sub(evaluation.gradient, self.gradient, out=self.gradient))
+        self.point, self.gradient, self.loss = image, evaluation.gradient, evaluation.loss
         self.length = 1.0
-        if _dot(self.direction, gradient) >= 0:  # not downhill: the curvature is not to be trusted
-            self.pairs.clear()
-            self.direction = self._direction(gradient)
-        return self._go()
+        return self._next()
 
     def result(self, image: torch.Tensor, evaluation: Evaluation) -> torch.Tensor:
-        if self.best is not None and self.best[1].loss < evaluation.loss:
-            return self.best[0]
-        return image
+        return self.point if self.loss < evaluation.loss else image
 
-    def _go(self) -> torch.Tensor:
-        return (self.best[0] + self.length * self.direction).clamp(0, 1)
-
-    def _shorter(self) -> torch.Tensor:
-        self.length *= 0.25
-        if self.length < 1e-3:  # the direction is bad: start again from the gradient
+    def _next(self) -> torch.Tensor:
+        free = _free(self.gradient, self.point)
+        direction = self._direction(free.clone())
+        if self.pairs and _dot(direction, free) >= 0:  # not downhill: the curvature is not to be trusted
             self.pairs.clear()
-            self.direction = self._direction(_free(self.best[1].gradient, self.best[0]))
-            self.length = 0.25
-        return self._go()
+            direction = self._direction(free.clone())
+        return direction.mul_(self.length).add_(self.point).clamp_(0, 1)
+
+    def _shorter(self, image: torch.Tensor) -> torch.Tensor:
+        self.length *= 0.25
+        if self.length >= 1e-3:
+            return image.sub_(self.point).mul_(0.25).add_(self.point)
+        self.pairs.clear()  # the direction is bad: start again from the gradient
+        self.length = 0.25
+        return self._next()
 
     def _remember(self, s: torch.Tensor, y: torch.Tensor) -> None:
+        s, y = s.bfloat16(), y.bfloat16()
         curvature = _dot(s, y)
         if curvature > 1e-10 * _dot(y, y):
             self.pairs.append((s, y, curvature))
             del self.pairs[: -self.history]
 
-    def _direction(self, gradient: torch.Tensor) -> torch.Tensor:
-        """-H g by the two-loop recursion; without pairs, a move of FIRST_MOVE on average."""
+    def _direction(self, q: torch.Tensor) -> torch.Tensor:
+        """-H q by the two-loop recursion, in q's memory; without pairs, a move of FIRST_MOVE on average."""
         if not self.pairs:
-            return -gradient * (FIRST_MOVE / _mean_size(gradient))
-        q = gradient.clone()
+            return q.mul_(-FIRST_MOVE / _mean_size(q))
         factors = []
         for s, y, curvature in reversed(self.pairs):
             a = _dot(s, q) / curvature
-            q -= a * y
+            q.add_(y, alpha=-a)
             factors.append(a)
         _, y, curvature = self.pairs[-1]
-        q *= curvature / _dot(y, y)
+        q.mul_(curvature / _dot(y, y))
         for (s, y, curvature), a in zip(self.pairs, reversed(factors)):
-            q += (a - _dot(y, q) / curvature) * s
-        return -q
+            q.add_(s, alpha=a - _dot(y, q) / curvature)
+        return q.neg_()
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The state, to be kept; `restore` takes it back."""
+        if self.point is None:
+            return {}
+        facts = torch.tensor([self.loss, self.length, *(curvature for _, _, curvature in self.pairs)], dtype=torch.float64)
+        pairs = {f"{name}{i}": t for i, (s, y, _) in enumerate(self.pairs) for name, t in (("s", s), ("y", y))}
+        return {"point": self.point, "gradient": self.gradient, "facts": facts, **pairs}
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        if tensors:
+            self.point, self.gradient = tensors["point"], tensors["gradient"]
+            self.loss, self.length, *curvatures = tensors["facts"].tolist()
+            self.pairs = [(tensors[f"s{i}"], tensors[f"y{i}"], c) for i, c in enumerate(curvatures)]
 
 
 class Adam:
     """Adam (Kingma & Ba 2015) in [0, 1] with an exponential average of its iterates as the result; the moments are
-    carried to the next scale (Crowson, style-transfer-pytorch)."""
+    carried to the next scale (Crowson, style-transfer-pytorch). Works in the tensors that it is given."""
 
     steps_after_last_evaluation = True
 
@@ -145,10 +186,15 @@ class Adam:
         gradient = evaluation.gradient
         m, v = self._moments(gradient)
         t = float(self.carried.get("steps", torch.zeros(1))) + 1
-        m, v = b1 * m + (1 - b1) * gradient, b2 * v + (1 - b2) * gradient.square()
+        m.mul_(b1).add_(gradient, alpha=1 - b1)
+        v.mul_(b2).addcmul_(gradient, gradient, value=1 - b2)
         self.carried = {"m": m, "v": v, "steps": torch.tensor([t])}
-        image = (image - self.learning_rate * (m / (1 - b1**t)) / ((v / (1 - b2**t)).sqrt() + 1e-12)).clamp(0, 1)
-        self.average = image if self.average is None else self.average + self._rate() * (image - self.average)
+        scale = torch.div(v, 1 - b2**t, out=gradient).sqrt_().add_(1e-12)
+        image.addcdiv_(m, scale, value=-self.learning_rate / (1 - b1**t)).clamp_(0, 1)
+        if self.average is None:
+            self.average = image.clone()
+        else:
+            self.average.lerp_(image, self._rate())
         self.averaged += 1
         return image
 
@@ -170,9 +216,17 @@ class Adam:
         if m.shape == like.shape:
             return m, v
         shrink = m[0, 0].numel() / like[0, 0].numel()
-        m = F.interpolate(m, like.shape[-2:], mode="bicubic", align_corners=False) * shrink
-        v = F.interpolate(v, like.shape[-2:], mode="bilinear", align_corners=False) * shrink**2
+        m = F.interpolate(m, like.shape[-2:], mode="bicubic", align_corners=False).mul_(shrink)
+        v = F.interpolate(v, like.shape[-2:], mode="bilinear", align_corners=False).mul_(shrink**2)
         return m, v
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        average = {} if self.average is None else {"average": self.average}
+        return {**self.carried, **average, "averaged": torch.tensor([self.averaged])}
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        self.carried = {name: tensors[name] for name in ("m", "v", "steps") if name in tensors}
+        self.average, self.averaged = tensors.get("average"), int(tensors["averaged"])
 
 
 class Sgd:
@@ -186,28 +240,25 @@ class Sgd:
         self.move, self.decay = move, decay
 
     def step(self, image: torch.Tensor, evaluation: Evaluation) -> torch.Tensor:
-        image = (image - evaluation.gradient * (self.move / _mean_size(evaluation.gradient))).clamp(0, 1)
+        image.add_(evaluation.gradient, alpha=-self.move / _mean_size(evaluation.gradient)).clamp_(0, 1)
         self.move *= self.decay
         return image
 
     def result(self, image: torch.Tensor, evaluation: Evaluation) -> torch.Tensor:
         return image
 
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return {"move": torch.tensor([self.move], dtype=torch.float64)}
 
-def optimiser(name: str, *, pixels: int, memory_bytes: int, carried: Carry | None = None):
-    """The optimiser called `name` ("lbfgs", "adam" or "sgd") for an image of `pixels` within `memory_bytes`."""
-    history = history_of(name, pixels=pixels, memory_bytes=memory_bytes)
-    if history:
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        self.move = float(tensors["move"])
+
+
+def optimiser(name: str, *, history: int, carried: Carry | None = None):
+    """The optimiser called `name` ("lbfgs", "adam" or "sgd"). history: of L-BFGS."""
+    if name == "lbfgs":
         return Lbfgs(history)
     return Sgd() if name == "sgd" else Adam(carried=carried)
-
-
-def history_of(name: str, *, pixels: int, memory_bytes: int) -> int:
-    """Pairs of images that L-BFGS can keep; 0 for the other optimisers, and where so few fit that Adam serves better."""
-    if name != "lbfgs":
-        return 0
-    history = min(LONGEST_HISTORY, memory_bytes // (2 * 3 * 4 * pixels))
-    return history if history >= SHORTEST_HISTORY else 0
 
 
 def _free(gradient: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
@@ -216,11 +267,17 @@ def _free(gradient: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
     return gradient.masked_fill(stuck, 0)
 
 
+BAND_ROWS = 4096
+
+
 def _dot(a: torch.Tensor, b: torch.Tensor) -> float:
     """Sum of products, row by row and then the rows: an order of addition that no thread count changes."""
-    return float((a * b).flatten(0, -2).sum(1).sum(dtype=torch.float64))
+    a, b = a.flatten(0, -2), b.flatten(0, -2)
+    rows = [torch.mul(x.float(), y).sum(1) for x, y in zip(a.split(BAND_ROWS), b.split(BAND_ROWS))]
+    return float(torch.cat(rows).sum(dtype=torch.float64))
 
 
 def _mean_size(gradient: torch.Tensor) -> float:
-    size = float(gradient.abs().flatten(0, -2).sum(1).sum(dtype=torch.float64)) / gradient.numel()
+    rows = [x.abs().sum(1) for x in gradient.flatten(0, -2).split(BAND_ROWS)]
+    size = float(torch.cat(rows).sum(dtype=torch.float64)) / gradient.numel()
     return size or 1.0  # a flat objective moves nothing

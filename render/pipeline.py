@@ -4,7 +4,9 @@ import math
 import platform
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,21 +14,30 @@ import torch
 import torch.nn.functional as F
 
 import render
-from render import checkpoint, export, images, optimise
+from render import checkpoint, colour, images, optimise
 from render.checkpoint import Checkpoint
-from render.device import Device, memory_bytes
-from render.events import Done, Progress
+from render.device import Device, forget_freed_memory, is_out_of_memory
+from render.events import Done, Event, Notice, Progress
+from render.finish import Finish, finish
+from render.images import Photo
 from render.jobs import Job
-from render.objective import Objective, StyleTarget, Weighting, content_target, style_target
+from render.memory import MemoryPlan, Scene, plan_memory
+from render.objective import Evaluation, Objective, StyleTarget, Weighting, content_target, style_target
+from render.optimise import State
 from render.presets import Look
+from render.prints import Layout, enough_pixels
 from render.schedule import Scale, plan_scales
+from render.tiling import borders, plan_tiles, whole
 from render.weights import Weights
 
 DETAIL = 1.0  # share of the photograph's own detail band added to an enlarged image at the start of a scale
-CACHED_TARGETS = 64  # style targets kept: 2.4 MB each
+CACHED_TARGETS = 64  # style targets kept: 4.8 MB each
+
+Report = Callable[[Event], None]
 
 
-def weighting_of(look: Look) -> Weighting:
+def weighting_of(look: Look, scale: Scale | None = None) -> Weighting:
+    """What is minimised, at a scale (None: at the coarsest)."""
     return Weighting(
         style_layers=look.style_layers,
         content_layers=look.content_layers,
@@ -40,9 +51,37 @@ def weighting_of(look: Look) -> Weighting:
     )
 
 
-def plan(job: Job, photo_size: tuple[int, int]) -> tuple[Scale, ...]:
-    """The scales of a job. photo_size: (height, width)."""
-    return plan_scales(photo_size, job.settings.size_px, quality=job.settings.quality, style_scale=job.look.style_scale)
+def plan(job: Job, layout: Layout) -> tuple[Scale, ...]:
+    """The scales of a job."""
+    return plan_scales(layout.picture, max(layout.picture), quality=job.settings.quality, style_scale=job.look.style_scale)
+
+
+def scene_of(job: Job, scale: Scale, value_bytes: int, photo_bytes: int = 0) -> Scene:
+    weighting = weighting_of(job.look, scale)
+    content = tuple(weighting.content_layers) if weighting.content_weight > 0 else ()
+    return Scene(scale.size, weighting.layers, content, value_bytes, job.look.optimiser, scale.iterations, photo_bytes)
+
+
+@dataclass(frozen=True, eq=False)
+class Painted:
+    """pixels: (H, W, 3) float32 in [0, 1] as the optimiser left them; borders: where tiles met, (rows, columns)."""
+
+    pixels: np.ndarray
+    loss: float
+    borders: tuple[tuple[int, ...], tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """Where unfinished and painted pictures are kept. interval_s: between checkpoints within a scale."""
+
+    checkpoints: Path
+    painted: Path
+    interval_s: float = 300.0
+
+    @classmethod
+    def under(cls, folder: Path, *, interval_s: float = 300.0) -> "Keeping":
+        return cls(folder / "checkpoints", folder / "painted", interval_s)
 
 
 class Renderer:
@@ -53,36 +92,40 @@ class Renderer:
         self.network = weights.network(device=device.name, dtype=device.dtype)
         self._targets: OrderedDict[tuple, StyleTarget] = OrderedDict()
 
-    def render(self, job: Job, *, checkpoints: Path | None = None,
-               report: Callable[[Progress], None] = lambda progress: None) -> Done:
-        """Renders a job and writes its print. `checkpoints`: where finished scales are kept until the job is done.
+    def render(self, job: Job, *, keeping: Keeping | None = None, report: Report = lambda event: None) -> Done:
+        """Renders a job and writes its print.
 
-        Raises RenderError for what the user can mend.
+        keeping: where unfinished work is kept until the job is done, and painted pictures whose colours the print does
+        not show. Raises RenderError for what the user can mend.
         """
         started = time.monotonic()
-        photo = images.read(job.photo)
-        scales = plan(job, photo.size)
-        image, loss = self._scales(job, photo.pixels, scales, checkpoints, report)
-        pixels = image[0].permute(1, 2, 0).cpu().numpy()
-        alpha = None if photo.alpha is None else images.resize(photo.alpha, scales[-1].size)
-        export.write(
-            job.output, pixels, alpha=alpha, dpi=job.settings.dpi, provenance=self._provenance(job, scales, loss)
-        )
-        if checkpoints is not None:
-            checkpoint.forget(checkpoints, job.id)
-        return Done(time.monotonic() - started, job.output.stat().st_size, loss)
+        how = Finish.of(job.settings)
+        layout = job.settings.layout(images.probe(job.photo))
+        scales = plan(job, layout)
+        painted = load_painted(keeping, job.painted)
+        if painted is None and job.settings.paper is not None and (warning := enough_pixels(layout)):
+            report(Notice(job, warning))
+        photo, read_layout = read_photo(job.photo, layout)
+        if painted is None:
+            painted = self._paint(job, photo, read_layout, scales, keeping, report)
+            if keeping is not None and job.settings.changes_what_was_painted:
+                store_painted(keeping, job.painted, painted)
+        loss = painted.loss
+        findings = finish(job.output, painted.pixels, photo, read_layout, how, borders=painted.borders,
+                          provenance=self._provenance(job, layout, scales, loss))
+        if keeping is not None:
+            checkpoint.forget(keeping.checkpoints, job.painted)
+        return Done(time.monotonic() - started, job.output.stat().st_size, loss, findings)
 
-    def _scales(self, job, photo: np.ndarray, scales, checkpoints, report) -> tuple[torch.Tensor, float]:
-        stored = checkpoint.load(checkpoints, job.id) if checkpoints is not None else None
-        image, carried, first = None, {}, 0
-        if stored is not None:
-            image, carried, first = stored.image.to(self.device.name), stored.carried, stored.scale
+    def _paint(self, job, photo: Photo, layout: Layout, scales, keeping, report) -> Painted:
+        stored = checkpoint.load(keeping.checkpoints, job.painted) if keeping is not None else None
+        # Handed over and not held here: at print size each image counts.
+        places = [stored or Checkpoint(0, None)]
+        del stored
         total = sum(scale.pixels * scale.iterations for scale in scales)
         loss = math.nan
-        for i, scale in enumerate(scales[first:], start=first):
+        for i, scale in enumerate(scales[places[0].scale :], start=places[0].scale):
             before = sum(scale.pixels * scale.iterations for scale in scales[:i])
-            content = self._tensor(images.resize(photo, scale.size))
-            start = self._first_image(job, content) if image is None else enlarged(image, content, job.look)
 
             def tell(step: optimise.Step) -> None:
                 nonlocal loss
@@ -90,62 +133,41 @@ class Renderer:
                 work = (before + scale.pixels * step.iteration) / total
                 report(Progress(job, i + 1, len(scales), scale.size, step.iteration, step.iterations, loss, work))
 
-            image, carried = self._scale(job, scale, content, start, carried, tell)
-            if checkpoints is not None and i + 1 < len(scales):
-                checkpoint.store(checkpoints, job.id, Checkpoint(i + 1, image, carried))
-        return image, loss
+            run = ScaleRun(self, job, i, scale, photo, layout, keeping, report)
+            places.append(run(places.pop(), tell))
+            if keeping is not None and i + 1 < len(scales):
+                checkpoint.store(keeping.checkpoints, job.painted, places[0])
+        image = places.pop().image
+        return Painted(image[0].permute(1, 2, 0).cpu().numpy(), loss, run.borders)
 
-    def _scale(self, job: Job, scale: Scale, content, start, carried, tell):
-        weighting = weighting_of(job.look)
-        network = self.network.with_pooling(job.look.pooling)
-        objective = Objective(
-            network, weighting, self._style_target(job, scale, network, weighting),
-            content_target(network, content, weighting),
-        )
-        optimiser = optimise.optimiser(
-            job.look.optimiser, pixels=scale.pixels, memory_bytes=memory_bytes(self.device.name) // 4, carried=carried
-        )
-        image = optimise.minimise(objective, start, optimiser, iterations=scale.iterations, report=tell)
-        return image, optimiser.carried
-
-    def _style_target(self, job: Job, scale: Scale, network, weighting: Weighting) -> StyleTarget:
+    def style_target(self, job: Job, photo: Photo, scale: Scale, network, weighting: Weighting, tiled) -> StyleTarget:
+        """Of the style pictures at a scale; kept, because many photographs share it."""
+        match = job.settings.color == "match"
         key = (job.style.pictures, scale.style_long_side_px, job.look.pooling, job.look.edge,
-               tuple(weighting.style_layers.items()))
+               tuple(weighting.style_layers.items()), job.photo if match else None)
         if key not in self._targets:
-            pictures = [
-                (self._tensor(images.read(picture.path, long_side_px=scale.style_long_side_px).pixels), picture.weight)
-                for picture in job.style.pictures
-            ]
-            self._targets[key] = style_target(network, pictures, weighting)
+            pictures = []
+            for picture in job.style.pictures:
+                pixels = images.read(picture.path, long_side_px=scale.style_long_side_px).pixels
+                pictures.append((tensor(colour.match_colours(pixels, photo.pixels) if match else pixels), picture.weight))
+            self._targets[key] = style_target(network, pictures, weighting, tiled)
             if len(self._targets) > CACHED_TARGETS:
                 self._targets.popitem(last=False)
         self._targets.move_to_end(key)
         return self._targets[key]
 
-    def _first_image(self, job: Job, content: torch.Tensor) -> torch.Tensor:
-        if job.look.init == "content":
-            return content.clone()
-        if job.look.init == "noise":
-            # Drawn on the CPU, so that every machine starts alike; as broad as photographs are.
-            noise = torch.randn(content.shape, generator=torch.Generator().manual_seed(job.settings.seed))
-            return (0.5 + 0.2 * noise).clamp(0, 1).to(self.device.name)
-        return self._tensor(images.resize(images.read(job.look.init).pixels, content.shape[-2:]))
-
-    def _tensor(self, pixels: np.ndarray) -> torch.Tensor:
-        """(H, W, 3) in [0, 1] -> (1, 3, H, W) on the device."""
-        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None].to(self.device.name)
-
-    def _provenance(self, job: Job, scales, loss: float) -> dict:
+    def _provenance(self, job: Job, layout: Layout, scales, loss: float) -> dict:
         return {
             "job": job.id,
             "photo": job.photo.name,
+            "photo_size": images.probe(job.photo),
             "style": {"name": job.style.name, "title": job.style.title, "author": job.style.author,
                       "licence": job.style.licence,
                       "pictures": [{"file": p.path.name, "weight": p.weight} for p in job.style.pictures]},
             "look": job.look.model_dump(mode="json"),
-            "size_px": job.settings.size_px,
-            "quality": job.settings.quality,
-            "seed": job.settings.seed,
+            "settings": asdict(job.settings),
+            "painted": job.painted,
+            "layout": asdict(layout),
             "scales": [{"height": s.size[0], "width": s.size[1], "iterations": s.iterations} for s in scales],
             "loss": loss,
             "weights": {"name": self.weights.name, "sha256": self.weights.sha256},
@@ -153,6 +175,145 @@ class Renderer:
             "precision": self.device.precision,
             "versions": {"render": render.__version__, "torch": torch.__version__, "python": platform.python_version()},
         }
+
+
+class ScaleRun:
+    """One scale of one job: targets, memory plan, optimisation, checkpoints, and smaller tiles when memory runs out."""
+
+    def __init__(self, renderer: Renderer, job: Job, index: int, scale: Scale, photo: Photo, layout: Layout,
+                 keeping: Keeping | None, report: Report):
+        self.renderer, self.job, self.index, self.scale = renderer, job, index, scale
+        self.photo, self.layout, self.keeping, self.report = photo, layout, keeping, report
+        self.network = renderer.network.with_pooling(job.look.pooling)
+        self.weighting = weighting_of(job.look, scale)
+        scene = scene_of(job, scale, renderer.device.dtype.itemsize, photo.pixels.nbytes)
+        self.plan = plan_memory(scene, renderer.device.budget)
+        self.style = self.content = None
+
+    def __call__(self, at: Checkpoint, tell) -> Checkpoint:
+        """From where the scale before ended, or this one was interrupted, to this one's end."""
+        within = at.facts
+        if within:
+            self.plan = self._as_before(MemoryPlan(**within["plan"]))
+        home = self.renderer.device.name if self.plan.at_home else "cpu"
+        optimiser = optimise.optimiser(self.plan.optimiser, history=self.plan.history, carried=_on(home, at.carried))
+        content = tensor(images.resize(images.crop(self.photo.pixels, self.layout), self.scale.size)).to(home)
+        self.objective = self._without_running_out(partial(self._objective, content))
+        if within:
+            optimiser.restore(_on(home, at.optimiser))
+            state = State(at.image.to(home), optimiser, **within["state"])
+        elif at.image is None:
+            state = State(self._first_image(content).to(home), optimiser)
+        else:
+            state = State(enlarged(at.image.to(home), content, self.job.look), optimiser)
+        del at, content
+        self.saved_s = time.monotonic()
+        image = optimise.minimise(self._evaluate, state, iterations=self.scale.iterations, report=tell, between=self._keep)
+        return Checkpoint(self.index + 1, image, optimiser.carried)
+
+    def _as_before(self, plan: MemoryPlan) -> MemoryPlan:
+        """The interrupted run's plan, for the same bits, unless there is less memory now."""
+        return plan if plan.peak_bytes <= max(self.plan.peak_bytes, self.renderer.device.budget.device_bytes) else replace(
+            self.plan, optimiser=plan.optimiser, history=min(plan.history, self.plan.history))
+
+    @property
+    def borders(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        return borders(self._tiled(self.scale.size))
+
+    def _objective(self, content: torch.Tensor) -> Objective:
+        style = self.renderer.style_target(self.job, self.photo, self.scale, self.network, self.weighting, self._tiled)
+        self.style, self.content = style, content_target(self.network, content, self.weighting, self._tiled)
+        return self._planned()
+
+    def _planned(self) -> Objective:
+        return Objective(self.network, self.weighting, self.style, self.content, tiles=self._tiled(self.scale.size),
+                         kept=self.plan.kept)
+
+    def _tiled(self, size):
+        layers = self.weighting.layers
+        return plan_tiles(size, layers, self.plan.tile_px) if layers else whole(size)
+
+    def _evaluate(self, image: torch.Tensor) -> Evaluation:
+        return self._without_running_out(lambda: self.objective(image))
+
+    def _without_running_out(self, call):
+        """The call's result; when memory runs out, tiles are halved, somebody is told, and it is called again."""
+        while True:
+            failed = None
+            try:
+                return call()
+            except (RuntimeError, MemoryError) as error:
+                smaller = self.plan.halved()
+                if not is_out_of_memory(error) or smaller is None:
+                    raise
+                failed = str(error).splitlines()[0][:200]
+            # Outside the handler, whose traceback holds on to the tensors.
+            forget_freed_memory(self.renderer.device.name)
+            self.report(Notice(self.job, f"out of memory at {max(self.scale.size)} px with tiles of {self.plan.tile_px} px "
+                                         f"({failed}): going on with {smaller.tile_px} px"))
+            self.plan = smaller
+            if self.content is not None:
+                self.objective = self._planned()
+
+    def _keep(self, state: State) -> None:
+        if self.keeping is None or time.monotonic() - self.saved_s < self.keeping.interval_s:
+            return
+        facts = {"plan": asdict(self.plan), "state": {
+            "iteration": state.iteration, "first_loss": state.first_loss, "lowest": state.lowest, "highest": state.highest}}
+        checkpoint.store(self.keeping.checkpoints, self.job.painted, Checkpoint(
+            self.index, state.image, {}, state.optimiser.tensors(), facts))
+        self.saved_s = time.monotonic()
+
+    def _first_image(self, content: torch.Tensor) -> torch.Tensor:
+        if self.job.look.init == "content":
+            return content.clone()
+        if self.job.look.init == "noise":
+            # Drawn on the CPU, so that every machine starts alike; as broad as photographs are.
+            noise = torch.randn(content.shape, generator=torch.Generator().manual_seed(self.job.settings.seed))
+            return (0.5 + 0.2 * noise).clamp(0, 1)
+        return tensor(images.resize(images.read(self.job.look.init).pixels, content.shape[-2:]))
+
+
+def _on(device: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: t.to(device) for name, t in tensors.items()}
+
+
+def tensor(pixels: np.ndarray) -> torch.Tensor:
+    """(H, W, 3) in [0, 1] -> (1, 3, H, W)."""
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
+
+
+def read_photo(path: Path, layout: Layout) -> tuple[Photo, Layout]:
+    """The photograph no larger than the print needs, so that a huge scan is not held in memory; its crop in px as read."""
+    size = images.probe(path)
+    shrink = max(picture / crop for picture, crop in zip(layout.picture, layout.crop[2:]))
+    if shrink >= 1:
+        return images.read(path), layout
+    photo = images.read(path, long_side_px=math.ceil(max(size) * shrink))
+    factors = [read / full for read, full in zip(photo.size, size)] * 2
+    top, left, height, width = (round(value * factor) for value, factor in zip(layout.crop, factors))
+    crop = (top, left, min(height, photo.size[0] - top), min(width, photo.size[1] - left))
+    return photo, replace(layout, crop=crop)
+
+
+def painted_path(keeping: Keeping, painted: str) -> Path:
+    return keeping.painted / f"{painted}.safetensors"
+
+
+def store_painted(keeping: Keeping, job_id: str, painted: Painted) -> None:
+    """Keeps a painted picture at 16 bits, so that its colours can be finished otherwise."""
+    values = torch.from_numpy(np.rint(painted.pixels * 65535).astype(np.uint16))
+    checkpoint.save(painted_path(keeping, job_id), {"pixels": values}, {"loss": painted.loss, "borders": painted.borders})
+
+
+def load_painted(keeping: Keeping | None, job_id: str) -> Painted | None:
+    """None when it was not kept, or is damaged."""
+    found = checkpoint.read(painted_path(keeping, job_id)) if keeping is not None else None
+    try:
+        tensors, facts = found
+        return Painted(tensors["pixels"].numpy() / np.float32(65535), facts["loss"], tuple(map(tuple, facts["borders"])))
+    except (TypeError, KeyError):
+        return None
 
 
 def enlarged(image: torch.Tensor, content: torch.Tensor, look: Look) -> torch.Tensor:
@@ -165,8 +326,8 @@ def enlarged(image: torch.Tensor, content: torch.Tensor, look: Look) -> torch.Te
     result = _resample(image, size)
     if look.content_weight > 0:
         low = F.interpolate(content, image.shape[-2:], mode="area")
-        result = result + DETAIL * (content - _resample(low, size))
-    return result.clamp(0, 1)
+        result.sub_(_resample(low, size), alpha=DETAIL).add_(content, alpha=DETAIL)
+    return result.clamp_(0, 1)
 
 
 def _resample(image: torch.Tensor, size) -> torch.Tensor:

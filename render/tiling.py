@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from render.layers import LAYERS
 
+MARGIN_PX = 16  # how far an image is continued beyond its border: a whole number of the deepest layers' strides
+
 
 @dataclass(frozen=True)
 class Box:
@@ -61,11 +63,12 @@ def halo_px(names: Iterable[str]) -> int:
     """What the layers see beyond a tile, rounded up to whole outputs of the deepest.
 
     The reach is covered once: features of the inner box are exact, and their gradient is added wherever in the outer
-    box it falls. Methods that keep only the inner box's gradient need it twice (Galerne et al. 2024).
+    box it falls. Methods that keep only the inner box's gradient need it twice (Galerne et al. 2024). A tile at the
+    border must also hold what is mirrored into the margin.
     """
     names = tuple(names)
     reach, stride = max((LAYERS[name].reach_px for name in names), default=0), deepest_stride_px(names)
-    return -(-reach // stride) * stride
+    return -(-max(reach, MARGIN_PX + 1) // stride) * stride
 
 
 def plan_tiles(size: tuple[int, int], names: Iterable[str], tile_px: int) -> tuple[Tile, ...]:
