@@ -273,7 +273,9 @@ BAND_ROWS = 4096
 def _dot(a: torch.Tensor, b: torch.Tensor) -> float:
     """Sum of products, row by row and then the rows: an order of addition that no thread count changes."""
     a, b = a.flatten(0, -2), b.flatten(0, -2)
-    rows = [torch.mul(x.float(), y).sum(1) for x, y in zip(a.split(BAND_ROWS), b.split(BAND_ROWS))]
+    if a.dtype == b.dtype == torch.bfloat16:
+        b = b.float()
+    rows = [torch.mul(x, y).sum(1) for x, y in zip(a.split(BAND_ROWS), b.split(BAND_ROWS))]
     return float(torch.cat(rows).sum(dtype=torch.float64))
 
 

@@ -103,17 +103,6 @@ def test_wasserstein_stays_finite_with_fewer_pixels_than_channels():
     assert math.isfinite(value.item()) and torch.isfinite(gradient).all()
 
 
-def test_content_is_nought_for_itself_and_one_for_nothing():
-    x = features()
-    assert losses.content(x, x).item() == 0
-    assert losses.content(torch.zeros_like(x), x).item() == pytest.approx(1)
-
-
-def test_gatys_content_is_half_the_sum_of_squares():
-    x, y = features(seed=1), features(seed=2)
-    torch.testing.assert_close(losses.gatys_content(x, y), ((x - y) ** 2).sum() / 2)
-
-
 def test_l2_total_variation_is_that_of_cs231n_for_each_pixel():
     image = torch.rand(1, 3, 6, 8, generator=torch.Generator().manual_seed(0)).double()
     down = ((image[:, :, 1:, :] - image[:, :, :-1, :]) ** 2).sum()
@@ -151,3 +140,16 @@ def test_covariances_of_very_few_pixels_are_decomposed():
         covariance = x.T @ x / 6 - torch.outer(x.mean(0), x.mean(0))
         values, vectors = eigh(covariance)
         torch.testing.assert_close((vectors * values) @ vectors.T, covariance, rtol=0, atol=1e-4 * covariance.abs().max().item())
+
+
+@pytest.mark.parametrize("form", losses.TV_LOSSES)
+@pytest.mark.parametrize("size", [(1, 9), (255, 4), (256, 3), (257, 5), (600, 7)])
+def test_total_variation_by_bands_equals_that_of_the_whole_and_its_derivative(form, size):
+    image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)).double()
+    gradient = torch.ones_like(image)
+    value = losses.add_total_variation(image, gradient, form=form, weight=2.5)
+    whole = image.clone().requires_grad_()
+    plain = losses.TV_LOSSES[form](whole)
+    (expected,) = torch.autograd.grad(plain, whole)
+    assert value == pytest.approx(plain.item(), rel=1e-12)
+    torch.testing.assert_close(gradient, 1 + 2.5 * expected)

@@ -5,6 +5,7 @@ import torch
 
 from render.linalg import CHUNK_PX, FEWEST_CHUNKS
 from render.moments import mix, moments
+from render.tiling import Box
 
 
 def features(*shape, dtype=torch.float32, seed=0):
@@ -23,7 +24,7 @@ def test_sums_equal_einsum(height, width):
 
 def test_the_gram_matrix_of_ones_is_ones_whatever_the_size():
     for side in (8, 80):
-        assert torch.equal(moments(torch.ones(1, 4, side, side)).gram, torch.ones(4, 4))
+        assert torch.equal(moments(torch.ones(1, 4, side, side)).gram, torch.ones(4, 4).double())
 
 
 def test_mean_and_covariance_are_those_of_numpy():
@@ -48,10 +49,27 @@ def test_gradients_equal_finite_differences():
     assert torch.autograd.gradcheck(lambda x: (moments(x).total, moments(x).outer), (x,))
 
 
-def test_bfloat16_features_are_summed_in_float32():
+def test_moments_at_a_place_are_those_of_what_is_cut_out():
+    x = features(6, 33, 50, dtype=torch.float64).requires_grad_()
+    place = Box(3, 7, 30, 50)
+    inside, cut = moments(x, place), moments(x[..., 3:30, 7:50].contiguous(memory_format=torch.channels_last))
+    assert inside.count == cut.count == 27 * 43
+    torch.testing.assert_close(inside.outer, cut.outer)
+    slope = torch.ones_like(inside.outer)
+    found, expected = (torch.autograd.grad(m.outer, x, slope)[0] for m in (inside, cut))
+    torch.testing.assert_close(found, expected)
+    assert found[..., :3, :].abs().max() == 0 and found.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_place_without_pixels_has_no_moments():
+    m = moments(features(6, 4, 5), Box(4, 0, 4, 5))
+    assert m.count == 0 and m.outer.abs().max() == 0
+
+
+def test_bfloat16_features_are_summed_wider():
     ones = torch.ones(1, 2, 100, 100, dtype=torch.bfloat16)
     m = moments(ones)
-    assert m.outer.dtype == torch.float32
+    assert m.outer.dtype == torch.float64
     assert m.outer[0, 1].item() == 10_000  # bfloat16 cannot hold 10 000: 9984 or 10 048
     assert torch.tensor(10_000.0).bfloat16().item() != 10_000
 

@@ -9,7 +9,10 @@ from render import losses, weights
 from render.features import Network
 from render.layers import convolutions
 from render.moments import moments
-from render.objective import Objective, Weighting, content_target, features_of, style_target
+from render import objective as module
+from render.layers import LAYERS as FACTS
+from render.objective import Objective, Weighting, content_target, style_target
+from render.tiling import plan_tiles
 
 LAYERS = {"relu1_1": 1.0, "relu2_1": 3.0}
 WEIGHTING = Weighting(LAYERS, {"relu2_2": 1.0}, style_weight=2.0, content_weight=0.5, tv_weight=0.1)
@@ -17,6 +20,11 @@ WEIGHTING = Weighting(LAYERS, {"relu2_2": 1.0}, style_weight=2.0, content_weight
 
 def picture(seed, height=24, width=32, dtype=torch.float32):
     return torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def features_of(network, image, names, **options):
+    """Whole features of an image, by name."""
+    return {name: feature.inner() for name, feature in module.features_of(network, image, names, **options)}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +59,7 @@ def test_an_edge_of_zeros_is_the_plain_network():
     plain, found = network(image, ["relu3_1"])["relu3_1"], features_of(network, image, ["relu3_1"], edge="zero")["relu3_1"]
     assert torch.equal(plain, found)
     zero = replace(WEIGHTING, edge="zero")
-    for make in (lambda w: content_target(network, image, w)["relu2_2"], lambda w: style_target(network, [(image, 1.0)], w)["relu2_1"].gram):
+    for make in (lambda w: content_target(network, image, w).features["relu2_2"], lambda w: style_target(network, [(image, 1.0)], w)["relu2_1"].gram):
         assert not torch.equal(make(WEIGHTING), make(zero))
 
 
@@ -70,7 +78,8 @@ def test_the_value_is_the_visible_weighted_sum(tiny):
     found = objective(tiny, WEIGHTING, dtype=torch.float64)(image)
     features = {name: [features_of(tiny, x, [name])[name] for x in (image, style, content)] for name in ("relu1_1", "relu2_1", "relu2_2")}
     style_part = sum(LAYERS[n] / 4 * losses.gram(moments(features[n][0]), moments(features[n][1])) for n in LAYERS)
-    content_part = losses.content(features["relu2_2"][0], features["relu2_2"][2])
+    found_content, wanted = features["relu2_2"][0], features["relu2_2"][2]
+    content_part = losses.squares(found_content - wanted) / losses.squares(wanted)
     tv_part = losses.total_variation(image)
     assert found.style == pytest.approx(style_part.item())
     assert found.content == pytest.approx(content_part.item())
@@ -115,7 +124,7 @@ def test_weights_of_nought_leave_layers_out(tiny):
     only_style = replace(WEIGHTING, content_weight=0.0, style_layers={"relu1_1": 1.0, "relu2_1": 0.0})
     assert only_style.layers == ("relu1_1",)
     f = objective(tiny, only_style, dtype=torch.float64)
-    assert not f.content and list(f.style) == ["relu1_1"]
+    assert not f.content.features and list(f.style) == ["relu1_1"]
     assert f(picture(0, dtype=torch.float64)).content == 0
     assert replace(WEIGHTING, style_weight=0.0).layers == ("relu2_2",)
 
@@ -128,7 +137,7 @@ def test_one_weight_means_the_same_at_every_size():
     found = []
     for image, style in (small, large):
         weighting = replace(WEIGHTING, content_weight=0.0, tv_weight=0.0)
-        found.append(Objective(network, weighting, style_target(network, [(style, 1.0)], weighting), {})(image).loss)
+        found.append(Objective(network, weighting, style_target(network, [(style, 1.0)], weighting), module.ContentTarget())(image).loss)
     assert found[0] == pytest.approx(found[1], rel=0.2)  # borders differ
     gatys = replace(WEIGHTING, normalisation="gatys")
     assert gatys.share({"a": 3.0, "b": 1.0}, "a") == 3.0 and WEIGHTING.share({"a": 3.0, "b": 1.0}, "a") == 0.75
@@ -168,3 +177,139 @@ def test_bfloat16_loss_and_gradient_are_near_float32_ones():
     assert b.loss == pytest.approx(a.loss, rel=0.02)
     cosine = torch.nn.functional.cosine_similarity(a.gradient.flatten(), b.gradient.flatten(), dim=0)
     assert 0.98 < cosine.item() < 1 - 1e-9
+
+
+# --- tiles -----------------------------------------------------------------------------------------------------------
+
+DEEP = Weighting({f"relu{i}_1": 1.0 for i in range(1, 6)}, {"relu4_2": 1.0}, 1.0, 0.2, 0.1, "wasserstein")
+
+
+def plain_loss(network, weighting, image, style, photo):
+    """The whole objective as one sum that autograd differentiates: what every tiled one must equal."""
+    names = {*weighting.style_layers, *weighting.content_layers}
+    found, wanted, painted = (features_of(network, x, names, edge=weighting.edge) for x in (image, photo, style))
+    total = weighting.tv_weight * losses.TV_LOSSES[weighting.tv_form](image)
+    for name in weighting.style_layers:
+        distance = weighting.style_loss_of(moments(found[name]), moments(painted[name]))
+        total = total + weighting.style_weight * weighting.share(weighting.style_layers, name) * distance
+    for name in weighting.content_layers:
+        factor = weighting.content_factor(losses.squares(wanted[name]).item())
+        distance = factor * losses.squares(found[name] - wanted[name])
+        total = total + weighting.content_weight * weighting.share(weighting.content_layers, name) * distance
+    return total
+
+
+def smooth(seed, height, width):
+    """A picture whose neighbouring pixels are alike, as in photographs."""
+    return torch.nn.functional.interpolate(picture(seed, height // 4 + 1, width // 4 + 1), (height, width), mode="bilinear")
+
+
+def tiled_evaluation(network, weighting, size, tile_px, *, kept=1, halo_less_px=0, style_size=(150, 170)):
+    image, photo, style = smooth(0, *size), smooth(1, *size), smooth(2, *style_size)
+
+    def tiled(size):
+        return [shrunk(tile, halo_less_px) for tile in plan_tiles(size, weighting.layers, tile_px)]
+    target = style_target(network, [(style, 1.0)], weighting, tiled)
+    content = content_target(network, photo, weighting, tiled)
+    evaluation = Objective(network, weighting, target, content, tiles=tiled(size), kept=kept)(image)
+    return evaluation, (image, style, photo)
+
+
+def shrunk(tile, less_px):
+    """The tile with a smaller halo, but at the image's border."""
+    height, width = tile.image
+    outer = [side + less_px * (side != at) * sign for side, at, sign in zip(
+        (tile.outer.top, tile.outer.left, tile.outer.bottom, tile.outer.right), (0, 0, height, width), (1, 1, -1, -1))]
+    return replace(tile, outer=type(tile.outer)(*outer))
+
+
+def relative_error(network, weighting, size, tile_px, **options):
+    found, (image, style, photo) = tiled_evaluation(network, weighting, size, tile_px, **options)
+    image = image.requires_grad_()
+    loss = plain_loss(network, weighting, image, style, photo)
+    (gradient,) = torch.autograd.grad(loss, image)
+    return abs(found.loss - loss.item()) / loss.item(), ((found.gradient - gradient).norm() / gradient.norm()).item()
+
+
+@pytest.fixture(scope="module")
+def vgg():
+    return weights.load().network()
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"style_loss": "gram"}, {"style_loss": "gram-mean-std", "edge": "zero"}, {"tv_form": "power", "tv_weight": 10.0},
+    {"style_loss": "gram", "normalisation": "gatys", "content_weight": 1e-4},
+    {"style_weight": 0.0}, {"content_weight": 0.0}, {"style_layers": {"relu1_1": 1.0}, "content_layers": {"relu1_2": 1.0}},
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("pooling", ["max", "average"])
+def test_loss_and_gradient_of_tiles_are_the_whole_images(vgg, options, pooling):
+    loss_error, gradient_error = relative_error(vgg.with_pooling(pooling), replace(DEEP, **options), (203, 331), 96)
+    # Wasserstein inverts a root of a covariance of fewer pixels than channels: rounding is enlarged there.
+    assert loss_error < 1e-4 and gradient_error < (1e-4 if options.get("style_loss", "wasserstein") == "wasserstein" else 5e-6)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 500), (331, 33), (160, 176), (97, 161), (40, 40)])
+def test_images_of_every_shape_are_tiled_exactly(vgg, size):
+    loss_error, gradient_error = relative_error(vgg, replace(DEEP, style_loss="gram"), size, 64)
+    assert loss_error < 1e-5 and gradient_error < 1e-5
+
+
+def test_a_halo_one_stride_too_small_is_caught(vgg):
+    gram = replace(DEEP, style_loss="gram")
+    assert relative_error(vgg, gram, (200, 320), 96)[1] < 5e-6
+    assert relative_error(vgg, gram, (200, 320), 96, halo_less_px=16)[1] > 1e-4
+    shallow = replace(gram, style_layers={"relu3_1": 1.0}, content_layers={"relu2_2": 1.0}, edge="zero")
+    stride = FACTS["relu3_1"].stride_px
+    assert relative_error(vgg, shallow, (120, 160), 64, halo_less_px=20 - 12)[1] < 5e-6  # 20 px are for the margin, 12 the reach
+    assert relative_error(vgg, shallow, (120, 160), 64, halo_less_px=20 - 12 + stride)[1] > 1e-4
+
+
+def test_kept_activations_change_no_bit(vgg):
+    evaluations = [tiled_evaluation(vgg, DEEP, (200, 320), 96, kept=kept)[0] for kept in (0, 2, 100)]
+    for other in evaluations[1:]:
+        assert other.loss == evaluations[0].loss and torch.equal(other.gradient, evaluations[0].gradient)
+
+
+def test_one_tile_needs_one_pass_forward_and_others_two(vgg):
+    class Counting(type(vgg)):
+        runs = 0
+
+        def run(self, *arguments):
+            Counting.runs += 1
+            return super().run(*arguments)
+
+    network = object.__new__(Counting)
+    network.__dict__.update(vgg.__dict__)
+    small = replace(DEEP, style_layers={"relu1_1": 1.0}, content_layers={"relu1_2": 1.0})
+    counts = []
+    for tile_px, kept in ((64, 1), (32, 0), (32, 2), (32, 4)):
+        image = smooth(0, 64, 64)
+        tiles = plan_tiles((64, 64), small.layers, tile_px)
+        f = Objective(network, small, style_target(network, [(image, 1.0)], small), content_target(network, image, small),
+                      tiles=tiles, kept=kept)
+        Counting.runs = 0
+        f(image)
+        counts.append(Counting.runs)
+    assert counts == [1, 8, 6, 4]
+
+
+def test_targets_of_tiled_pictures_are_those_of_whole_ones(vgg):
+    picture = smooth(3, 150, 203)
+
+    def tiled(size):
+        return plan_tiles(size, DEEP.layers, 64)
+    for whole, parts in ((style_target(vgg, [(picture, 1.0)], DEEP), style_target(vgg, [(picture, 1.0)], DEEP, tiled)),):
+        for name in whole:
+            torch.testing.assert_close(parts[name].gram, whole[name].gram, rtol=1e-5, atol=1e-6 * whole[name].gram.abs().max().item())
+    whole, parts = content_target(vgg, picture, DEEP), content_target(vgg, picture, DEEP, tiled)
+    assert parts.squares["relu4_2"] == pytest.approx(whole.squares["relu4_2"], rel=1e-5)
+    torch.testing.assert_close(parts.features["relu4_2"], whole.features["relu4_2"], rtol=1e-4, atol=1e-3)
+
+
+def test_the_picture_has_no_frame_of_one_pixel():
+    # A repeated border pixel is pulled at by all its copies: the mirror image leaves it alone.
+    network, image = weights.load().network(), smooth(5, 64, 96)
+    weighting = replace(DEEP, content_weight=0.0, tv_weight=0.0)
+    f = Objective(network, weighting, style_target(network, [(smooth(6, 64, 96), 1.0)], weighting), module.ContentTarget())
+    strength = f(image).gradient.abs().mean(dim=(0, 1, 3))
+    assert strength[0] < 3 * strength[1:8].mean() and strength[-1] < 3 * strength[-8:-1].mean()

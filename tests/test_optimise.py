@@ -7,7 +7,8 @@ import torch
 
 from render.errors import DivergedError
 from render.objective import Evaluation
-from render.optimise import LONGEST_HISTORY, Adam, Lbfgs, Sgd, history_of, minimise, optimiser
+from render import optimise
+from render.optimise import Adam, Lbfgs, Sgd, State, optimiser
 
 SHAPE = (1, 3, 8, 10)
 
@@ -21,6 +22,11 @@ def bowl(image):
 
 def evaluation(loss, gradient):
     return Evaluation(loss, gradient, loss, 0.0, 0.0)
+
+
+def minimise(objective, image, o, **options):
+    """The image is copied: optimisers work in the tensors that they are given."""
+    return optimise.minimise(objective, State(image.clone(), o), **options)
 
 
 def start(seed=0):
@@ -50,20 +56,20 @@ def test_lbfgs_direction_is_the_dense_bfgs_inverse_times_the_gradient():
         lbfgs._remember(s.view(1, 3, 2, 2), (hessian @ s).view(1, 3, 2, 2))
     g = torch.randn(n, generator=generator, dtype=torch.float64)
     # Nocedal & Wright 2006, eq. 6.17, from H0 = (s.y / y.y) I.
-    y = hessian @ pairs[-1]
-    inverse = (pairs[-1] @ y) / (y @ y) * torch.eye(n, dtype=torch.float64)
-    for s in pairs:
-        y = hessian @ s
+    kept = [(s.bfloat16().double(), (hessian @ s).bfloat16().double()) for s in pairs]
+    s, y = kept[-1]
+    inverse = (s @ y) / (y @ y) * torch.eye(n, dtype=torch.float64)
+    for s, y in kept:
         left = torch.eye(n, dtype=torch.float64) - torch.outer(s, y) / (s @ y)
         inverse = left @ inverse @ left.T + torch.outer(s, s) / (s @ y)
-    torch.testing.assert_close(lbfgs._direction(g.view(1, 3, 2, 2)).flatten(), -(inverse @ g))
+    torch.testing.assert_close(lbfgs._direction(g.view(1, 3, 2, 2).clone()).flatten(), -(inverse @ g))
 
 
 def test_the_first_step_moves_two_grey_levels_whatever_the_size_of_the_loss():
     for scale in (1e-6, 1e6):
         image = torch.full(SHAPE, 0.6)
         e = bowl(image)
-        moved = Lbfgs(5).step(image, evaluation(scale * e.loss, scale * e.gradient))
+        moved = Lbfgs(5).step(image.clone(), evaluation(scale * e.loss, scale * e.gradient))
         assert (moved - image).abs().mean().item() == pytest.approx(2 / 255, rel=1e-3)
 
 
@@ -107,7 +113,7 @@ def test_adams_result_is_an_average_and_not_the_last_iterate():
     seen = []
 
     def noisy(image):
-        seen.append(image)
+        seen.append(image.clone())
         e = bowl(image)
         return evaluation(e.loss, e.gradient + 20 * torch.randn(SHAPE, generator=noise))
 
@@ -146,17 +152,56 @@ def test_every_evaluation_is_reported_in_order():
     assert steps[0].evaluation.loss == bowl(start()).loss
 
 
-def test_history_is_what_fits_and_adam_takes_over_where_too_little_does():
-    pixels, pair = 1000, 2 * 3 * 4 * 1000
-    assert history_of("lbfgs", pixels=pixels, memory_bytes=1000 * pair) == LONGEST_HISTORY
-    assert history_of("lbfgs", pixels=pixels, memory_bytes=7 * pair) == 7
-    assert isinstance(optimiser("lbfgs", pixels=pixels, memory_bytes=7 * pair), Lbfgs)
-    assert isinstance(optimiser("lbfgs", pixels=pixels, memory_bytes=2 * pair), Adam)
-    assert isinstance(optimiser("adam", pixels=pixels, memory_bytes=1000 * pair), Adam)
-    assert isinstance(optimiser("sgd", pixels=pixels, memory_bytes=0), Sgd)
+def test_optimisers_are_made_by_name():
+    assert [type(optimiser(name, history=7)) for name in ("lbfgs", "adam", "sgd")] == [Lbfgs, Adam, Sgd]
+    assert optimiser("lbfgs", history=7).history == 7
+    assert optimiser("adam", history=0, carried={"steps": torch.ones(1)}).carried
 
 
 def test_a_longer_history_forgets_the_oldest_pair():
     lbfgs = Lbfgs(3)
     minimise(bowl, start(), lbfgs, iterations=12)
     assert len(lbfgs.pairs) == 3
+
+
+@pytest.mark.parametrize("make", [lambda: Lbfgs(4), Adam, Sgd], ids=["lbfgs", "adam", "sgd"])
+@pytest.mark.parametrize("stop", [1, 2, 9])
+def test_an_optimiser_that_was_kept_and_restored_goes_on_to_the_same_bits(make, stop):
+    class Stopped(Exception):
+        pass
+
+    kept = {}
+
+    def keep(state):
+        if state.iteration == stop:
+            kept["image"] = state.image.clone()
+            kept["optimiser"] = {name: tensor.clone() for name, tensor in state.optimiser.tensors().items()}
+            kept["facts"] = {name: getattr(state, name) for name in ("iteration", "first_loss", "lowest", "highest")}
+            raise Stopped
+
+    rugged = lambda image: evaluation(bowl(image).loss + 0.3 * torch.sin(90 * image).sum().item(),  # noqa: E731
+                                      bowl(image).gradient + 27 * torch.cos(90 * image))
+    whole = minimise(rugged, start(), make(), iterations=14)
+    with pytest.raises(Stopped):
+        minimise(rugged, start(), make(), iterations=14, between=keep)
+    again = make()
+    again.restore(kept["optimiser"])
+    assert torch.equal(optimise.minimise(rugged, State(kept["image"], again, **kept["facts"]), iterations=14), whole)
+    fresh = optimise.minimise(rugged, State(kept["image"].clone(), make(), **kept["facts"]), iterations=14)
+    if stop > 1:  # without its state it goes elsewhere
+        assert not torch.equal(fresh, whole)
+
+
+def test_pairs_in_bfloat16_do_not_slow_lbfgs_down():
+    losses = []
+    for rounded in (True, False):
+        o = Lbfgs(10)
+        if not rounded:
+            def remember(s, y):
+                curvature = optimise._dot(s, y)
+                if curvature > 1e-10 * optimise._dot(y, y):
+                    o.pairs.append((s.clone(), y.clone(), curvature))
+                    del o.pairs[:-10]
+            o._remember = remember
+        losses.append(bowl(minimise(bowl, start(), o, iterations=40)).loss)
+    assert losses[0] < 10 * losses[1] + 1e-6
