@@ -21,6 +21,7 @@ from render.events import Done, Event, Notice, Progress
 from render.finish import Finish, finish
 from render.images import Photo
 from render.jobs import Job
+from render.layers import LAYERS
 from render.memory import MemoryPlan, Scene, plan_memory
 from render.objective import Evaluation, Objective, StyleTarget, Weighting, content_target, style_target
 from render.optimise import State
@@ -37,11 +38,14 @@ Report = Callable[[Event], None]
 
 
 def weighting_of(look: Look, scale: Scale | None = None) -> Weighting:
-    """What is minimised, at a scale (None: at the coarsest)."""
+    """What is minimised at a scale; without one, the look's whole objective."""
+    deep = scale is None or scale.deep
+    style, content = (layers if deep else _shallow(layers) for layers in (look.style_layers, look.content_layers))
     return Weighting(
-        style_layers=look.style_layers,
-        content_layers=look.content_layers,
-        style_weight=look.style_weight,
+        style_layers=style,
+        content_layers=content,
+        # Shares are relative to their sum: the layers that stay keep the weights that they had.
+        style_weight=look.style_weight * _kept_share(look, style),
         content_weight=look.content_weight,
         tv_weight=look.tv_weight,
         style_loss=look.style_loss,
@@ -49,6 +53,16 @@ def weighting_of(look: Look, scale: Scale | None = None) -> Weighting:
         normalisation=look.normalisation,
         edge=look.edge,
     )
+
+
+def _shallow(layers: Mapping[str, float]) -> Mapping[str, float]:
+    """Without block 5, unless nothing would be left."""
+    kept = {name: weight for name, weight in layers.items() if LAYERS[name].stride_px < LAYERS["conv5_1"].stride_px}
+    return kept if any(kept.values()) else layers
+
+
+def _kept_share(look: Look, style: Mapping[str, float]) -> float:
+    return 1.0 if look.normalisation == "gatys" else sum(style.values()) / sum(look.style_layers.values())
 
 
 def plan(job: Job, layout: Layout) -> tuple[Scale, ...]:
@@ -168,7 +182,7 @@ class Renderer:
             "settings": asdict(job.settings),
             "painted": job.painted,
             "layout": asdict(layout),
-            "scales": [{"height": s.size[0], "width": s.size[1], "iterations": s.iterations} for s in scales],
+            "scales": [{"height": s.size[0], "width": s.size[1], "iterations": s.iterations, "deep": s.deep} for s in scales],
             "loss": loss,
             "weights": {"name": self.weights.name, "sha256": self.weights.sha256},
             "device": self.device.name,

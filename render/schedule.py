@@ -15,15 +15,20 @@ SMALLEST_STEP = 1.25
 # Iterations of the first scale, and the factor from each scale to the next.
 QUALITIES: Mapping[str, tuple[int, float]] = {"draft": (36, 0.5), "standard": (90, 0.5), "best": (250, 0.7)}
 FEWEST_ITERATIONS = 12
+# Above this long side the forms that block 5 judges are settled: leaving it out saves a quarter of the work and half of
+# the halo, and the pictures stay equal (measured: BENCHMARKS.md). "best" keeps it.
+DEEP_UP_TO_PX = 1024
 
 
 @dataclass(frozen=True)
 class Scale:
-    """One scale: the content's (height, width), the style pictures' long side, and iterations."""
+    """One scale: the content's (height, width), the style pictures' long side, iterations, and whether block 5 of the
+    network, with its broad forms and its wide halo, takes part."""
 
     size: tuple[int, int]
     style_long_side_px: int
     iterations: int
+    deep: bool = True
 
     @property
     def pixels(self) -> int:
@@ -62,6 +67,7 @@ def plan_scales(photo_size: tuple[int, int], size_px: int, *, quality: str = "st
             fit(photo_size, side),
             max(2 * SHORTEST_SIDE_PX, round(side * style_scale)),
             max(FEWEST_ITERATIONS, round(first * factor**i)),
+            deep=quality == "best" or side <= DEEP_UP_TO_PX,
         )
         for i, side in enumerate(sides)
     )

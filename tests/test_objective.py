@@ -204,7 +204,7 @@ def smooth(seed, height, width):
     return torch.nn.functional.interpolate(picture(seed, height // 4 + 1, width // 4 + 1), (height, width), mode="bilinear")
 
 
-def tiled_evaluation(network, weighting, size, tile_px, *, kept=1, halo_less_px=0, style_size=(150, 170)):
+def tiled_evaluation(network, weighting, size, tile_px, *, kept=1, halo_less_px=0, style_size=(100, 110)):
     image, photo, style = smooth(0, *size), smooth(1, *size), smooth(2, *style_size)
 
     def tiled(size):
@@ -240,24 +240,26 @@ def vgg():
     {}, {"style_loss": "gram"}, {"style_loss": "gram-mean-std", "edge": "zero"}, {"tv_form": "power", "tv_weight": 10.0},
     {"style_loss": "gram", "normalisation": "gatys", "content_weight": 1e-4},
     {"style_weight": 0.0}, {"content_weight": 0.0}, {"style_layers": {"relu1_1": 1.0}, "content_layers": {"relu1_2": 1.0}},
+    {"pooling": "average"}, {"pooling": "average", "style_loss": "gram"},
 ], ids=str)  # fmt: skip
-@pytest.mark.parametrize("pooling", ["max", "average"])
-def test_loss_and_gradient_of_tiles_are_the_whole_images(vgg, options, pooling):
-    loss_error, gradient_error = relative_error(vgg.with_pooling(pooling), replace(DEEP, **options), (203, 331), 96)
+def test_loss_and_gradient_of_tiles_are_the_whole_images(vgg, options):
+    options = dict(options)
+    network = vgg.with_pooling(options.pop("pooling", "max"))
+    loss_error, gradient_error = relative_error(network, replace(DEEP, **options), (117, 203), 112, kept=4)
     # Wasserstein inverts a root of a covariance of fewer pixels than channels: rounding is enlarged there.
     assert loss_error < 1e-4 and gradient_error < (1e-4 if options.get("style_loss", "wasserstein") == "wasserstein" else 5e-6)
 
 
-@pytest.mark.parametrize("size", [(16, 16), (17, 500), (331, 33), (160, 176), (97, 161), (40, 40)])
+@pytest.mark.parametrize("size", [(16, 16), (17, 300), (131, 33), (97, 161)])
 def test_images_of_every_shape_are_tiled_exactly(vgg, size):
-    loss_error, gradient_error = relative_error(vgg, replace(DEEP, style_loss="gram"), size, 64)
+    loss_error, gradient_error = relative_error(vgg, replace(DEEP, style_loss="gram"), size, 80)
     assert loss_error < 1e-5 and gradient_error < 1e-5
 
 
 def test_a_halo_one_stride_too_small_is_caught(vgg):
     gram = replace(DEEP, style_loss="gram")
-    assert relative_error(vgg, gram, (200, 320), 96)[1] < 5e-6
-    assert relative_error(vgg, gram, (200, 320), 96, halo_less_px=16)[1] > 1e-4
+    assert relative_error(vgg, gram, (100, 200), 112)[1] < 5e-6
+    assert relative_error(vgg, gram, (100, 200), 112, halo_less_px=16)[1] > 1e-4
     shallow = replace(gram, style_layers={"relu3_1": 1.0}, content_layers={"relu2_2": 1.0}, edge="zero")
     stride = FACTS["relu3_1"].stride_px
     assert relative_error(vgg, shallow, (120, 160), 64, halo_less_px=20 - 12)[1] < 5e-6  # 20 px are for the margin, 12 the reach
@@ -265,7 +267,7 @@ def test_a_halo_one_stride_too_small_is_caught(vgg):
 
 
 def test_kept_activations_change_no_bit(vgg):
-    evaluations = [tiled_evaluation(vgg, DEEP, (200, 320), 96, kept=kept)[0] for kept in (0, 2, 100)]
+    evaluations = [tiled_evaluation(vgg, DEEP, (100, 200), 112, kept=kept)[0] for kept in (0, 2, 100)]
     for other in evaluations[1:]:
         assert other.loss == evaluations[0].loss and torch.equal(other.gradient, evaluations[0].gradient)
 
