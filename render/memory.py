@@ -101,8 +101,10 @@ def plan_memory(scene: Scene, budget: Budget) -> MemoryPlan:
 
 def smallest_bytes(scene: Scene) -> int:
     """The least with which a scene can be run at all."""
-    optimiser = min(scene.optimiser, "adam", key=lambda name: STATE_IMAGES[name] + 1 * (name == "lbfgs"))
-    return math.ceil(PROCESS_BYTES + _home_bytes(scene, optimiser) + _tile_bytes(scene, _tiles_px(scene)[-1])[0])
+    tile = _tile_bytes(scene, _tiles_px(scene)[-1])[0]
+    history = min(SHORTEST_HISTORY, max(1, scene.iterations - 1)) * scene.pixels * PAIR_BYTES
+    homes = [_home_bytes(scene, name) + history * (name == "lbfgs") for name in {scene.optimiser, "adam"}]
+    return math.ceil(PROCESS_BYTES + tile + min(homes))
 
 
 def _tiles_px(scene: Scene) -> tuple[int, ...]:
@@ -139,9 +141,9 @@ def _fitted(scene: Scene, budget: Budget, optimiser: str, tile_px: int) -> Memor
             continue
         pairs = history * scene.pixels * PAIR_BYTES
         room = device_room - (home + pairs if at_home else 0)
-        # The tile being run is one of them, so a plan of one tile keeps it for nothing.
-        kept = min(tiles, 1 + int(room // kept_each)) if kept_each and (tiles == 1 or room >= kept_each) else 0
-        used = PROCESS_BYTES + running + (home + pairs if at_home else 0) + max(0, kept - (tiles == 1)) * kept_each
+        # The second pass begins with those kept: one of them is the tile being run.
+        kept = min(tiles, 1 + int(room // kept_each)) if kept_each else 0
+        used = PROCESS_BYTES + running + (home + pairs if at_home else 0) + max(0, kept - 1) * kept_each
         return MemoryPlan(tile_px, tiles, kept, optimiser, history, at_home, math.ceil(used))
     return None
 

@@ -82,3 +82,9 @@ def test_a_photograph_too_narrow_for_the_print_is_refused_with_a_size_that_works
 def test_the_same_question_has_the_same_answer():
     assert plan_scales((300, 400), 1024) == plan_scales((300, 400), 1024)
     assert plan_scales((300, 400), 1024) != plan_scales((300, 400), 1025)
+
+
+def test_block_5_is_left_out_above_1024_px_but_not_by_best():
+    for quality, deep in (("draft", False), ("standard", False), ("best", True)):
+        scales = plan_scales((1500, 2000), 3072, quality=quality)
+        assert [scale.deep for scale in scales] == [True, True, True, deep, deep]
