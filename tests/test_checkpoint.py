@@ -1,23 +1,30 @@
 """Finished scales of unfinished jobs: kept whole or not at all, and going on from one gives the same picture."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
+from conftest import SHALLOW, run, save_painting, save_photo, start
 from safetensors.torch import save_file
 
-from conftest import SHALLOW, save_painting, save_photo
-from render import checkpoint, device, export, images, local
+from render import checkpoint, device, images, local
 from render.checkpoint import Checkpoint
+from render.export import read_provenance
 from render.jobs import Settings, make_job
+from render.pipeline import Keeping
 from render.presets import apply_settings, load_style
 
 
 @pytest.fixture
 def stored() -> Checkpoint:
     generator = torch.Generator().manual_seed(0)
-    return Checkpoint(1, torch.rand((1, 3, 5, 7), generator=generator), {"m": torch.rand((1, 3, 5, 7), generator=generator)})
+    image, m, s0 = (torch.rand((1, 3, 5, 7), generator=generator) for _ in range(3))
+    return Checkpoint(1, image, {"m": m}, {"s0": s0.bfloat16(), "point": image}, {"state": {"iteration": 3, "lowest": 0.1 + 0.2}})
 
 
 def test_what_was_stored_is_loaded_bit_for_bit(tmp_path, stored):
@@ -26,6 +33,9 @@ def test_what_was_stored_is_loaded_bit_for_bit(tmp_path, stored):
     assert found.scale == 1
     assert torch.equal(found.image, stored.image)  # float: never through 8 bits
     assert set(found.carried) == {"m"} and torch.equal(found.carried["m"], stored.carried["m"])
+    assert found.optimiser["s0"].dtype == torch.bfloat16 and torch.equal(found.optimiser["s0"], stored.optimiser["s0"])
+    assert torch.equal(found.optimiser["point"], stored.image)  # one memory under two names
+    assert found.facts == stored.facts  # floats too, to the last bit
 
 
 def test_a_later_scale_replaces_the_earlier_one(tmp_path, stored):
@@ -87,29 +97,100 @@ def job(tmp_path, request):
                     Settings(size_px=336, quality="draft"), tmp_path / "a--x.png", weights_sha256="w")
 
 
-@pytest.mark.parametrize("job", [(), ("optimiser=adam", "init=noise")], indirect=True)
-def test_a_resumed_job_gives_exactly_the_picture_of_an_uninterrupted_one(renderer, job, tmp_path):
-    folder = tmp_path / "checkpoints"
+@pytest.mark.parametrize("job", [(), ("optimiser=adam", "init=noise"), ("optimiser=sgd",)], indirect=True)
+@pytest.mark.parametrize("interval_s", [1e9, 0.0], ids=["by scale", "by step"])
+def test_a_resumed_job_gives_exactly_the_picture_of_an_uninterrupted_one(renderer, job, tmp_path, interval_s):
+    keeping = Keeping.under(tmp_path / "kept", interval_s=interval_s)
     renderer.render(job)
-    whole, provenance = images.read(job.output).pixels, export.read_provenance(job.output)
+    whole, provenance = images.read(job.output).pixels, read_provenance(job.output)
     job.output.unlink()
 
-    def stop_in_the_second_scale(progress):
-        if (progress.scale, progress.iteration) == (2, 3):
+    def stop_in_the_second_scale(event):
+        if (event.scale, event.iteration) == (2, 7):
             raise Stopped
 
     with pytest.raises(Stopped):
-        renderer.render(job, checkpoints=folder, report=stop_in_the_second_scale)
-    assert not job.output.exists() and len(list(folder.iterdir())) == 1
+        renderer.render(job, keeping=keeping, report=stop_in_the_second_scale)
+    assert not job.output.exists() and len(list(keeping.checkpoints.iterdir())) == 1
     steps = []
-    renderer.render(job, checkpoints=folder, report=steps.append)
+    renderer.render(job, keeping=keeping, report=steps.append)
     assert {step.scale for step in steps} == {2}
+    assert steps[0].iteration == (7 if interval_s == 0 else 1)  # what was done is not done again
     assert [step.work for step in steps] == sorted(step.work for step in steps) and steps[0].work > 0.5
     assert np.array_equal(images.read(job.output).pixels, whole)
-    assert export.read_provenance(job.output) == provenance
-    assert list(folder.iterdir()) == []  # forgotten once the print is there
+    assert read_provenance(job.output) == provenance
+    assert list(keeping.checkpoints.iterdir()) == []  # forgotten once the print is there
 
     # Were checkpoints ignored, the pictures would be equal too: from another start they are not.
-    checkpoint.store(folder, job.id, Checkpoint(1, torch.full((1, 3, 20, 256), 0.5), {}))
-    renderer.render(job, checkpoints=folder)
+    checkpoint.store(keeping.checkpoints, job.painted, Checkpoint(1, torch.full((1, 3, 20, 256), 0.5)))
+    renderer.render(job, keeping=keeping)
     assert not np.array_equal(images.read(job.output).pixels, whole)
+
+
+def test_a_process_killed_at_any_moment_loses_no_step_and_no_bit(tmp_path):
+    save_photo(tmp_path / "photos/a.png", size=(60, 100))
+    save_painting(tmp_path / "x.png")
+    words = ["batch", "--inputs", "photos", "--styles", "x.png", "--size", "336", "--quality", "draft", "--device", "cpu",
+             "--json", "--checkpoint-every", "0", *(word for key in SHALLOW for word in ("--set", key))]
+    assert run(*words, "--output", "whole", cwd=tmp_path).status == 0
+    seen = []
+    for kill_at in (4, 45):  # evaluations over both scales; the same output folder each time
+        process = start(*words, "--output", "killed", cwd=tmp_path)
+        count = 0
+        for line in process.stdout:
+            record = json.loads(line)
+            if record["event"] == "progress":
+                seen.append((record["scale"], record["iteration"]))
+                count = (record["scale"] - 1) * 36 + record["iteration"]
+            if count >= kill_at:
+                os.killpg(process.pid, signal.SIGKILL)
+                break
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
+        assert not list((tmp_path / "killed").glob("*.png"))
+    last = run(*words, "--output", "killed", cwd=tmp_path)
+    assert last.status == 0
+    first = last.of("progress")[0]
+    assert (first["scale"], first["iteration"]) >= max(seen)  # goes on, and not from the beginning
+    name = "a--x.png"
+    assert np.array_equal(images.read(tmp_path / "killed" / name).pixels, images.read(tmp_path / "whole" / name).pixels)
+    assert not list((tmp_path / "killed/.render/checkpoints").iterdir())
+
+
+RUNS_OUT = """
+import resource, sys
+from pathlib import Path
+from render import device, local, schedule
+from render.events import Notice
+from render.jobs import Settings, make_job
+from render.memory import Budget
+from render.presets import Look, load_style
+schedule.QUALITIES, schedule.FEWEST_ITERATIONS, schedule.FIRST_PX = {"draft": (2, 1.0)}, 2, 512
+chosen = device.choose("cpu", "float32", threads=1, memory_bytes=64 * 2**30)  # a budget that is not there
+renderer = local.make_renderer(chosen, Settings())
+job = make_job(Path("photo.png"), load_style(Path("painting.png")), Look(), Settings(size_px=512, quality="draft"),
+               Path("print.png"), weights_sha256="")
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+if len(sys.argv) > 1:
+    resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[1]) * 2**20,) * 2)
+event = local.attempt(renderer, job, None, lambda e: print("NOTICE", e.text) if isinstance(e, Notice) else None)
+print(type(event).__name__, getattr(event, "message", ""))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits a process's memory as Linux does")
+def test_running_out_of_memory_halves_the_tiles_says_so_and_goes_on(tmp_path):
+    save_photo(tmp_path / "photo.png", size=(480, 512))
+    save_painting(tmp_path / "painting.png")
+
+    def attempt(*words):
+        done = subprocess.run([sys.executable, "-c", RUNS_OUT, *words], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+    assert attempt().split() == ["JobDone"]
+    whole = images.read(tmp_path / "print.png").pixels
+    squeezed = attempt("450")
+    assert "NOTICE out of memory at 512 px with tiles of" in squeezed and squeezed.split()[-1] == "JobDone"
+    assert np.abs(images.read(tmp_path / "print.png").pixels - whole).mean() < 0.5 / 255  # float error, and dithering
+    assert "out of memory, with the smallest tiles too" in attempt("60")
