@@ -3,6 +3,8 @@
     python scripts/bench.py pastiche PHOTO PAINTING      loss against seconds at 512 px, both programs in one run
     python scripts/bench.py evaluation                   seconds for one value and gradient, by size and precision
     python scripts/bench.py start PHOTO PAINTING         what the photograph's detail is worth at the start of a scale
+    python scripts/bench.py memory --memory 4GiB         peak memory of the process against size, tiled and untiled
+    python scripts/bench.py tiles                        what tiles of 1024 px cost against the untiled picture
 """
 
 import argparse
@@ -15,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from render import device, export, images, jobs, pipeline, presets, weights
+from render import device, export, images, jobs, memory, optimise, pipeline, presets, schedule, tiling, weights
 from render.moments import moments
 from render.objective import Objective, content_target, style_target
 
@@ -33,6 +35,16 @@ def main() -> None:
         words.add_argument("painting", type=Path)
         words.set_defaults(command=command)
     commands.add_parser("evaluation").set_defaults(command=time_evaluations)
+    words = commands.add_parser("memory")
+    words.add_argument("--memory", default="4GiB")
+    words.add_argument("--sizes", type=int, nargs="+", default=[1024, 2048, 3072, 4096])
+    words.add_argument("--untiled", type=int, nargs="*", default=[1024, 2048])
+    words.set_defaults(command=measure_memory)
+    words = commands.add_parser("one-scale")  # what `memory` runs, each in a process of its own
+    words.add_argument("size", type=int)
+    words.add_argument("--memory", default=None)
+    words.set_defaults(command=run_one_scale)
+    commands.add_parser("tiles").set_defaults(command=time_tiles)
     arguments = parser.parse_args()
     print(f"{torch.__version__}, {device.cores()} cores, {device.choose().precision} features by default")
     arguments.command(arguments)
@@ -152,6 +164,74 @@ def timed(call, device_name: str) -> float:
     call()
     device.synchronise(device_name)
     return time.perf_counter() - started
+
+
+def measure_memory(arguments) -> None:
+    """Two L-BFGS iterations, targets included, of a 4:3 picture; default look, as above 1024 px."""
+    print("      px  budget     tiles  kept  seconds an iteration  peak GiB")
+    for size in arguments.sizes:
+        measure_one_scale(size, arguments.memory)
+    for size in arguments.untiled:
+        measure_one_scale(size, None)
+
+
+def measure_one_scale(size: int, memory: str | None) -> None:
+    command = [sys.executable, __file__, "one-scale", str(size), *(["--memory", memory] if memory else [])]
+    print(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1], flush=True)
+
+
+def run_one_scale(arguments) -> None:
+    import resource
+
+    untiled = arguments.memory is None
+    chosen = device.choose(memory_bytes=None if untiled else memory.parse_bytes(arguments.memory))
+    device.prepare(chosen)
+    network = weights.load().network(device=chosen.name, dtype=chosen.dtype)
+    size = (arguments.size * 3 // 4, arguments.size)
+    scale = schedule.Scale(size, arguments.size, 2, deep=False)
+    weighting = pipeline.weighting_of(presets.Look(), scale)
+    scene = memory.Scene(size, weighting.layers, tuple(weighting.content_layers), chosen.dtype.itemsize, "lbfgs", 12)
+    plan = None if untiled else memory.plan_memory(scene, chosen.budget)
+
+    def tiled(size):
+        return tiling.whole(size) if untiled else tiling.plan_tiles(size, weighting.layers, plan.tile_px)
+    image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    style = style_target(network, [(image, 1.0)], weighting, tiled)
+    content = content_target(network, image.flip(-1), weighting, tiled)
+    objective = Objective(network, weighting, style, content, tiles=tiled(size), kept=1 if untiled else plan.kept)
+    lbfgs = optimise.Lbfgs(11 if untiled else plan.history)
+    pair = torch.rand(1, 3, *size)
+    lbfgs.pairs = [(pair.bfloat16(), pair.bfloat16(), 1e9) for _ in range(lbfgs.history - 2)]  # a full history's memory
+    del pair
+    started = time.perf_counter()
+    optimise.minimise(objective, optimise.State(image.mul_(0.9), lbfgs), iterations=2)
+    seconds = (time.perf_counter() - started) / 2
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"{arguments.size:8}  {arguments.memory or 'untiled':8} {len(tiled(size)):7} {1 if untiled else plan.kept:5}"
+          f"{seconds:22.1f}{peak:10.2f}")
+
+
+def time_tiles(arguments) -> None:
+    """Alternating, in one process: the untiled picture, tiles that are all kept, and tiles that are all run twice."""
+    chosen = device.choose()
+    device.prepare(chosen)
+    network = weights.load().network(device=chosen.name, dtype=chosen.dtype)
+    for deep in (True, False):
+        size = (1536, 2048)
+        weighting = pipeline.weighting_of(presets.Look(), schedule.Scale(size, 2048, 1, deep=deep))
+        image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+        style = style_target(network, [(image, 1.0)], weighting)
+        content = content_target(network, image.flip(-1), weighting)
+        tiles = tiling.plan_tiles(size, weighting.layers, 1024)
+        ways = {"untiled": (None, 1), "4 tiles, all kept": (tiles, 4), "4 tiles, 2 kept": (tiles, 2), "4 tiles, 1 kept": (tiles, 1)}
+        found = {name: [] for name in ways}
+        for _ in range(3):
+            for name, (plan, kept) in ways.items():
+                objective = Objective(network, weighting, style, content, tiles=plan, kept=kept)
+                found[name].append(timed(lambda: objective(image), chosen.name))
+        base = min(found["untiled"])
+        for name, seconds in found.items():
+            print(f"2048 x 1536, {'all layers' if deep else 'without block 5'}, {name:18} {min(seconds):7.2f} s  {min(seconds) / base:.2f}")
 
 
 def compare_starts(arguments) -> None:
