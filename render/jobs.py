@@ -50,6 +50,10 @@ class Settings:
 
     def layout(self, photo_size: tuple[int, int]) -> Layout:
         """Where everything lies for a photograph (height, width). Raises UsageError for a paper that makes no sense."""
+        if self.paper is None and self.bleed_mm:
+            raise UsageError(f"--bleed {self.bleed_mm:g}mm: there is no paper to cut. Say which: --print A4, or leave it out.")
+        if self.paper is None and self.fit != "fit":
+            raise UsageError(f"--fit {self.fit}: there is no paper to {self.fit}. Say which: --print A4, or leave it out.")
         if self.paper is None:
             return by_long_side(photo_size, self.size_px, dpi=self.dpi)
         return lay_out(photo_size, parse_paper(self.paper), dpi=self.dpi, bleed_mm=self.bleed_mm, fit=self.fit)

@@ -79,7 +79,7 @@ def test_every_format_carries_profile_resolution_and_the_whole_job(renderer, pho
     assert facts["photo"] == "photo.png" and facts["style"]["name"] == "painting"
     assert facts["style"]["pictures"] == [{"file": "painting.png", "weight": 1.0}]
     assert facts["look"] == job.look.model_dump(mode="json")
-    assert (facts["size_px"], facts["quality"], facts["seed"]) == (64, "draft", 7)
+    assert Settings(**facts["settings"]) == job.settings and facts["painted"] == job.painted
     assert facts["scales"] == [{"height": 48, "width": 64, "iterations": 36}]
     assert facts["weights"] == {"name": "caffe", "sha256": renderer.weights.sha256}
     assert (facts["device"], facts["precision"]) == ("cpu", "float32")
@@ -180,7 +180,7 @@ def test_a_mistake_of_ours_fails_its_job_with_a_traceback(renderer, photo, paint
 
 
 def test_a_result_that_is_no_number_is_never_written(renderer, photo, painting):
-    job = job_of(photo, painting, look=["style_weight=1e39"])  # more than float32 holds
+    job = job_of(photo, painting, look=["style_weight=1e308"])  # its loss is more than float64 holds
     failure = attempt(renderer, job, None, lambda event: None)
     assert isinstance(failure, JobFailed)
     assert "the loss became" in failure.message and "smaller style_weight" in failure.message

@@ -15,7 +15,7 @@ from render.errors import DivergedError, PictureError
 from render.jobs import Settings, make_job
 from render.losses import wasserstein
 from render.moments import moments
-from render.pipeline import Renderer, enlarged, plan
+from render.pipeline import Keeping, Renderer, enlarged, plan
 from render.presets import Look, find_style, load_style
 
 SIZE_PX = 160
@@ -86,7 +86,7 @@ def test_the_print_has_the_paintings_style_and_the_photographs_content(folder, r
 
 def test_progress_counts_every_iteration_of_the_plan_up_to_all_the_work(folder, rendered):
     job, progress = rendered
-    scales = plan(job, images.probe(job.photo))
+    scales = plan(job, job.settings.layout(images.probe(job.photo)))
     assert len(progress) == sum(scale.iterations for scale in scales)
     assert [p.work for p in progress] == sorted(p.work for p in progress) and progress[-1].work == pytest.approx(1)
 
@@ -95,7 +95,7 @@ def test_provenance_tells_how_the_print_was_made(rendered):
     job, progress = rendered
     facts = export.read_provenance(job.output)
     assert facts["job"] == job.id and facts["photo"] == "coffee.png" and facts["style"]["name"] == "impasto_nocturne"
-    assert Look(**facts["look"]) == job.look and facts["seed"] == 0 and facts["size_px"] == SIZE_PX
+    assert Look(**facts["look"]) == job.look and Settings(**facts["settings"]) == job.settings
     assert facts["weights"]["sha256"] == weights.SOURCES["caffe"].sha256
     assert facts["versions"]["torch"] == torch.__version__
     assert facts["scales"][-1]["width"] == SIZE_PX
@@ -173,6 +173,7 @@ def test_alpha_is_kept(folder, renderer, few_iterations):
 
 def test_a_job_goes_on_from_its_last_finished_scale_to_the_same_pixels(folder, renderer, tmp_path, monkeypatch, few_iterations):
     monkeypatch.setattr(schedule, "FIRST_PX", 64)  # two small scales
+    keeping = Keeping.under(tmp_path)
 
     class Stop(Exception):
         pass
@@ -188,13 +189,13 @@ def test_a_job_goes_on_from_its_last_finished_scale_to_the_same_pixels(folder, r
                 raise Stop
 
         with pytest.raises(Stop):
-            renderer.render(stopped, checkpoints=tmp_path, report=stop)
-        assert checkpoint.load(tmp_path, stopped.id).scale == 1 and not stopped.output.exists()
+            renderer.render(stopped, keeping=keeping, report=stop)
+        assert checkpoint.load(keeping.checkpoints, stopped.painted).scale == 1 and not stopped.output.exists()
         progress = []
-        renderer.render(stopped, checkpoints=tmp_path, report=progress.append)
+        renderer.render(stopped, keeping=keeping, report=progress.append)
         assert {p.scale for p in progress} == {2}
         assert np.array_equal(np.asarray(Image.open(whole.output)), np.asarray(Image.open(stopped.output)))
-        assert checkpoint.load(tmp_path, stopped.id) is None
+        assert checkpoint.load(keeping.checkpoints, stopped.painted) is None and not keeping.painted.exists()
 
 
 def test_a_diverging_job_writes_nothing(folder, renderer, few_iterations):
