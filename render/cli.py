@@ -216,7 +216,7 @@ def _batch(arguments) -> int:
     from render import batch, console, jobs, presets
     from render.batch import Summary
     from render.ledger import Ledger
-    from render.pipeline import Keeping
+    from render.pipeline import Keeping, forget_painted
 
     summary = Summary()
     styles = presets.find_styles(
@@ -234,7 +234,10 @@ def _batch(arguments) -> int:
     try:
         todo, finished = batch.split(planned, ledger, fresh=arguments.fresh)
         summary.skipped = len(finished)
-        runner = _runner(arguments, device, settings, Keeping.under(ledger.folder, interval_s=arguments.checkpoint_every))
+        keeping = Keeping.under(ledger.folder, interval_s=arguments.checkpoint_every)
+        for job in todo if arguments.fresh else ():
+            forget_painted(keeping, job.painted)
+        runner = _runner(arguments, device, settings, keeping)
         with console.Screen(len(todo), as_json=arguments.json) as screen:
             batch.run_batch(todo, runner, ledger, summary, screen)
     finally:

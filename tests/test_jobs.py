@@ -16,7 +16,7 @@ WEIGHTS = "c34748d2"
 
 @pytest.fixture(autouse=True)
 def files_are_read_anew():
-    jobs._sha256.cache_clear()  # a file's hash is kept for the length of a batch
+    jobs.sha256.cache_clear()  # a file's hash is kept for the length of a batch
 
 
 @pytest.fixture
