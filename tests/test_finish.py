@@ -45,6 +45,17 @@ def test_in_the_paintings_colours_the_file_is_what_was_painted(tmp_path):
     assert export.read_provenance(path) == {"made": "by a test"}
 
 
+@pytest.mark.parametrize("bit_depth", [8, 16])
+@pytest.mark.parametrize("name", ["print.png", "print.tif"])
+def test_a_picture_that_lies_in_memory_as_the_optimiser_left_it_gives_the_same_file(tmp_path, bit_depth, name):
+    settings = Settings(size_px=64, bit_depth=bit_depth, format=export.format_of(name))
+    planes = np.ascontiguousarray(PAINTED.transpose(2, 0, 1)).transpose(1, 2, 0)  # (H, W, 3), a channel after another
+    assert not planes.flags.c_contiguous
+    path, _ = finished(tmp_path, settings, planes, name=name)
+    other, _ = finished(tmp_path, settings, name=f"other{name}")
+    assert np.array_equal(shown(path), shown(other))
+
+
 def test_luminance_has_the_painted_lightness_and_the_photos_hue_and_chroma(tmp_path):
     grey = np.repeat(0.3 + 0.3 * PAINTED.mean(2, keepdims=True), 3, axis=2)  # mid greys: every colour can be shown
     pale = np.uint8(128 + (PHOTO.astype(float) - 128) * 0.2)

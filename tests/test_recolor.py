@@ -18,7 +18,7 @@ from render.errors import UsageError
 from render.ledger import Ledger
 from render.recolor import find_prints
 
-CHEAP = ("--size", "64", "--quality", "draft", "--device", "cpu", "--precision", "float32", "--set", "style_loss=gram",
+CHEAP = ("--quality", "draft", "--device", "cpu", "--precision", "float32", "--set", "style_loss=gram",
          "--set", "style_layers={relu1_1=1}", "--set", "content_layers={relu1_1=1}", "--set", "content_weight=0.01")
 BATCH = ("batch", "--inputs", "photos", "--styles", "x.png", *CHEAP)
 DEEP = ("--bit-depth", "16")
@@ -55,7 +55,8 @@ def batch(program):
     """batch(*words): (its records by event, its status)."""
 
     def run(*words):
-        status, out, _ = program(*BATCH, *words, "--json")
+        size = () if "--print" in words else ("--size", "64")
+        status, out, _ = program(*BATCH, *size, *words, "--json")
         found = {}
         for line in out.splitlines():
             found.setdefault(json.loads(line)["event"], []).append(json.loads(line))
@@ -185,7 +186,7 @@ def test_prints_of_every_format_on_paper_keep_their_sheet(folder, batch, program
     before = shown(path)
     assert program("recolor", "prints", "--color", "luminance")[0] == 0
     after = shown(path)
-    assert after.shape == before.shape == (104, 151, 3) and after[:4].min() > 0.98 < before[:4].min()
+    assert after.shape == before.shape == (104, 151, 3) and after[:4].min() > 0.9 < before[:4].min()
     assert np.abs(after - before).mean() > 0.005
     program("recolor", "prints", "--color", "style")
     assert np.abs(shown(path) - before).mean() < (0.01 if format in ("jpeg", "webp") else 1e-9)
@@ -357,10 +358,11 @@ def test_only_colours_of_finished_pictures_can_be_asked_for(folder, program):
 
 def test_prints_are_found_in_sub_folders_and_what_is_kept_beside_them_is_not(tmp_path):
     names = ("a.png", "sub/b.tif", "sub/c.jpg", "a.proof.png", ".render/painted/d.png", "notes.txt", ".hidden.png")
+    (tmp_path / ".render" / "checkpoints").mkdir(parents=True)
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert find_prints([tmp_path, tmp_path / "gone.png"]) == tuple(
         tmp_path / name for name in ("a.png", "sub/b.tif", "sub/c.jpg", "gone.png"))
     with pytest.raises(UsageError, match="no prints there"):
-        find_prints([tmp_path / ".render"])
+        find_prints([tmp_path, tmp_path / ".render" / "checkpoints"])
