@@ -105,6 +105,8 @@ class Renderer:
         how = Finish.of(job.settings)
         layout = job.settings.layout(images.probe(job.photo))
         scales = plan(job, layout)
+        # The last scale needs most: too little memory is told before the first one is painted.
+        plan_memory(scene_of(job, scales[-1], self.device.dtype.itemsize), self.device.budget)
         painted = load_painted(keeping, job.painted)
         if painted is not None and not painted.exact:
             painted = None

@@ -11,58 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import photo_pixels, save, save_painting, save_photo
+from conftest import photo_pixels, save, save_photo
 from profiles import printer_profile
-from render import cli, export, images, jobs
+from render import export, images, jobs
 from render.errors import UsageError
 from render.ledger import Ledger
 from render.recolor import find_prints
 
-CHEAP = ("--quality", "draft", "--device", "cpu", "--precision", "float32", "--set", "style_loss=gram",
-         "--set", "style_layers={relu1_1=1}", "--set", "content_layers={relu1_1=1}", "--set", "content_weight=0.01")
-BATCH = ("batch", "--inputs", "photos", "--styles", "x.png", *CHEAP)
 DEEP = ("--bit-depth", "16")
-
-
-@pytest.fixture(autouse=True)
-def files_are_read_anew():
-    jobs.sha256.cache_clear()
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch) -> Path:
-    """A working folder with one photo and one painting."""
-    monkeypatch.chdir(tmp_path)
-    save_photo(Path("photos/a.png"))
-    save_painting(Path("x.png"))
-    return tmp_path
-
-
-@pytest.fixture
-def program(capsys):
-    """program(*words): (status, standard output, standard error)."""
-
-    def run(*words):
-        capsys.readouterr()
-        status = cli.main([str(word) for word in words])
-        return status, *capsys.readouterr()
-
-    return run
-
-
-@pytest.fixture
-def batch(program):
-    """batch(*words): (its records by event, its status)."""
-
-    def run(*words):
-        size = () if "--print" in words else ("--size", "64")
-        status, out, _ = program(*BATCH, *size, *words, "--json")
-        found = {}
-        for line in out.splitlines():
-            found.setdefault(json.loads(line)["event"], []).append(json.loads(line))
-        return found, status
-
-    return run
+pytestmark = pytest.mark.usefixtures("files_are_read_anew")
 
 
 def painted_again(records: dict) -> bool:
