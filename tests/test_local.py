@@ -15,10 +15,11 @@ import render
 from conftest import SHALLOW, painting_pixels, photo_pixels, save, save_painting, save_photo
 from render import device, export, images
 from render.errors import WeightsError
-from render.events import JobDone, JobFailed, JobStarted, Progress
+from render.events import JobDone, JobFailed, JobStarted, Notice, Progress
 from render.export import FORMATS
 from render.jobs import Settings, make_job
 from render.local import LocalRunner, attempt, make_renderer
+from render.pipeline import Keeping
 from render.presets import apply_settings, load_style
 
 CPU = device.choose("cpu", "float32", threads=1)
@@ -157,6 +158,18 @@ def test_a_job_is_started_makes_progress_and_is_done(photo, painting):
     shares = [step.work for step in middle]
     assert shares == sorted(shares) and shares[-1] == pytest.approx(1)
     assert last.done.loss == pytest.approx(min(step.loss for step in middle))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_notice_comes_through_from_every_process_and_painted_pictures_are_kept(tmp_path, painting, workers):
+    settings = replace(SMALL, paper="6x4cm", dpi=40.0, color="luminance")
+    jobs = [job_of(save_photo(tmp_path / f"{name}.png", (12, 16), seed), painting, settings) for seed, name in enumerate("ab")]
+    events, keeping = [], Keeping.under(tmp_path / ".render")
+    LocalRunner(CPU, settings, keeping, workers=workers).run(jobs, events.append)
+    assert endings(events) == {"a": "done", "b": "done"}
+    assert sorted(event.job.photo.stem for event in events if isinstance(event, Notice)) == ["a", "b"]
+    assert {path.stem for path in keeping.painted.iterdir()} == {job.painted for job in jobs}
+    assert not list(keeping.checkpoints.glob("*"))
 
 
 def test_one_bad_photo_fails_by_name_and_the_others_are_done(tmp_path, painting):

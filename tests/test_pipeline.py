@@ -11,11 +11,12 @@ from skimage import data
 
 from render import checkpoint, device, export, images, schedule, weights
 from render.checkpoint import Checkpoint
-from render.errors import DivergedError, PictureError
+from render.errors import DivergedError, PictureError, UsageError
 from render.jobs import Settings, make_job
 from render.losses import wasserstein
+from render.memory import Budget
 from render.moments import moments
-from render.pipeline import Keeping, Renderer, enlarged, plan
+from render.pipeline import Keeping, Renderer, enlarged, load_painted, plan, store_painted
 from render.presets import Look, find_style, load_style
 
 SIZE_PX = 160
@@ -196,6 +197,53 @@ def test_a_job_goes_on_from_its_last_finished_scale_to_the_same_pixels(folder, r
         assert {p.scale for p in progress} == {2}
         assert np.array_equal(np.asarray(Image.open(whole.output)), np.asarray(Image.open(stopped.output)))
         assert checkpoint.load(keeping.checkpoints, stopped.painted) is None and not keeping.painted.exists()
+
+
+def test_a_kept_picture_is_the_painted_one_to_the_last_bit(folder, renderer, tmp_path, few_iterations):
+    settings = Settings(size_px=64, quality="draft", color="histogram", bit_depth=16)
+    keeping, progress = Keeping.under(tmp_path), []
+    first = job_of(folder, settings=settings, name="kept1.png")
+    again = replace(first, output=folder / "kept2.png")
+    done = renderer.render(first, keeping=keeping)
+    assert renderer.render(again, keeping=keeping, report=progress.append).loss == done.loss and not progress
+    assert first.output.read_bytes() == again.output.read_bytes()
+    alone = replace(first, output=folder / "kept3.png")
+    renderer.render(alone)  # where nothing is kept
+    assert first.output.read_bytes() == alone.output.read_bytes()
+
+
+def test_a_picture_read_from_a_print_is_not_taken_for_the_painted_one(folder, renderer, tmp_path, few_iterations):
+    settings = Settings(size_px=64, quality="draft", color="histogram")
+    keeping, progress = Keeping.under(tmp_path), []
+    job = job_of(folder, settings=settings, name="inexact.png")
+    renderer.render(job, keeping=keeping)
+    found = load_painted(keeping, job.painted)
+    store_painted(keeping, job.painted, replace(found, exact=False))
+    renderer.render(job, keeping=keeping, report=progress.append)
+    assert len(progress) == 10 and load_painted(keeping, job.painted).exact
+
+
+def test_matched_colours_are_those_of_each_photo(folder, renderer, few_iterations):
+    """Style targets are kept between jobs, but not from one photo to another when they are matched to it."""
+    Image.fromarray(data.rocket()).save(folder / "rocket.png")
+    settings, found = Settings(size_px=64, quality="draft", color="match"), []
+    for i, photo in enumerate(("coffee.png", "rocket.png", "coffee.png")):
+        style = load_style(folder / "painting.png")
+        job = make_job(folder / photo, style, Look(content_weight=0.0, init="noise"), settings, folder / f"match{i}.png", weights_sha256="")
+        renderer.render(job)
+        found.append(images.read(job.output).pixels)
+    assert np.array_equal(found[0], found[2])
+    for print_, photo, other in ((found[0], "coffee", "rocket"), (found[1], "rocket", "coffee")):
+        own, others = (np.abs(print_.mean((0, 1)) - images.read(folder / f"{name}.png").pixels.mean((0, 1))).sum() for name in (photo, other))
+        assert own < others
+
+
+def test_too_little_memory_for_the_last_scale_is_told_before_the_first(folder, renderer, monkeypatch):
+    monkeypatch.setattr(renderer, "device", replace(renderer.device, budget=Budget(1_500_000_000)))
+    progress = []
+    with pytest.raises(UsageError, match=r"px need at least .* Use --memory \S+ or more"):
+        renderer.render(job_of(folder, settings=Settings(size_px=12_000), name="never.png"), report=progress.append)
+    assert not progress
 
 
 def test_a_diverging_job_writes_nothing(folder, renderer, few_iterations):
