@@ -163,7 +163,7 @@ def test_a_job_is_started_makes_progress_and_is_done(photo, painting):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_notice_comes_through_from_every_process_and_painted_pictures_are_kept(tmp_path, painting, workers):
     settings = replace(SMALL, paper="6x4cm", dpi=40.0, color="luminance")
-    jobs = [job_of(save_photo(tmp_path / f"{name}.png", (12, 16), seed), painting, settings) for seed, name in enumerate("ab")]
+    jobs = [job_of(save_photo(tmp_path / f"{name}.png", (24, 32), seed), painting, settings) for seed, name in enumerate("ab")]
     events, keeping = [], Keeping.under(tmp_path / ".render")
     LocalRunner(CPU, settings, keeping, workers=workers).run(jobs, events.append)
     assert endings(events) == {"a": "done", "b": "done"}
