@@ -105,8 +105,6 @@ class Renderer:
         how = Finish.of(job.settings)
         layout = job.settings.layout(images.probe(job.photo))
         scales = plan(job, layout)
-        # The last scale needs most: too little memory is told before the first one is painted.
-        plan_memory(scene_of(job, scales[-1], self.device.dtype.itemsize), self.device.budget)
         painted = load_painted(keeping, job.painted)
         if painted is not None and not painted.exact:
             painted = None
@@ -127,6 +125,8 @@ class Renderer:
         return Done(time.monotonic() - started, job.output.stat().st_size, loss, findings)
 
     def _paint(self, job, photo: Photo, layout: Layout, scales, keeping, report) -> Painted:
+        # The last scale needs most: too little memory is told before the first one is painted.
+        plan_memory(scene_of(job, scales[-1], self.device.dtype.itemsize, photo.pixels.nbytes), self.device.budget)
         stored = checkpoint.load(keeping.checkpoints, job.painted) if keeping is not None else None
         # Handed over and not held here: at print size each image counts.
         places = [stored or Checkpoint(0, None)]
