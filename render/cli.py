@@ -122,7 +122,7 @@ def _look_words(parser, *, with_format: bool = True) -> None:
     size.add_argument("--size", type=_positive, default=1024, metavar="PX", help="long side in px (default: %(default)s)")
     size.add_argument("--print", dest="paper", metavar="PAPER",
                       help="paper instead of --size: A2, 60x90cm, 24x36in ... (turned to the photo's orientation)")
-    parser.add_argument("--dpi", type=float, default=300.0, help="px an inch, also written into the file (default: %(default)g)")
+    parser.add_argument("--dpi", type=_number, default=300.0, help="px an inch, also written into the file (default: %(default)g)")
     parser.add_argument("--bleed", default="0", metavar="LENGTH", help="with --print: on every side, e.g. 3mm or 0.125in")
     parser.add_argument("--fit", choices=("fit", "fill", "pad"), default="fit",
                         help="with --print: the whole picture (fit), cropped to fill the sheet, or whole on a white sheet "
@@ -189,21 +189,31 @@ def _presets_words(commands) -> None:
 
 
 def _seconds(text: str) -> float:
-    number = float(text)
+    number = _number(text)
     if not number >= 0:
         raise argparse.ArgumentTypeError("must be 0 or more")
     return number
 
 
 def _share(text: str) -> float:
-    number = float(text)
+    number = _number(text)
     if not 0 <= number <= 10:
         raise argparse.ArgumentTypeError("must be from 0 to 10")
     return number
 
 
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number") from None
+
+
 def _positive(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number") from None
     if number < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
     return number
@@ -216,7 +226,7 @@ def _batch(arguments) -> int:
     from render import batch, console, jobs, presets
     from render.batch import Summary
     from render.ledger import Ledger
-    from render.pipeline import Keeping
+    from render.pipeline import Keeping, forget_painted
 
     summary = Summary()
     styles = presets.find_styles(
@@ -234,7 +244,10 @@ def _batch(arguments) -> int:
     try:
         todo, finished = batch.split(planned, ledger, fresh=arguments.fresh)
         summary.skipped = len(finished)
-        runner = _runner(arguments, device, settings, Keeping.under(ledger.folder, interval_s=arguments.checkpoint_every))
+        keeping = Keeping.under(ledger.folder, interval_s=arguments.checkpoint_every)
+        for job in todo if arguments.fresh else ():
+            forget_painted(keeping, job.painted)
+        runner = _runner(arguments, device, settings, keeping)
         with console.Screen(len(todo), as_json=arguments.json) as screen:
             batch.run_batch(todo, runner, ledger, summary, screen)
     finally:

@@ -135,8 +135,6 @@ def print_summary(summary: Summary, *, output, as_json: bool) -> None:
     console.print(f"{', '.join(parts)} in {duration(summary.seconds)}{pace}: {escape(str(output))}", soft_wrap=True)
 
 
-
-
 def print_plan(costs, finished, summary: Summary, *, device, workers: int, as_json: bool) -> None:
     """What --dry-run shows. costs: [(job, estimate.Cost)]; finished: jobs that an earlier run finished."""
     total_s = sum(cost.seconds for _, cost in costs)

@@ -52,7 +52,7 @@ def choose(device: str = "auto", precision: str = "auto", *, threads: int | None
 
 def _budget(device: str, memory_bytes: int | None) -> Budget:
     own = psutil.Process().memory_info().rss if device == "cpu" else 0  # counted by the budget, no longer free
-    found = memory_bytes or own + int(FREE_SHARE * free_memory_bytes(device))
+    found = own + int(FREE_SHARE * free_memory_bytes(device)) if memory_bytes is None else memory_bytes
     return Budget(found, None if device == "cpu" else int(FREE_SHARE * free_memory_bytes("cpu")))
 
 

@@ -318,7 +318,7 @@ def _write_png(file: BinaryIO, picture: _Print, dpi: float, tags: _Tags) -> None
     file.write(_chunk(b"eXIf", _exif_block(tags)))
     deflate, above = zlib.compressobj(6), None
     for band in picture.bands(PNG_ROWS):
-        rows = band.astype(">u2").view(np.uint8) if picture.bit_depth == 16 else band
+        rows = band.astype(">u2", order="C").view(np.uint8) if picture.bit_depth == 16 else band
         rows = rows.reshape(band.shape[0], -1)
         filtered = _filtered(rows, np.zeros_like(rows[0]) if above is None else above, channels * picture.bit_depth // 8)
         _write_data(file, deflate.compress(filtered))

@@ -55,5 +55,6 @@ def finish(output: Path, painted: np.ndarray, photo: Photo, layout: Layout, how:
                  profile=how.profile, intent=settings.intent, carried=export.carried_exif(photo.path))
     if how.soft_proof is not None:
         seen = icc.soft_proof(export.dithered(sheet), how.soft_proof, settings.intent)
-        export.write(proof_path(output), seen.astype(np.float32) / 255, dpi=layout.dpi, provenance=provenance)
+        export.write(proof_path(output), seen.astype(np.float32) / 255, dpi=layout.dpi,
+                     provenance={**provenance, "proof_of": output.name})
     return findings

@@ -50,6 +50,10 @@ class Settings:
 
     def layout(self, photo_size: tuple[int, int]) -> Layout:
         """Where everything lies for a photograph (height, width). Raises UsageError for a paper that makes no sense."""
+        if self.paper is None and self.bleed_mm:
+            raise UsageError(f"--bleed {self.bleed_mm:g}mm: there is no paper to cut. Say which: --print A4, or leave it out.")
+        if self.paper is None and self.fit != "fit":
+            raise UsageError(f"--fit {self.fit}: there is no paper to {self.fit}. Say which: --print A4, or leave it out.")
         if self.paper is None:
             return by_long_side(photo_size, self.size_px, dpi=self.dpi)
         return lay_out(photo_size, parse_paper(self.paper), dpi=self.dpi, bleed_mm=self.bleed_mm, fit=self.fit)
@@ -161,7 +165,7 @@ def plan_jobs(inputs: Sequence[Input], looks: Sequence[tuple[Style, Look]], sett
             if item.path in broken:
                 continue
             try:
-                _sha256(item.path)
+                sha256(item.path)
             except PictureError as error:
                 broken.add(item.path)
                 failed(str(item.path), str(error))
@@ -177,15 +181,15 @@ def plan_jobs(inputs: Sequence[Input], looks: Sequence[tuple[Style, Look]], sett
 
 def make_job(photo: Path, style: Style, look: Look, settings: Settings, output: Path, *, weights_sha256: str) -> Job:
     """A job with its identity. Raises PictureError when the photograph or a style picture cannot be read."""
-    pictures = [(_sha256(picture.path), picture.weight) for picture in style.pictures]
-    start = look.init if look.init in ("content", "noise") else _sha256(Path(look.init))
+    pictures = [(sha256(picture.path), picture.weight) for picture in style.pictures]
+    start = look.init if look.init in ("content", "noise") else sha256(Path(look.init))
     # Files count by their content, wherever they are.
     look_facts = look.model_dump(mode="json") | {"init": start}
     painting = {name: value for name, value in asdict(settings).items() if name not in FINISHING}
     painting |= {"weights": weights_sha256, "match": settings.color == "match"}
     if settings.paper is None:
         del painting["dpi"]
-    painted = _digest([RECIPE, _sha256(photo), pictures, look_facts, painting])
+    painted = _digest([RECIPE, sha256(photo), pictures, look_facts, painting])
     return Job(finished_id(painted, settings), painted, photo, style, look, settings, output)
 
 
@@ -194,7 +198,7 @@ def finished_id(painted: str, settings: Settings) -> str:
     facts = {name: getattr(settings, name) for name in FINISHING} | {"dpi": settings.dpi}
     for name in ("profile", "soft_proof"):  # files count by their content
         if facts[name] not in (None, *BUILT_IN):
-            facts[name] = _sha256(Path(facts[name]))
+            facts[name] = sha256(Path(facts[name]))
     return _digest([painted, facts])
 
 
@@ -216,7 +220,8 @@ def _refuse_collisions(inputs, looks, settings: Settings, output: Path) -> None:
 
 
 @lru_cache(maxsize=None)
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Of a file's content, read once. Raises PictureError."""
     try:
         with open(path, "rb") as f:
             return hashlib.file_digest(f, "sha256").hexdigest()

@@ -1,8 +1,10 @@
 """What became of each job, kept in OUTPUT/.render/ledger.sqlite. One process writes it."""
 
 import json
+import os
 import sqlite3
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +16,7 @@ _TABLE = """
 create table if not exists jobs (
     output text primary key,    -- path under the output folder
     id text not null,           -- Job.id: what was asked for
-    photo text not null,
+    photo text not null,        -- its path, whatever folder the batch was started in
     style text not null,
     status text not null,       -- running | done | failed
     message text,               -- why it failed
@@ -85,14 +87,14 @@ class Ledger:
             case JobFailed(job, message, trace):
                 self._put(job, "failed", message=f"{message}\n{trace}".strip())
 
-    def recoloured(self, output: Path, job_id: str, settings: Settings, done: Done) -> None:
-        """A finished print that was given other colours: now what a batch with these settings would have made."""
-        key = output.relative_to(self.output).as_posix()
-        (old,) = self._db.execute("select settings from jobs where output = ?", (key,)).fetchone()
-        facts = json.dumps({**json.loads(old), "settings": asdict(settings)})
+    def recoloured(self, output: Path, job_id: str, settings: Settings, look: Mapping, done: Done) -> None:
+        """A finished print that was given other colours: now what a batch with these settings would have made, whatever
+        a later one that failed had wanted there."""
+        facts = json.dumps({"settings": asdict(settings), "look": look})
         with self._db:
-            self._db.execute("update jobs set id = ?, settings = ?, bytes = ?, findings = ? where output = ?",
-                             (job_id, facts, done.bytes, json.dumps(done.findings), key))
+            self._db.execute(
+                "update jobs set id = ?, status = 'done', message = null, settings = ?, bytes = ?, findings = ? where output = ?",
+                (job_id, facts, done.bytes, json.dumps(done.findings), output.relative_to(self.output).as_posix()))
 
     def rows(self) -> list[sqlite3.Row]:
         cursor = self._db.cursor()
@@ -108,7 +110,7 @@ class Ledger:
             facts.setdefault("started_s", row[1])
         settings = json.dumps({"settings": asdict(job.settings), "look": job.look.model_dump(mode="json")})
         columns = {
-            "output": self._key(job), "id": job.id, "photo": str(job.photo), "style": job.style.name,
+            "output": self._key(job), "id": job.id, "photo": os.path.abspath(job.photo), "style": job.style.name,
             "status": status, "settings": settings, **facts,
         }
         names, marks = ", ".join(columns), ", ".join("?" * len(columns))

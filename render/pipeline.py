@@ -20,7 +20,7 @@ from render.device import Device, forget_freed_memory, is_out_of_memory
 from render.events import Done, Event, Notice, Progress
 from render.finish import Finish, finish
 from render.images import Photo
-from render.jobs import Job
+from render.jobs import Job, sha256
 from render.layers import LAYERS
 from render.memory import MemoryPlan, Scene, plan_memory
 from render.objective import Evaluation, Objective, StyleTarget, Weighting, content_target, style_target
@@ -78,11 +78,14 @@ def scene_of(job: Job, scale: Scale, value_bytes: int, photo_bytes: int = 0) -> 
 
 @dataclass(frozen=True, eq=False)
 class Painted:
-    """pixels: (H, W, 3) float32 in [0, 1] as the optimiser left them; borders: where tiles met, (rows, columns)."""
+    """pixels: (H, W, 3) float32 in [0, 1] as the optimiser left them, rounded to 16 bits, so that it is the same whether
+    they were kept or not; borders: where tiles met, (rows, columns); exact: False where they were read from a print that
+    shows them less finely, which is good enough for other colours of that print only."""
 
     pixels: np.ndarray
     loss: float
     borders: tuple[tuple[int, ...], tuple[int, ...]]
+    exact: bool = True
 
 
 @dataclass(frozen=True)
@@ -117,13 +120,17 @@ class Renderer:
         layout = job.settings.layout(images.probe(job.photo))
         scales = plan(job, layout)
         painted = load_painted(keeping, job.painted)
+        if painted is not None and not painted.exact:
+            painted = None
         if painted is None and job.settings.paper is not None and (warning := enough_pixels(layout)):
             report(Notice(job, warning))
         photo, read_layout = read_photo(job.photo, layout)
         if painted is None:
             painted = self._paint(job, photo, read_layout, scales, keeping, report)
-            if keeping is not None and job.settings.changes_what_was_painted:
-                store_painted(keeping, job.painted, painted)
+            if keeping is not None:
+                forget_painted(keeping, job.painted)
+                if job.settings.changes_what_was_painted:
+                    store_painted(keeping, job.painted, painted)
         loss = painted.loss
         findings = finish(job.output, painted.pixels, photo, read_layout, how, borders=painted.borders,
                           provenance=self._provenance(job, layout, scales, loss))
@@ -132,6 +139,8 @@ class Renderer:
         return Done(time.monotonic() - started, job.output.stat().st_size, loss, findings)
 
     def _paint(self, job, photo: Photo, layout: Layout, scales, keeping, report) -> Painted:
+        # The last scale needs most: too little memory is told before the first one is painted.
+        plan_memory(scene_of(job, scales[-1], self.device.dtype.itemsize, photo.pixels.nbytes), self.device.budget)
         stored = checkpoint.load(keeping.checkpoints, job.painted) if keeping is not None else None
         # Handed over and not held here: at print size each image counts.
         places = [stored or Checkpoint(0, None)]
@@ -152,7 +161,7 @@ class Renderer:
             if keeping is not None and i + 1 < len(scales):
                 checkpoint.store(keeping.checkpoints, job.painted, places[0])
         image = places.pop().image
-        return Painted(image[0].permute(1, 2, 0).cpu().numpy(), loss, run.borders)
+        return Painted(_rounded(image[0].permute(1, 2, 0).cpu().numpy()), loss, run.borders)
 
     def style_target(self, job: Job, photo: Photo, scale: Scale, network, weighting: Weighting, tiled) -> StyleTarget:
         """Of the style pictures at a scale; kept, because many photographs share it."""
@@ -174,7 +183,7 @@ class Renderer:
         return {
             "job": job.id,
             "photo": job.photo.name,
-            "photo_size": images.probe(job.photo),
+            "photo_sha256": sha256(job.photo),
             "style": {"name": job.style.name, "title": job.style.title, "author": job.style.author,
                       "licence": job.style.licence,
                       "pictures": [{"file": p.path.name, "weight": p.weight} for p in job.style.pictures]},
@@ -310,24 +319,33 @@ def read_photo(path: Path, layout: Layout) -> tuple[Photo, Layout]:
     return photo, replace(layout, crop=crop)
 
 
-def painted_path(keeping: Keeping, painted: str) -> Path:
-    return keeping.painted / f"{painted}.safetensors"
+def _rounded(pixels: np.ndarray) -> np.ndarray:
+    """The same array, in [0, 1], at 16 bits."""
+    pixels *= 65535
+    return np.divide(np.rint(pixels, out=pixels), 65535, out=pixels)
 
 
-def store_painted(keeping: Keeping, job_id: str, painted: Painted) -> None:
+def store_painted(keeping: Keeping, painted_id: str, painted: Painted) -> None:
     """Keeps a painted picture at 16 bits, so that its colours can be finished otherwise."""
     values = torch.from_numpy(np.rint(painted.pixels * 65535).astype(np.uint16))
-    checkpoint.save(painted_path(keeping, job_id), {"pixels": values}, {"loss": painted.loss, "borders": painted.borders})
+    facts = {"loss": painted.loss, "borders": painted.borders, "exact": painted.exact}
+    checkpoint.save(checkpoint.path_of(keeping.painted, painted_id), {"pixels": values}, facts)
 
 
-def load_painted(keeping: Keeping | None, job_id: str) -> Painted | None:
+def load_painted(keeping: Keeping | None, painted_id: str) -> Painted | None:
     """None when it was not kept, or is damaged."""
-    found = checkpoint.read(painted_path(keeping, job_id)) if keeping is not None else None
+    found = checkpoint.read(checkpoint.path_of(keeping.painted, painted_id)) if keeping is not None else None
     try:
         tensors, facts = found
-        return Painted(tensors["pixels"].numpy() / np.float32(65535), facts["loss"], tuple(map(tuple, facts["borders"])))
+        borders = tuple(map(tuple, facts["borders"]))
+        return Painted(tensors["pixels"].numpy() / np.float32(65535), facts["loss"], borders, facts["exact"])
     except (TypeError, KeyError):
         return None
+
+
+def forget_painted(keeping: Keeping, painted_id: str) -> None:
+    """So that the next job with this identity is painted again."""
+    checkpoint.forget(keeping.painted, painted_id)
 
 
 def enlarged(image: torch.Tensor, content: torch.Tensor, look: Look) -> torch.Tensor:

@@ -143,7 +143,11 @@ def fit(size: tuple[int, int], long_side_px: int) -> tuple[int, int]:
 
 
 def by_long_side(photo_size: tuple[int, int], size_px: int, *, dpi: float = 300.0) -> Layout:
-    """The whole photograph at `size_px` for its long side; the file is the picture. photo_size: (height, width)."""
+    """The whole photograph at `size_px` for its long side; the file is the picture. photo_size: (height, width).
+
+    Raises UsageError for a dpi out of range.
+    """
+    _check_dpi(dpi)
     picture = fit(photo_size, size_px)
     return Layout((0, 0, *photo_size), picture, picture, (0, 0), dpi)
 
@@ -160,7 +164,8 @@ def lay_out(photo_size: tuple[int, int], paper: Paper, *, dpi: float = 300.0, bl
           no cut touches it.
     Raises UsageError: an unknown fit; dpi or bleed out of range.
     """
-    _check_printing(paper, dpi, bleed_mm)
+    _check_dpi(dpi)
+    _check_bleed(paper, bleed_mm)
     trimmed = _in_px(_turned(paper, photo_size), dpi, 0.0)
     sheet = _in_px(_turned(paper, photo_size), dpi, bleed_mm)
     whole = (0, 0, *photo_size)
@@ -196,12 +201,15 @@ def enough_pixels(layout: Layout) -> str | None:
     )
 
 
-def _check_printing(paper: Paper, dpi: float, bleed_mm: float) -> None:
+def _check_dpi(dpi: float) -> None:
     if not LOWEST_DPI <= dpi <= HIGHEST_DPI:
         nearest = HIGHEST_DPI if dpi > HIGHEST_DPI else LOWEST_DPI
         raise UsageError(
             f"--dpi {dpi:g}: must be {LOWEST_DPI:g} to {HIGHEST_DPI:g}; prints use 300. The nearest is --dpi {nearest:g}."
         )
+
+
+def _check_bleed(paper: Paper, bleed_mm: float) -> None:
     most_mm = min(paper.width_mm, paper.height_mm)
     if not 0 <= bleed_mm <= most_mm:
         raise UsageError(

@@ -16,6 +16,11 @@ from PIL import Image
 SHALLOW = ("style_layers={relu1_1=1, relu2_1=1}", "content_layers={relu2_2=1}", "style_loss=gram")
 QUICK = ("--size", "64", "--quality", "draft", "--device", "cpu", *(word for key in SHALLOW for word in ("--set", key)))
 
+# The real network's first layer alone.
+CHEAP = ("--quality", "draft", "--device", "cpu", "--precision", "float32", "--set", "style_loss=gram",
+         "--set", "style_layers={relu1_1=1}", "--set", "content_layers={relu1_1=1}", "--set", "content_weight=0.01")
+CHEAP_BATCH = ("batch", "--inputs", "photos", "--styles", "x.png", *CHEAP)
+
 # Before torch is imported: threads wait for one another asleep instead of spinning. The same pixels, and much sooner on
 # a busy machine (measured with four programs on two cores: 25 s instead of 146 s).
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -112,3 +117,48 @@ def open_folder():
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         yield Path(folder)
+
+
+@pytest.fixture
+def files_are_read_anew():
+    """A file's hash is kept for the length of a batch; in one process there are many."""
+    from render import jobs
+
+    jobs.sha256.cache_clear()
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """A working folder with one photo and one painting."""
+    monkeypatch.chdir(tmp_path)
+    save_photo(Path("photos/a.png"))
+    save_painting(Path("x.png"))
+    return tmp_path
+
+
+@pytest.fixture
+def program(capsys):
+    """program(*words): (status, standard output, standard error) of the program in this process, which is quicker."""
+    from render import cli
+
+    def run(*words):
+        capsys.readouterr()
+        status = cli.main([str(word) for word in words])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def batch(program, files_are_read_anew):
+    """batch(*words): (its records by event, its status). A print takes a fraction of a second."""
+
+    def run(*words):
+        size = () if "--print" in words else ("--size", "64")
+        status, out, _ = program(*CHEAP_BATCH, *size, *words, "--json")
+        found = {}
+        for line in out.splitlines():
+            found.setdefault(json.loads(line)["event"], []).append(json.loads(line))
+        return found, status
+
+    return run

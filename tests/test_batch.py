@@ -1,5 +1,6 @@
 """Many jobs through a runner: what is recorded, counted and skipped. The ledger is the real one."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,20 @@ def test_every_job_is_recorded_counted_and_reported(jobs, ledger):
     assert statuses(ledger) == ["done"] * 3
     assert (summary.done, summary.failed, summary.exit_status) == (3, [], 0)
     assert [type(event) for event in events] == [JobStarted, Progress, JobDone] * 3
+
+
+def test_what_to_look_at_is_told_by_print_and_is_no_failure(jobs, ledger):
+    class Careless(Painter):
+        def run(self, some, report):
+            super().run(some, lambda event: report(
+                replace(event, done=replace(event.done, findings=("border: 2 px", "specks: 12")))
+                if isinstance(event, JobDone) and event.job is jobs[1] else event))
+
+    summary = Summary()
+    run_batch(jobs, Careless(), ledger, summary, lambda event: None)
+    assert (summary.done, summary.failed, summary.exit_status) == (3, [], 0)
+    assert summary.look_at == [(str(jobs[1].output), "border: 2 px"), (str(jobs[1].output), "specks: 12")]
+    assert [row["findings"] for row in ledger.rows()] == ["[]", '["border: 2 px", "specks: 12"]', "[]"]
 
 
 def test_a_failed_job_is_counted_by_name_and_the_others_are_done(jobs, ledger):

@@ -8,7 +8,7 @@ import pytest
 from conftest import save_painting, save_photo
 from render import jobs
 from render.errors import PictureError, UsageError
-from render.jobs import Input, Settings, find_inputs, make_job, output_path, plan_jobs
+from render.jobs import FINISHING, Input, Job, Settings, find_inputs, finished_id, make_job, output_path, plan_jobs
 from render.presets import Look, apply_settings, load_style
 
 WEIGHTS = "c34748d2"
@@ -16,7 +16,7 @@ WEIGHTS = "c34748d2"
 
 @pytest.fixture(autouse=True)
 def files_are_read_anew():
-    jobs._sha256.cache_clear()  # a file's hash is kept for the length of a batch
+    jobs.sha256.cache_clear()  # a file's hash is kept for the length of a batch
 
 
 @pytest.fixture
@@ -173,23 +173,70 @@ def base(photo, painting):
             "output": Path("prints/a.png"), "weights_sha256": WEIGHTS}
 
 
-def identity(base, **changes) -> str:
+def made(base, **changes) -> Job:
     facts = {**base, **changes}
     return make_job(facts.pop("photo"), facts.pop("style"), facts.pop("look"), facts.pop("settings"),
-                    facts.pop("output"), **facts).id
+                    facts.pop("output"), **facts)
+
+
+def identity(base, **changes) -> str:
+    return made(base, **changes).id
 
 
 def test_the_same_job_has_the_same_identity(base):
     assert identity(base) == identity(base)
 
 
-OTHER_SETTINGS = {"size_px": 1025, "quality": "best", "seed": 1, "format": "tiff", "dpi": 150.0,
-                  "preprocessing": "torchvision", "precision": "bfloat16"}
+OTHER_SETTINGS = {"size_px": 1025, "paper": "A4", "bleed_mm": 3.0, "fit": "fill", "quality": "best", "seed": 1, "format": "tiff",
+                  "dpi": 150.0, "color": "luminance", "photoreal": 0.03, "bit_depth": 16, "profile": "adobe-rgb",
+                  "intent": "perceptual", "soft_proof": "display-p3", "preprocessing": "torchvision", "precision": "bfloat16"}
 
 
 @pytest.mark.parametrize("key", OTHER_SETTINGS)
 def test_every_setting_makes_another_job(base, key):
     assert identity(base, settings=replace(Settings(), **{key: OTHER_SETTINGS[key]})) != identity(base)
+
+
+@pytest.mark.parametrize("key", OTHER_SETTINGS)
+def test_only_what_is_applied_to_the_painted_picture_leaves_it_the_same(base, key):
+    other = made(base, settings=replace(Settings(), **{key: OTHER_SETTINGS[key]}))
+    assert (other.painted == made(base).painted) == (key in FINISHING or key == "dpi")
+
+
+@pytest.mark.parametrize("color", ["luminance", "histogram"])
+def test_colours_changed_after_painting_leave_what_was_painted_and_colours_matched_before_do_not(base, color):
+    styled, after, before = (made(base, settings=Settings(color=mode)) for mode in ("style", color, "match"))
+    assert styled.painted == after.painted != before.painted
+    assert len({styled.id, after.id, before.id}) == 3
+
+
+def test_dpi_counts_for_what_was_painted_only_where_there_is_paper(base):
+    def painted(**settings):
+        return made(base, settings=Settings(**settings)).painted
+
+    assert painted(dpi=150.0) == painted(dpi=300.0)  # a tag in the file
+    assert painted(dpi=150.0, paper="A4") != painted(dpi=300.0, paper="A4")  # twice the pixels
+
+
+@pytest.mark.parametrize("key", ["profile", "soft_proof"])
+def test_a_profile_counts_by_its_content_and_not_by_its_name(base, tmp_path, key):
+    contents = {"one.icc": b"ink", "copy.icc": b"ink", "other.icc": b"other ink"}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    one, copy, other = (identity(base, settings=Settings(**{key: str(tmp_path / name)})) for name in contents)
+    assert one == copy != other
+
+
+def test_the_identity_of_a_recoloured_print_is_that_of_a_job_with_that_colour(base):
+    for settings in (Settings(color="luminance"), Settings(color="histogram", bit_depth=16, format="tiff", paper="A4")):
+        assert finished_id(made(base, settings=replace(settings, color="style")).painted, settings) == identity(base, settings=settings)
+
+
+def test_the_file_shows_other_colours_than_were_painted_where_they_were_changed_afterwards():
+    changed = [settings for settings in (
+        Settings(), Settings(color="match"), Settings(color="luminance"), Settings(color="histogram"), Settings(photoreal=0.03),
+        Settings(profile="adobe-rgb", bit_depth=16, format="tiff")) if settings.changes_what_was_painted]
+    assert changed == [Settings(color="luminance"), Settings(color="histogram"), Settings(photoreal=0.03)]
 
 
 def test_no_setting_is_forgotten_by_the_test_above():
@@ -264,6 +311,28 @@ def test_a_starting_picture_that_is_gone_is_named(base, tmp_path):
     start.unlink()
     with pytest.raises(PictureError, match=r"start\.png: No such file"):
         identity(base, look=look)
+
+
+# --- paper -----------------------------------------------------------------------------------------------------------
+
+
+def test_settings_lay_a_photograph_out_by_long_side_or_on_paper():
+    assert Settings(size_px=100).layout((30, 40)).picture == (75, 100)
+    on_paper = Settings(paper="6x4cm", dpi=100.0, bleed_mm=2.0, fit="pad").layout((30, 40))
+    assert (on_paper.picture, on_paper.sheet, on_paper.dpi) == ((157, 209), (173, 252), 100.0)
+
+
+@pytest.mark.parametrize(("settings", "message"), [
+    (Settings(bleed_mm=3.0), r"--bleed 3mm: .*--print"),
+    (Settings(fit="fill"), r"--fit fill: .*--print"),
+    (Settings(dpi=0.0), r"--dpi 0: must be 10 to 2400"),
+    (Settings(dpi=float("nan")), r"--dpi nan: must be 10 to 2400"),
+    (Settings(paper="A4", dpi=9600.0), r"--dpi 9600: must be 10 to 2400"),
+    (Settings(paper="A99"), r"--print A99: is no paper known here"),
+])  # fmt: skip
+def test_settings_of_paper_that_mean_nothing_are_refused_with_the_fix(settings, message):
+    with pytest.raises(UsageError, match=message):
+        settings.layout((30, 40))
 
 
 def test_a_job_is_labelled_by_photo_and_style(base, photo):

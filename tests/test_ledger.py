@@ -4,13 +4,14 @@ import json
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from conftest import save_painting, save_photo
 from render.errors import UsageError
-from render.events import Done, JobDone, JobFailed, JobStarted, Progress
+from render.events import Done, JobDone, JobFailed, JobStarted, Notice, Progress
 from render.jobs import Settings, make_job
 from render.ledger import Ledger
 from render.presets import Look, load_style
@@ -103,6 +104,65 @@ def test_a_failure_is_forgotten_when_the_job_is_done_at_last(output, job):
     finish(ledger, job)
     (row,) = ledger.rows()
     assert (row["status"], row["message"]) == ("done", None)
+    ledger.close()
+
+
+def test_what_the_checks_saw_is_recorded_and_gone_when_the_print_is_sound(output, job):
+    ledger = Ledger(output)
+    finish(ledger, job)
+    assert json.loads(ledger.rows()[0]["findings"]) == []
+    ledger.record(JobDone(job, Done(1.5, 7, 0.25, ("border: 2 px are darker", "specks: 12"))))
+    assert json.loads(ledger.rows()[0]["findings"]) == ["border: 2 px are darker", "specks: 12"]
+    assert ledger.is_done(job)  # to be looked at, and done
+    ledger.record(JobFailed(job, "no space left"))
+    assert ledger.rows()[0]["findings"] is None
+    ledger.close()
+
+
+def test_a_notice_changes_nothing(output, job):
+    ledger = Ledger(output)
+    finish(ledger, job)
+    before = [tuple(row) for row in ledger.rows()]
+    ledger.record(Notice(job, "the photograph has only 10 dpi"))
+    assert [tuple(row) for row in ledger.rows()] == before
+    ledger.close()
+
+
+def test_a_recoloured_print_is_what_a_batch_with_that_colour_would_have_made(output, job, tmp_path):
+    other = job_of(tmp_path, output, color="luminance")
+    ledger = Ledger(output)
+    finish(ledger, job)
+    ledger.record(JobFailed(job_of(tmp_path, output, seed=1), "no space left"))  # a later batch, which left the print as it was
+    job.output.write_bytes(b"other colours")
+    ledger.recoloured(job.output, other.id, other.settings, Look().model_dump(mode="json"), Done(0.1, 13, 0.25, ("specks: 12",)))
+    assert ledger.is_done(other) and not ledger.is_done(job)
+    (row,) = ledger.rows()
+    assert (row["status"], row["message"], json.loads(row["findings"])) == ("done", None, ["specks: 12"])
+    assert json.loads(row["settings"])["settings"]["color"] == "luminance"
+    ledger.close()
+
+
+def test_a_ledger_without_findings_is_read_as_it_is_and_gains_them_when_it_is_written(output, job):
+    ledger = Ledger(output)
+    finish(ledger, job)
+    ledger._db.execute("alter table jobs drop column findings")  # as an earlier version made it
+    ledger.close()
+    peek = Ledger.peek(output)
+    assert peek.is_done(job) and "findings" not in peek.rows()[0].keys()
+    peek.close()
+    ledger = Ledger(output)
+    assert ledger.is_done(job) and ledger.rows()[0]["findings"] is None
+    finish(ledger, job)
+    assert ledger.rows()[0]["findings"] == "[]"
+    ledger.close()
+
+
+def test_the_photo_is_known_by_its_path_from_anywhere(output, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    job = replace(job_of(tmp_path, output), photo=Path("photo.png"))
+    ledger = Ledger(output)
+    finish(ledger, job)
+    assert ledger.rows()[0]["photo"] == str(tmp_path / "photo.png")
     ledger.close()
 
 

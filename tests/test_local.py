@@ -15,10 +15,11 @@ import render
 from conftest import SHALLOW, painting_pixels, photo_pixels, save, save_painting, save_photo
 from render import device, export, images
 from render.errors import WeightsError
-from render.events import JobDone, JobFailed, JobStarted, Progress
+from render.events import JobDone, JobFailed, JobStarted, Notice, Progress
 from render.export import FORMATS
 from render.jobs import Settings, make_job
 from render.local import LocalRunner, attempt, make_renderer
+from render.pipeline import Keeping
 from render.presets import apply_settings, load_style
 
 CPU = device.choose("cpu", "float32", threads=1)
@@ -79,7 +80,7 @@ def test_every_format_carries_profile_resolution_and_the_whole_job(renderer, pho
     assert facts["photo"] == "photo.png" and facts["style"]["name"] == "painting"
     assert facts["style"]["pictures"] == [{"file": "painting.png", "weight": 1.0}]
     assert facts["look"] == job.look.model_dump(mode="json")
-    assert (facts["size_px"], facts["quality"], facts["seed"]) == (64, "draft", 7)
+    assert Settings(**facts["settings"]) == job.settings and facts["painted"] == job.painted
     assert facts["scales"] == [{"height": 48, "width": 64, "iterations": 36}]
     assert facts["weights"] == {"name": "caffe", "sha256": renderer.weights.sha256}
     assert (facts["device"], facts["precision"]) == ("cpu", "float32")
@@ -159,6 +160,18 @@ def test_a_job_is_started_makes_progress_and_is_done(photo, painting):
     assert last.done.loss == pytest.approx(min(step.loss for step in middle))
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_notice_comes_through_from_every_process_and_painted_pictures_are_kept(tmp_path, painting, workers):
+    settings = replace(SMALL, paper="6x4cm", dpi=40.0, color="luminance")
+    jobs = [job_of(save_photo(tmp_path / f"{name}.png", (24, 32), seed), painting, settings) for seed, name in enumerate("ab")]
+    events, keeping = [], Keeping.under(tmp_path / ".render")
+    LocalRunner(CPU, settings, keeping, workers=workers).run(jobs, events.append)
+    assert endings(events) == {"a": "done", "b": "done"}
+    assert sorted(event.job.photo.stem for event in events if isinstance(event, Notice)) == ["a", "b"]
+    assert {path.stem for path in keeping.painted.iterdir()} == {job.painted for job in jobs}
+    assert not list(keeping.checkpoints.glob("*"))
+
+
 def test_one_bad_photo_fails_by_name_and_the_others_are_done(tmp_path, painting):
     photos = [save_photo(tmp_path / f"{name}.png", seed=seed) for seed, name in enumerate("abc")]
     photos[1].write_bytes(photos[1].read_bytes()[:-100])
@@ -180,7 +193,7 @@ def test_a_mistake_of_ours_fails_its_job_with_a_traceback(renderer, photo, paint
 
 
 def test_a_result_that_is_no_number_is_never_written(renderer, photo, painting):
-    job = job_of(photo, painting, look=["style_weight=1e39"])  # more than float32 holds
+    job = job_of(photo, painting, look=["style_weight=1e308"])  # its loss is more than float64 holds
     failure = attempt(renderer, job, None, lambda event: None)
     assert isinstance(failure, JobFailed)
     assert "the loss became" in failure.message and "smaller style_weight" in failure.message

@@ -11,14 +11,16 @@ from skimage import data
 
 from render import checkpoint, device, export, images, schedule, weights
 from render.checkpoint import Checkpoint
-from render.errors import DivergedError, PictureError
+from render.errors import DivergedError, PictureError, UsageError
 from render.jobs import Settings, make_job
 from render.losses import wasserstein
+from render.memory import Budget
 from render.moments import moments
-from render.pipeline import Renderer, enlarged, plan
+from render.pipeline import Keeping, Renderer, enlarged, load_painted, plan, store_painted
 from render.presets import Look, find_style, load_style
 
 SIZE_PX = 160
+FIRST_LAYER = Look(style_layers={"relu1_1": 1.0}, content_layers={"relu1_1": 1.0}, style_loss="gram")
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +88,7 @@ def test_the_print_has_the_paintings_style_and_the_photographs_content(folder, r
 
 def test_progress_counts_every_iteration_of_the_plan_up_to_all_the_work(folder, rendered):
     job, progress = rendered
-    scales = plan(job, images.probe(job.photo))
+    scales = plan(job, job.settings.layout(images.probe(job.photo)))
     assert len(progress) == sum(scale.iterations for scale in scales)
     assert [p.work for p in progress] == sorted(p.work for p in progress) and progress[-1].work == pytest.approx(1)
 
@@ -95,7 +97,7 @@ def test_provenance_tells_how_the_print_was_made(rendered):
     job, progress = rendered
     facts = export.read_provenance(job.output)
     assert facts["job"] == job.id and facts["photo"] == "coffee.png" and facts["style"]["name"] == "impasto_nocturne"
-    assert Look(**facts["look"]) == job.look and facts["seed"] == 0 and facts["size_px"] == SIZE_PX
+    assert Look(**facts["look"]) == job.look and Settings(**facts["settings"]) == job.settings
     assert facts["weights"]["sha256"] == weights.SOURCES["caffe"].sha256
     assert facts["versions"]["torch"] == torch.__version__
     assert facts["scales"][-1]["width"] == SIZE_PX
@@ -173,6 +175,7 @@ def test_alpha_is_kept(folder, renderer, few_iterations):
 
 def test_a_job_goes_on_from_its_last_finished_scale_to_the_same_pixels(folder, renderer, tmp_path, monkeypatch, few_iterations):
     monkeypatch.setattr(schedule, "FIRST_PX", 64)  # two small scales
+    keeping = Keeping.under(tmp_path)
 
     class Stop(Exception):
         pass
@@ -188,13 +191,59 @@ def test_a_job_goes_on_from_its_last_finished_scale_to_the_same_pixels(folder, r
                 raise Stop
 
         with pytest.raises(Stop):
-            renderer.render(stopped, checkpoints=tmp_path, report=stop)
-        assert checkpoint.load(tmp_path, stopped.id).scale == 1 and not stopped.output.exists()
+            renderer.render(stopped, keeping=keeping, report=stop)
+        assert checkpoint.load(keeping.checkpoints, stopped.painted).scale == 1 and not stopped.output.exists()
         progress = []
-        renderer.render(stopped, checkpoints=tmp_path, report=progress.append)
+        renderer.render(stopped, keeping=keeping, report=progress.append)
         assert {p.scale for p in progress} == {2}
         assert np.array_equal(np.asarray(Image.open(whole.output)), np.asarray(Image.open(stopped.output)))
-        assert checkpoint.load(tmp_path, stopped.id) is None
+        assert checkpoint.load(keeping.checkpoints, stopped.painted) is None and not keeping.painted.exists()
+
+
+def test_a_kept_picture_is_the_painted_one_to_the_last_bit(folder, renderer, tmp_path, few_iterations):
+    settings = Settings(size_px=64, quality="draft", color="histogram", bit_depth=16)
+    keeping, progress = Keeping.under(tmp_path), []
+    first = job_of(folder, look=FIRST_LAYER, settings=settings, name="kept1.png")
+    again = replace(first, output=folder / "kept2.png")
+    done = renderer.render(first, keeping=keeping)
+    assert renderer.render(again, keeping=keeping, report=progress.append).loss == done.loss and not progress
+    assert first.output.read_bytes() == again.output.read_bytes()
+    alone = replace(first, output=folder / "kept3.png")
+    renderer.render(alone)  # where nothing is kept
+    assert first.output.read_bytes() == alone.output.read_bytes()
+
+
+def test_a_picture_read_from_a_print_is_not_taken_for_the_painted_one(folder, renderer, tmp_path, few_iterations):
+    settings = Settings(size_px=64, quality="draft", color="histogram")
+    keeping, progress = Keeping.under(tmp_path), []
+    job = job_of(folder, look=FIRST_LAYER, settings=settings, name="inexact.png")
+    renderer.render(job, keeping=keeping)
+    found = load_painted(keeping, job.painted)
+    store_painted(keeping, job.painted, replace(found, exact=False))
+    renderer.render(job, keeping=keeping, report=progress.append)
+    assert len(progress) == 10 and load_painted(keeping, job.painted).exact
+
+
+def test_matched_colours_are_those_of_each_photo(folder, renderer, few_iterations):
+    """Style targets are kept between jobs, but not from one photo to another when they are matched to it."""
+    Image.fromarray(data.rocket()).save(folder / "rocket.png")
+    settings, found = Settings(size_px=64, quality="draft", color="match"), []
+    style = load_style(folder / "painting.png")
+    for i, photo in enumerate(("coffee.png", "rocket.png", "coffee.png", "rocket.png")):
+        if i == 3:
+            renderer._targets.clear()
+        job = make_job(folder / photo, style, FIRST_LAYER, settings, folder / f"match{i}.png", weights_sha256="")
+        renderer.render(job)
+        found.append(images.read(job.output).pixels)
+    assert np.array_equal(found[0], found[2]) and np.array_equal(found[1], found[3])
+
+
+def test_too_little_memory_for_the_last_scale_is_told_before_the_first(folder, renderer, monkeypatch):
+    monkeypatch.setattr(renderer, "device", replace(renderer.device, budget=Budget(1_500_000_000)))
+    progress = []
+    with pytest.raises(UsageError, match=r"px need at least .* Use --memory \S+ or more"):
+        renderer.render(job_of(folder, settings=Settings(size_px=12_000), name="never.png"), report=progress.append)
+    assert not progress
 
 
 def test_a_diverging_job_writes_nothing(folder, renderer, few_iterations):
