@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
-from profiles import PAPER, adobe_like_profile, icc_gamma, icc_text, icc_xyz, linear_grey_profile, printer_profile
+from profiles import PAPER, adobe_like_profile, icc_xyz, linear_grey_profile, printer_profile
 from profiles import icc as assembled
 
 from render import icc

@@ -3,7 +3,6 @@
 import logging
 import os
 import struct
-import tempfile
 import threading
 import zlib
 from pathlib import Path

@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageCms
 
 import render
-from conftest import SHALLOW, painting_pixels, photo_pixels, save, save_painting, save_photo
+from conftest import SHALLOW, photo_pixels, save, save_painting, save_photo
 from render import device, export, images
 from render.errors import WeightsError
 from render.events import JobDone, JobFailed, JobStarted, Notice, Progress
