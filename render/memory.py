@@ -16,8 +16,8 @@ from render.tiling import plan_tiles
 TILES_PX = (1024, 768, 512, 384, 256, 192, 128)
 LONGEST_HISTORY, SHORTEST_HISTORY = 20, 5  # (s, y) pairs of L-BFGS; with fewer, Adam is used instead
 
-PROCESS_BYTES = 600 * 10**6  # Python, torch, VGG-19's weights in both types, and what the allocator keeps
-WORKING_BYTES_PER_VALUE_BYTE = 300  # of a tile's px, besides activations, for each byte of a feature: gradients, copies
+PROCESS_BYTES = 700 * 10**6  # Python, torch, VGG-19's weights in both types, and what the allocator keeps
+WORKING_BYTES_PER_VALUE_BYTE = 500  # of a tile's px, besides activations, for each byte of a feature: gradients, copies
 IMAGE_BYTES = 12  # a pixel of an image: three float32
 PAIR_BYTES = 12  # a pixel of an (s, y) pair: six bfloat16
 # Images between and during evaluations (optimise.py): the point, the next one, both gradients; for Adam image,
