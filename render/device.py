@@ -57,11 +57,11 @@ def _budget(device: str, memory_bytes: int | None) -> Budget:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """torch tells of it in several ways."""
+    """torch tells of it in several ways; where oneDNN finds too little, it "could not create a primitive"."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    signs = ("not enough memory", "can't allocate memory", "could not create a memory object", "out of memory",
-             "std::bad_alloc", "insufficient memory")
+    signs = ("not enough memory", "can't allocate memory", "could not create a memory object",
+             "could not create a primitive", "out of memory", "std::bad_alloc", "insufficient memory")
     return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in signs)
 
 

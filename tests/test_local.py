@@ -81,7 +81,7 @@ def test_every_format_carries_profile_resolution_and_the_whole_job(renderer, pho
     assert facts["style"]["pictures"] == [{"file": "painting.png", "weight": 1.0}]
     assert facts["look"] == job.look.model_dump(mode="json")
     assert Settings(**facts["settings"]) == job.settings and facts["painted"] == job.painted
-    assert facts["scales"] == [{"height": 48, "width": 64, "iterations": 36}]
+    assert facts["scales"] == [{"height": 48, "width": 64, "iterations": 36, "deep": True}]
     assert facts["weights"] == {"name": "caffe", "sha256": renderer.weights.sha256}
     assert (facts["device"], facts["precision"]) == ("cpu", "float32")
     assert facts["versions"]["render"] == render.__version__ and facts["versions"]["torch"] == torch.__version__
