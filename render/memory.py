@@ -18,6 +18,7 @@ LONGEST_HISTORY, SHORTEST_HISTORY = 20, 5  # (s, y) pairs of L-BFGS; with fewer,
 
 PROCESS_BYTES = 700 * 10**6  # Python, torch, VGG-19's weights in both types, and what the allocator keeps
 WORKING_BYTES_PER_VALUE_BYTE = 500  # of a tile's px, besides activations, for each byte of a feature: gradients, copies
+KEPT_SHARE = 0.8  # of what is left over, for kept activations: a plan that is a little wrong is then still no larger
 IMAGE_BYTES = 12  # a pixel of an image: three float32
 PAIR_BYTES = 12  # a pixel of an (s, y) pair: six bfloat16
 # Images between and during evaluations (optimise.py): the point, the next one, both gradients; for Adam image,
@@ -142,7 +143,7 @@ def _fitted(scene: Scene, budget: Budget, optimiser: str, tile_px: int) -> Memor
         pairs = history * scene.pixels * PAIR_BYTES
         room = device_room - (home + pairs if at_home else 0)
         # The second pass begins with those kept: one of them is the tile being run.
-        kept = min(tiles, 1 + int(room // kept_each)) if kept_each else 0
+        kept = min(tiles, 1 + int(KEPT_SHARE * room // kept_each)) if kept_each else 0
         used = PROCESS_BYTES + running + (home + pairs if at_home else 0) + max(0, kept - 1) * kept_each
         return MemoryPlan(tile_px, tiles, kept, optimiser, history, at_home, math.ceil(used))
     return None
