@@ -18,6 +18,7 @@ LONGEST_HISTORY, SHORTEST_HISTORY = 20, 5  # (s, y) pairs of L-BFGS; with fewer,
 
 PROCESS_BYTES = 700 * 10**6  # Python, torch, VGG-19's weights in both types, and what the allocator keeps
 WORKING_BYTES_PER_VALUE_BYTE = 500  # of a tile's px, besides activations, for each byte of a feature: gradients, copies
+KEPT_MORE = 1.2  # a kept tile also holds its pixels and the content's differences
 KEPT_SHARE = 0.8  # of what is left over, for kept activations: a plan that is a little wrong is then still no larger
 IMAGE_BYTES = 12  # a pixel of an image: three float32
 PAIR_BYTES = 12  # a pixel of an (s, y) pair: six bfloat16
@@ -125,7 +126,7 @@ def _tile_bytes(scene: Scene, tile_px: int) -> tuple[float, float, int]:
     tiles = plan_tiles(scene.size, scene.layers, tile_px)
     largest = max(tile.outer.pixels for tile in tiles)
     kept = largest * activation_bytes_per_pixel(scene.layers, bytes_per_value=scene.value_bytes)
-    return kept + largest * WORKING_BYTES_PER_VALUE_BYTE * scene.value_bytes, kept, len(tiles)
+    return kept + largest * WORKING_BYTES_PER_VALUE_BYTE * scene.value_bytes, KEPT_MORE * kept, len(tiles)
 
 
 def _fitted(scene: Scene, budget: Budget, optimiser: str, tile_px: int) -> MemoryPlan | None:
