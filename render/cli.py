@@ -324,6 +324,9 @@ def _image(arguments) -> int:
     from render.local import LocalRunner
 
     style = presets.find_style(arguments.style)
+    for source in (Path(arguments.photo), *(picture.path for picture in style.pictures)):
+        if source.exists() and arguments.output.exists() and source.samefile(arguments.output):
+            raise UsageError(f"--output {arguments.output}: would replace the picture it is made from. Choose another name.")
     look = presets.apply_settings(style.look, arguments.set)
     device, settings = _device_and_settings(arguments, format=export.format_of(arguments.output))
     job = jobs.make_job(Path(arguments.photo), style, look, settings, arguments.output,

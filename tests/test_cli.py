@@ -501,3 +501,11 @@ def test_the_console_command_is_the_same_program(tmp_path):
     done = subprocess.run([command, "--version"], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0 and done.stdout == subprocess.run(
         [*PROGRAM, "--version"], capture_output=True, text=True, cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize("output", ["photo.png", "painting.png"])
+def test_an_output_that_is_one_of_the_sources_is_refused(cli, tmp_path, photo, painting, output):
+    before = (tmp_path / output).read_bytes()
+    done = cli("image", "photo.png", "painting.png", "--output", output, *QUICK, cwd=tmp_path)
+    assert done.status == 2 and output in done.err and "another name" in done.err
+    assert (tmp_path / output).read_bytes() == before
