@@ -117,7 +117,7 @@ class Lbfgs:
 
     def _next(self) -> torch.Tensor:
         free = _free(self.gradient, self.point)
-        direction = self._direction(free.clone())
+        direction = self._direction(free.clone() if self.pairs else free)
         if self.pairs and _dot(direction, free) >= 0:  # not downhill: the curvature is not to be trusted
             self.pairs.clear()
             direction = self._direction(free.clone())
@@ -263,8 +263,10 @@ def optimiser(name: str, *, history: int, carried: Carry | None = None):
 
 def _free(gradient: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
     """The gradient without the components that push a pixel out of [0, 1]."""
-    stuck = ((image <= 0) & (gradient > 0)) | ((image >= 1) & (gradient < 0))
-    return gradient.masked_fill(stuck, 0)
+    free = gradient.clone()
+    for g, x in zip(free.flatten(0, -2).split(BAND_ROWS), image.flatten(0, -2).split(BAND_ROWS)):
+        g.masked_fill_(((x <= 0) & (g > 0)) | ((x >= 1) & (g < 0)), 0)
+    return free
 
 
 BAND_ROWS = 4096
