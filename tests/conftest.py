@@ -42,9 +42,10 @@ def painting_pixels(size=(60, 80), seed=0) -> np.ndarray:
     return np.asarray(Image.fromarray(blots).resize(size[::-1], Image.Resampling.BICUBIC))
 
 
-def save(path: Path, pixels: np.ndarray, **options) -> Path:
+def save(path: Path, image: Image.Image | np.ndarray, **options) -> Path:
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path, **options)
+    image.save(path, **options)
     return path
 
 
@@ -162,3 +163,18 @@ def batch(program, files_are_read_anew):
         return found, status
 
     return run
+
+
+HEIGHT, WIDTH = 24, 32  # of the picture below
+
+
+@pytest.fixture
+def colours() -> np.ndarray:
+    """(H, W, 3) uint8: smooth in each channel, different in each corner."""
+    y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
+    return np.stack([x * 8, y * 10, 255 - 4 * (x + y)], axis=-1).astype(np.uint8)
+
+
+@pytest.fixture
+def pixels(colours) -> np.ndarray:
+    return (colours / 255).astype(np.float32)

@@ -16,34 +16,14 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from conftest import HEIGHT, WIDTH, save
 from PIL import ExifTags, Image
 from profiles import printer_profile
 
 from render import export, icc, images
 from render.errors import PictureError, UsageError
 
-HEIGHT, WIDTH = 24, 32
 SRGB = icc.load_profile("srgb")
-
-
-@pytest.fixture
-def colours() -> np.ndarray:
-    """(H, W, 3) uint8: smooth in each channel, different in each corner."""
-    y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
-    return np.stack([x * 8, y * 10, 255 - 4 * (x + y)], axis=-1).astype(np.uint8)
-
-
-@pytest.fixture
-def pixels(colours) -> np.ndarray:
-    return (colours / 255).astype(np.float32)
-
-
-def save(path: Path, image: Image.Image | np.ndarray, **options) -> Path:
-    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    image.save(path, **options)
-    return path
-
-
 MADE_BY = {"style": "paintings/impasto", "seed": 7, "photo": "Zürich – 花.jpg", "look": {"style_weight": 1.5}}
 ALL_FORMATS = pytest.mark.parametrize("ending", ["png", "jpg", "tif", "webp"])
 

@@ -11,32 +11,12 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from conftest import HEIGHT, WIDTH, save
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 from profiles import ADOBE_GAMMA, ADOBE_XYZ, SRGB_XYZ, adobe_like_profile, linear_grey_profile, red_for_cyan_profile, srgb_curve
 
 from render import images
 from render.errors import PictureError
-
-HEIGHT, WIDTH = 24, 32
-
-
-@pytest.fixture
-def colours() -> np.ndarray:
-    """(H, W, 3) uint8: smooth in each channel, different in each corner."""
-    y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
-    return np.stack([x * 8, y * 10, 255 - 4 * (x + y)], axis=-1).astype(np.uint8)
-
-
-@pytest.fixture
-def pixels(colours) -> np.ndarray:
-    return (colours / 255).astype(np.float32)
-
-
-def save(path: Path, image: Image.Image | np.ndarray, **options) -> Path:
-    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    image.save(path, **options)
-    return path
-
 
 # --- reading: every kind of file -------------------------------------------------------------------------------------
 
