@@ -1,6 +1,7 @@
 """The command line: words to calls. Nothing heavy is imported before a command needs it."""
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -86,14 +87,26 @@ def _batch_words(commands) -> None:
                         help="photographs: files, folders (with their sub-folders) and globs")
     parser.add_argument("--output", type=Path, default=Path("prints"), metavar="FOLDER", help="default: %(default)s")
     _look_words(parser)
-    parser.add_argument("--workers", type=_positive, default=1, metavar="N",
-                        help="processes that share this machine's cores (default: %(default)s)")
+    _runner_words(parser)
     parser.add_argument("--dry-run", action="store_true", help="print jobs, scales, memory and time; render nothing")
     parser.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
     parser.add_argument("--fresh", action="store_true", help="render again what is finished already")
     parser.add_argument("--checkpoint-every", type=_seconds, default=300.0, metavar="SECONDS",
                         help="what a power cut may cost at most, within a scale (default: %(default)g)")
     parser.set_defaults(command=_batch)
+
+
+def _runner_words(parser) -> None:
+    parser.add_argument("--runner", choices=("auto", "local", "ray"), default="auto",
+                        help="ray: jobs, and the tiles of large prints, spread over GPUs and machines; auto: where --address is "
+                             "given or there are several GPUs, else local")
+    parser.add_argument("--address", metavar="ADDRESS", help="of a running Ray cluster: HOST:6379, auto, or ray://HOST:10001. Without "
+                        "one, --runner ray starts Ray on this machine, on localhost only")
+    parser.add_argument("--workers", type=_positive, metavar="N",
+                        help="local: processes that share this machine's cores (1); ray: at most N workers (as many as fit)")
+    parser.add_argument("--cpus-per-worker", type=_positive, metavar="N", help="ray without GPUs: cores of each worker (4)")
+    parser.add_argument("--timeout", type=_minutes, default=30.0, metavar="MINUTES",
+                        help="ray: a worker that gives no sign of life for so long is replaced (default: %(default)g)")
 
 
 def _image_words(commands) -> None:
@@ -195,6 +208,13 @@ def _seconds(text: str) -> float:
     return number
 
 
+def _minutes(text: str) -> float:
+    number = _number(text)
+    if not number > 0:
+        raise argparse.ArgumentTypeError("must be more than 0")
+    return number
+
+
 def _share(text: str) -> float:
     number = _number(text)
     if not 0 <= number <= 10:
@@ -233,30 +253,77 @@ def _batch(arguments) -> int:
         arguments.styles, failed=lambda error: summary.failed.append(("a style", str(error))))
     looks = [(style, presets.apply_settings(style.look, arguments.set)) for style in styles]
     inputs = jobs.find_inputs(arguments.inputs, without=arguments.output)
-    device, settings = _device_and_settings(arguments, format=arguments.format)
-    planned = jobs.plan_jobs(
-        inputs, looks, settings, arguments.output, weights_sha256=_fingerprint(settings),
-        failed=lambda what, why: summary.failed.append((what, why)),
-    )
-    if arguments.dry_run:
-        return _dry_run(arguments, planned, device, summary)
-    ledger = Ledger(arguments.output)
-    try:
-        todo, finished = batch.split(planned, ledger, fresh=arguments.fresh)
-        summary.skipped = len(finished)
-        keeping = Keeping.under(ledger.folder, interval_s=arguments.checkpoint_every)
-        for job in todo if arguments.fresh else ():
-            forget_painted(keeping, job.painted)
-        runner = _runner(arguments, device, settings, keeping)
-        with console.Screen(len(todo), as_json=arguments.json) as screen:
-            batch.run_batch(todo, runner, ledger, summary, screen)
-    finally:
-        ledger.close()
-        console.print_summary(summary, output=arguments.output, as_json=arguments.json)
+    with _workplace(arguments) as (device, settings, make_runner):
+        planned = jobs.plan_jobs(
+            inputs, looks, settings, arguments.output, weights_sha256=_fingerprint(settings),
+            failed=lambda what, why: summary.failed.append((what, why)),
+        )
+        if arguments.dry_run:
+            return _dry_run(arguments, planned, device, summary)
+        ledger = Ledger(arguments.output)
+        try:
+            todo, finished = batch.split(planned, ledger, fresh=arguments.fresh)
+            summary.skipped = len(finished)
+            keeping = Keeping.under(ledger.folder, interval_s=arguments.checkpoint_every)
+            for job in todo if arguments.fresh else ():
+                forget_painted(keeping, job.painted)
+            with console.Screen(len(todo), as_json=arguments.json) as screen:
+                batch.run_batch(todo, make_runner(keeping), ledger, summary, screen)
+        finally:
+            ledger.close()
+            console.print_summary(summary, output=arguments.output, as_json=arguments.json)
     return summary.exit_status
 
 
-def _device_and_settings(arguments, **more):
+@contextlib.contextmanager
+def _workplace(arguments):
+    """(device, settings, keeping -> runner) for a batch; for a dry run always of this machine."""
+    if not _wants_ray(arguments) or arguments.dry_run:
+        device, settings = _device_and_settings(arguments, format=arguments.format)
+        yield device, settings, lambda keeping: _local_runner(arguments, device, settings, keeping)
+        return
+    from render.distributed import cluster
+    from render.memory import parse_bytes
+
+    weights = arguments.weights if os.path.basename(arguments.weights) == arguments.weights else os.path.abspath(arguments.weights)
+    with cluster.connected(arguments.address, weights=weights, preprocessing=arguments.preprocessing) as found:
+        from render.distributed.ray_jobs import RayRunner
+
+        name = found.device(arguments.device)
+        arguments.precision = found.precision(arguments.precision, name)
+        arguments.weights = weights
+        device, settings = _device_and_settings(arguments, device_name="cpu", format=arguments.format)
+
+        def make_runner(keeping):
+            return RayRunner(
+                found, name, settings, keeping, arguments.output, arguments.workers,
+                found.cpus_each(arguments.cpus_per_worker, arguments.workers),
+                None if arguments.memory is None else parse_bytes(arguments.memory), 60 * arguments.timeout)
+        yield device, settings, make_runner
+
+
+def _wants_ray(arguments) -> bool:
+    if arguments.runner != "auto":
+        if arguments.runner == "local" and arguments.address:
+            raise UsageError(f"--address {arguments.address}: of a Ray cluster, and --runner local does without. Leave one of them out.")
+        return arguments.runner == "ray"
+    if arguments.address:
+        return True
+    from render import device
+
+    if arguments.device == "cpu" or len(device.gpus()) < 2:
+        return False
+    try:
+        from render.distributed.cluster import import_ray
+
+        import_ray()
+    except UsageError:
+        print(f"render: {len(device.gpus())} GPUs are here and one will be used. For all: pip install 'render-prints[ray]'", file=sys.stderr)
+        return False
+    return True
+
+
+def _device_and_settings(arguments, *, device_name: str | None = None, **more):
     from render.device import choose
     from render.finish import Finish
     from render.jobs import Settings
@@ -264,7 +331,7 @@ def _device_and_settings(arguments, **more):
     from render.prints import parse_length_mm
 
     memory_bytes = None if arguments.memory is None else parse_bytes(arguments.memory)
-    device = choose(arguments.device, arguments.precision, memory_bytes=memory_bytes)
+    device = choose(device_name or arguments.device, arguments.precision, memory_bytes=memory_bytes)
     settings = Settings(
         size_px=arguments.size, paper=arguments.paper, dpi=arguments.dpi, bleed_mm=parse_length_mm(arguments.bleed),
         fit=arguments.fit, quality=arguments.quality, seed=arguments.seed, color=arguments.color,
@@ -290,12 +357,13 @@ def _fingerprint(settings) -> str:
     return fingerprint(settings.weights)
 
 
-def _runner(arguments, device, settings, keeping):
+def _local_runner(arguments, device, settings, keeping):
     from render.local import LocalRunner
 
-    if arguments.workers > 1 and device.name != "cpu":
-        raise UsageError(f"--workers {arguments.workers}: one process a GPU. Leave it out, or use --device cpu.")
-    return LocalRunner(device, settings, keeping, workers=arguments.workers)
+    workers = arguments.workers or 1
+    if workers > 1 and device.name != "cpu":
+        raise UsageError(f"--workers {workers}: one process a GPU. Use --runner ray for several GPUs, leave it out, or use --device cpu.")
+    return LocalRunner(device, settings, keeping, workers=workers)
 
 
 def _dry_run(arguments, planned, device, summary) -> int:
@@ -314,7 +382,7 @@ def _dry_run(arguments, planned, device, summary) -> int:
             summary.failed.append((job.label, str(cost)))
         else:
             costs.append((job, cost))
-    console.print_plan(costs, finished, summary, device=device, workers=arguments.workers, as_json=arguments.json)
+    console.print_plan(costs, finished, summary, device=device, workers=arguments.workers or 1, as_json=arguments.json)
     return summary.exit_status
 
 

@@ -38,7 +38,7 @@ class LocalRunner:
                 report(attempt(renderer, job, self.keeping, report))
         else:
             share = replace(self.device, threads=max(1, self.device.threads // self.workers),
-                            budget=self.device.budget.shared_by(self.workers))
+                            budget=self.device.budget.part(1 / self.workers))
             _run_in_processes(jobs, replace(self, device=share), report)
 
 

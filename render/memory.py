@@ -35,8 +35,8 @@ class Budget:
     device_bytes: int
     host_bytes: int | None = None
 
-    def shared_by(self, processes: int) -> "Budget":
-        return Budget(self.device_bytes // processes, self.host_bytes and self.host_bytes // processes)
+    def part(self, share: float) -> "Budget":
+        return Budget(int(self.device_bytes * share), self.host_bytes and int(self.host_bytes * share))
 
     def __str__(self) -> str:
         return gibibytes(self.device_bytes)
@@ -148,6 +148,15 @@ def _fitted(scene: Scene, budget: Budget, optimiser: str, tile_px: int) -> Memor
         used = PROCESS_BYTES + running + (home + pairs if at_home else 0) + max(0, kept - 1) * kept_each
         return MemoryPlan(tile_px, tiles, kept, optimiser, history, at_home, math.ceil(used))
     return None
+
+
+def kept_by_helper(scene: Scene, tile_px: int, tiles: int, budget: Budget) -> int:
+    """Of how many of its tiles a device that runs only tiles, holding no image, can keep the activations. It always holds
+    its tiles' pixels and the content's features there."""
+    running, kept_each, all_tiles = _tile_bytes(scene, tile_px)
+    held = tiles * (scene.pixels * IMAGE_BYTES + scene.content_bytes()) / all_tiles
+    room = budget.device_bytes - PROCESS_BYTES - running - held
+    return min(tiles, 1 + int(max(0.0, KEPT_SHARE * room) // kept_each)) if kept_each else 0
 
 
 # ---- units ----------------------------------------------------------------------------------------------------------

@@ -29,6 +29,9 @@ class Moments:
     def __mul__(self, factor: float) -> "Moments":
         return Moments(self.count * factor, self.total * factor, self.outer * factor)
 
+    def to(self, device) -> "Moments":
+        return Moments(self.count, self.total.to(device), self.outer.to(device))
+
     @property
     def mean(self) -> torch.Tensor:  # (C,)
         return self.total / self.count

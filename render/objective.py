@@ -7,6 +7,8 @@ adding where tiles overlap. The answer is the whole image's (tests/test_objectiv
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -125,21 +127,23 @@ class ContentTarget:
 
 @torch.no_grad()
 def style_target(network: Network, pictures: Sequence[tuple[torch.Tensor, float]], weighting: Weighting,
-                 tiled=whole) -> StyleTarget:
-    """Moments of weighted style pictures [(image (1, 3, H, W), weight)], a layer each. tiled: size -> tiles."""
+                 tiled=whole, *, moments_of=None) -> StyleTarget:
+    """Moments of weighted style pictures [(image (1, 3, H, W), weight)], a layer each. tiled: size -> tiles;
+    moments_of(image, names, tiles): who computes them, when not this device alone."""
     names = [name for name, weight in weighting.style_layers.items() if weight > 0]
     if weighting.style_weight == 0:
         return {}
-    parts = []
-    for image, weight in pictures:
-        found = {}
-        for tile in tiled(image.shape[-2:]):
-            pixels = _shown(network, image, tile)
-            with for_image(pixels):
-                for name, feature in features_of(network, pixels, names, edge=weighting.edge, tile=tile):
-                    found[name] = found[name] + feature.moments() if name in found else feature.moments()
-        parts.append((found, weight))
+    if moments_of is None:
+        def moments_of(image, names, tiles):
+            return total_moments(tile_moments(network, _shown(network, image, tile), names, tile, edge=weighting.edge)
+                                 for tile in tiles)
+    parts = [(moments_of(image, names, tiled(image.shape[-2:])), weight) for image, weight in pictures]
     return {name: mix([(found[name], weight) for found, weight in parts]) for name in names}
+
+
+def total_moments(parts: Iterable[StyleTarget]) -> StyleTarget:
+    """Of an image, from its tiles' in their order."""
+    return reduce(lambda a, b: {name: m + b[name] for name, m in a.items()}, parts)
 
 
 @torch.no_grad()
@@ -150,14 +154,11 @@ def content_target(network: Network, image: torch.Tensor, weighting: Weighting, 
         return ContentTarget()
     maps, squares = {}, dict.fromkeys(names, 0.0)
     for tile in tiled(image.shape[-2:]):
-        pixels = _shown(network, image, tile)
-        with for_image(pixels):
-            for name, feature in features_of(network, pixels, names, edge=weighting.edge, tile=tile):
-                part = feature.inner()
-                if name not in maps:
-                    maps[name] = _empty_map(image, name, part.dtype)
-                _place(tile, name).of(maps[name]).copy_(part)
-                squares[name] += losses.squares(part).item()
+        for name, part in tile_features(network, _shown(network, image, tile), names, tile, edge=weighting.edge):
+            if name not in maps:
+                maps[name] = _empty_map(image, name, part.dtype)
+            _place(tile, name).of(maps[name]).copy_(part)
+            squares[name] += losses.squares(part).item()
     return ContentTarget(maps, squares)
 
 
@@ -196,8 +197,68 @@ class Sums:
         return Sums({name: Moments(m.count, leaf(m.total), leaf(m.outer)) for name, m in self.style.items()},
                     {name: leaf(s) for name, s in self.content.items()})
 
+    def to(self, device) -> "Sums":
+        return Sums({name: m.to(device) for name, m in self.style.items()},
+                    {name: s.to(device) for name, s in self.content.items()})
+
     def tensors(self) -> list[torch.Tensor]:
         return [*(t for m in self.style.values() for t in (m.total, m.outer)), *self.content.values()]
+
+
+# ---- one tile -------------------------------------------------------------------------------------------------------
+# pixels: (1, 3, H, W), the tile's outer box, on the network's device. Wherever tiles are run, this is what is done.
+
+
+@torch.no_grad()
+def tile_moments(network: Network, pixels: torch.Tensor, names: Iterable[str], tile: Tile, *, edge: str) -> StyleTarget:
+    """Of the inner box."""
+    with for_image(pixels):
+        return {name: feature.moments() for name, feature in features_of(network, pixels, names, edge=edge, tile=tile)}
+
+
+@torch.no_grad()
+def tile_features(network: Network, pixels: torch.Tensor, names: Iterable[str], tile: Tile, *,
+                  edge: str) -> Iterator[tuple[str, torch.Tensor]]:
+    """Of the inner box, a layer at a time."""
+    with for_image(pixels):
+        for name, feature in features_of(network, pixels, names, edge=edge, tile=tile):
+            yield name, feature.inner()
+
+
+def tile_sums(network: Network, pixels: torch.Tensor, style_layers: Iterable[str], content: Mapping[str, torch.Tensor],
+              tile: Tile, *, edge: str) -> Sums:
+    """What the loss needs of the tile, to be gone back through when gradients are on and `pixels` wants one.
+
+    content: the photograph's features in the inner box.
+    """
+    style_layers, style, differences = set(style_layers), {}, {}
+    with for_image(pixels):
+        # Each layer's sums as soon as it is there: autograd works backwards through them in the opposite order, so
+        # that only one layer's gradient is in memory at a time.
+        for name, feature in features_of(network, pixels, style_layers | content.keys(), edge=edge, tile=tile):
+            if name in style_layers:
+                style[name] = feature.moments()
+            if name in content:
+                differences[name] = losses.squares(feature.inner() - content[name].to(pixels.device))
+    return Sums(style, differences)
+
+
+def tile_gradient(pixels: torch.Tensor, sums: Sums, slopes: Sequence[torch.Tensor]) -> torch.Tensor:
+    """(1, 3, H, W): of a loss that has these slopes in Sums.tensors()."""
+    with for_image(pixels):
+        return torch.autograd.grad(sums.tensors(), pixels, slopes)[0]
+
+
+# ---- an image -------------------------------------------------------------------------------------------------------
+
+
+class TileRunner(Protocol):
+    """Runs the tiles of an image, here or elsewhere: first the sums of all, added in the tiles' order; then, given the
+    loss's slopes in Sums.tensors(), each tile's gradient, added in their order into the image's."""
+
+    def sums(self, image: torch.Tensor) -> Sums: ...
+
+    def add_gradient(self, image: torch.Tensor, slopes: Sequence[torch.Tensor], gradient: torch.Tensor) -> None: ...
 
 
 class Tiles:
@@ -211,7 +272,6 @@ class Tiles:
         self._running: dict[int, tuple[torch.Tensor, Sums]] = {}
 
     def sums(self, image: torch.Tensor) -> Sums:
-        """First pass: the sums of all tiles, added in their order."""
         self._running.clear()
         total = None
         for i, tile in enumerate(self.tiles):
@@ -223,41 +283,30 @@ class Tiles:
         return total
 
     def add_gradient(self, image: torch.Tensor, slopes: Sequence[torch.Tensor], gradient: torch.Tensor) -> None:
-        """Second pass: adds the gradient, where the loss has these slopes in Sums.tensors()."""
         for i, tile in enumerate(self.tiles):
             with torch.enable_grad():
                 pixels, sums = self._running.pop(i) if i in self._running else self._run(image, tile)
-            with for_image(pixels):
-                (part,) = torch.autograd.grad(sums.tensors(), pixels, slopes)
+            part = tile_gradient(pixels, sums, slopes)
             del sums, pixels
             tile.outer.of(gradient).add_(part.to(gradient.device))
 
     def _run(self, image: torch.Tensor, tile: Tile) -> tuple[torch.Tensor, Sums]:
         pixels = _shown(self.network, image, tile).requires_grad_(torch.is_grad_enabled())
-        names = {*self.style_layers, *self.content.features}
-        style, content = {}, {}
-        with for_image(pixels):
-            # Each layer's sums as soon as it is there: autograd works backwards through them in the opposite order, so
-            # that only one layer's gradient is in memory at a time.
-            for name, feature in features_of(self.network, pixels, names, edge=self.edge, tile=tile):
-                if name in self.style_layers:
-                    style[name] = feature.moments()
-                if name in self.content.features:
-                    wanted = _place(tile, name).of(self.content.features[name]).to(pixels.device)
-                    content[name] = losses.squares(feature.inner() - wanted)
-        return pixels, Sums(style, content)
+        content = {name: _place(tile, name).of(features) for name, features in self.content.features.items()}
+        return pixels, tile_sums(self.network, pixels, self.style_layers, content, tile, edge=self.edge)
 
 
 class Objective:
     """The function to minimise: `objective(image)` is its value and gradient there.
 
-    tiles: of the image; None: the whole. kept: see Tiles.
+    tiles: of the image; None: the whole. kept: see Tiles. runner: of the tiles, when that is not this device alone; it
+    then holds the content's features itself, and `content` has their squares only.
     """
 
     def __init__(self, network: Network, weighting: Weighting, style: StyleTarget, content: ContentTarget, *,
-                 tiles: Sequence[Tile] | None = None, kept: int = 1):
+                 tiles: Sequence[Tile] | None = None, kept: int = 1, runner: TileRunner | None = None):
         self.network, self.weighting, self.style, self.content = network, weighting, style, content
-        self.tiles, self.kept = tiles, kept
+        self.tiles, self.kept, self.runner = tiles, kept, runner
 
     def __call__(self, image: torch.Tensor) -> Evaluation:
         """image: (1, 3, H, W) float32, sRGB, about [0, 1]."""
@@ -265,9 +314,9 @@ class Objective:
         image = image.detach()
         gradient = torch.zeros_like(image)
         style = content = 0.0
-        if self.style or self.content.features:
-            tiles = self.tiles or whole(image.shape[-2:])
-            runner = Tiles(self.network, self.style, self.content, tiles, edge=w.edge, kept=self.kept)
+        if self.style or self.content.squares:
+            runner = self.runner or Tiles(self.network, self.style, self.content, self.tiles or whole(image.shape[-2:]),
+                                          edge=w.edge, kept=self.kept)
             style, content, slopes = self._losses(runner.sums(image))
             runner.add_gradient(image, slopes, gradient)
         tv = losses.add_total_variation(image, gradient, form=w.tv_form, weight=w.tv_weight)

@@ -4,10 +4,11 @@ import math
 import platform
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,17 +19,19 @@ from render import checkpoint, colour, images, optimise
 from render.checkpoint import Checkpoint
 from render.device import Device, forget_freed_memory, is_out_of_memory
 from render.events import Done, Event, Notice, Progress
+from render.features import Network
 from render.finish import Finish, finish
 from render.images import Photo
 from render.jobs import Job, sha256
 from render.layers import LAYERS
 from render.memory import MemoryPlan, Scene, plan_memory
-from render.objective import Evaluation, Objective, StyleTarget, Weighting, content_target, style_target
+from render.objective import (ContentTarget, Evaluation, Objective, StyleTarget, TileRunner, Weighting, content_target,
+                              style_target)
 from render.optimise import State
 from render.presets import Look
 from render.prints import Layout, enough_pixels
 from render.schedule import Scale, plan_scales
-from render.tiling import borders, plan_tiles, whole
+from render.tiling import Tile, borders, plan_tiles, whole
 from render.weights import Weights
 
 DETAIL = 1.0  # share of the photograph's own detail band added to an enlarged image at the start of a scale
@@ -101,11 +104,51 @@ class Keeping:
         return cls(folder / "checkpoints", folder / "painted", interval_s)
 
 
-class Renderer:
-    """Renders jobs one after another on one device, keeping the network and the style targets between them."""
+@dataclass(frozen=True)
+class TileWork:
+    """What running the tiles of a scale takes, besides their pixels. kept: of how many tiles the device that asks can keep
+    the activations; others plan that for themselves."""
 
-    def __init__(self, device: Device, weights: Weights):
-        self.device, self.weights = device, weights
+    scene: Scene
+    tile_px: int
+    kept: int
+    style_layers: tuple[str, ...]
+    content_layers: tuple[str, ...]
+    edge: str
+    pooling: str
+
+    @classmethod
+    def of(cls, scene: Scene, plan: MemoryPlan, weighting: Weighting, pooling: str) -> "TileWork":
+        style = tuple(name for name, weight in weighting.style_layers.items() if weight * weighting.style_weight > 0)
+        content = tuple(name for name, weight in weighting.content_layers.items() if weight * weighting.content_weight > 0)
+        return cls(scene, plan.tile_px, plan.kept, style, content, weighting.edge, pooling)
+
+    @property
+    def tiles(self) -> tuple[Tile, ...]:
+        return plan_tiles(self.scene.size, self.scene.layers, self.tile_px)
+
+
+class Crew(TileRunner, Protocol):
+    """Several devices, this one among them, that run the tiles of one scale together."""
+
+    def moments(self, image: torch.Tensor, names: Sequence[str], tiles: Sequence[Tile]) -> StyleTarget:
+        """Of a style picture."""
+
+    def content_squares(self, content: torch.Tensor) -> Mapping[str, float]:
+        """Has the members hold the content's features of their tiles; the sum of their squares by layer."""
+
+    def dismiss(self) -> None: ...
+
+
+class Renderer:
+    """Renders jobs one after another on one device, keeping the network and the style targets between them.
+
+    gather(work, notify, network): the crew for a scale of several tiles; None: this device alone.
+    """
+
+    def __init__(self, device: Device, weights: Weights,
+                 gather: Callable[[TileWork, Callable[[str], None], Network], Crew | None] = lambda *_: None):
+        self.device, self.weights, self.gather = device, weights, gather
         self.network = weights.network(device=device.name, dtype=device.dtype)
         self._targets: OrderedDict[tuple, StyleTarget] = OrderedDict()
 
@@ -163,7 +206,8 @@ class Renderer:
         image = places.pop().image
         return Painted(_rounded(image[0].permute(1, 2, 0).cpu().numpy()), loss, run.borders)
 
-    def style_target(self, job: Job, photo: Photo, scale: Scale, network, weighting: Weighting, tiled) -> StyleTarget:
+    def style_target(self, job: Job, photo: Photo, scale: Scale, network, weighting: Weighting, tiled,
+                     moments_of=None) -> StyleTarget:
         """Of the style pictures at a scale; kept, because many photographs share it."""
         match = job.settings.color == "match"
         key = (job.style.pictures, scale.style_long_side_px, job.look.pooling, job.look.edge,
@@ -173,7 +217,7 @@ class Renderer:
             for picture in job.style.pictures:
                 pixels = images.read(picture.path, long_side_px=scale.style_long_side_px).pixels
                 pictures.append((tensor(colour.match_colours(pixels, photo.pixels) if match else pixels), picture.weight))
-            self._targets[key] = style_target(network, pictures, weighting, tiled)
+            self._targets[key] = style_target(network, pictures, weighting, tiled, moments_of=moments_of)
             if len(self._targets) > CACHED_TARGETS:
                 self._targets.popitem(last=False)
         self._targets.move_to_end(key)
@@ -209,9 +253,9 @@ class ScaleRun:
         self.photo, self.layout, self.keeping, self.report = photo, layout, keeping, report
         self.network = renderer.network.with_pooling(job.look.pooling)
         self.weighting = weighting_of(job.look, scale)
-        scene = scene_of(job, scale, renderer.device.dtype.itemsize, photo.pixels.nbytes)
-        self.plan = plan_memory(scene, renderer.device.budget)
-        self.style = self.content = None
+        self.scene = scene_of(job, scale, renderer.device.dtype.itemsize, photo.pixels.nbytes)
+        self.plan = plan_memory(self.scene, renderer.device.budget)
+        self.style = self.content = self.crew = None
 
     def __call__(self, at: Checkpoint, tell) -> Checkpoint:
         """From where the scale before ended, or this one was interrupted, to this one's end."""
@@ -231,7 +275,10 @@ class ScaleRun:
             state = State(enlarged(at.image.to(home), content, self.job.look), optimiser)
         del at, content
         self.saved_s = time.monotonic()
-        image = optimise.minimise(self._evaluate, state, iterations=self.scale.iterations, report=tell, between=self._keep)
+        try:
+            image = optimise.minimise(self._evaluate, state, iterations=self.scale.iterations, report=tell, between=self._keep)
+        finally:
+            self._go_alone()
         return Checkpoint(self.index + 1, image, optimiser.carried)
 
     def _as_before(self, plan: MemoryPlan) -> MemoryPlan:
@@ -244,9 +291,22 @@ class ScaleRun:
         return borders(self._tiled(self.scale.size))
 
     def _objective(self, content: torch.Tensor) -> Objective:
-        style = self.renderer.style_target(self.job, self.photo, self.scale, self.network, self.weighting, self._tiled)
-        self.style, self.content = style, content_target(self.network, content, self.weighting, self._tiled)
+        work = TileWork.of(self.scene, self.plan, self.weighting, self.job.look.pooling)
+        if work.scene.layers and len(work.tiles) > 1:
+            self.crew = self.renderer.gather(work, lambda text: self.report(Notice(self.job, text)), self.network)
+        self.style = self.renderer.style_target(self.job, self.photo, self.scale, self.network, self.weighting, self._tiled,
+                                                self.crew and self.crew.moments)
+        if self.crew is not None:
+            self.content_image = content
+            known = ContentTarget(squares=self.crew.content_squares(content))
+            return Objective(self.network, self.weighting, self.style, known, runner=self.crew)
+        self.content = content_target(self.network, content, self.weighting, self._tiled)
         return self._planned()
+
+    def _go_alone(self) -> None:
+        if self.crew is not None:
+            self.crew.dismiss()
+        self.crew = None
 
     def _planned(self) -> Objective:
         return Objective(self.network, self.weighting, self.style, self.content, tiles=self._tiled(self.scale.size),
@@ -275,6 +335,9 @@ class ScaleRun:
             self.report(Notice(self.job, f"out of memory at {max(self.scale.size)} px with tiles of {self.plan.tile_px} px "
                                          f"({failed}): going on with {smaller.tile_px} px"))
             self.plan = smaller
+            if self.crew is not None and self.style is not None:
+                self.content = content_target(self.network, self.content_image, self.weighting, self._tiled)
+            self._go_alone()
             if self.content is not None:
                 self.objective = self._planned()
 

@@ -5,6 +5,9 @@
     python scripts/bench.py start PHOTO PAINTING         what the photograph's detail is worth at the start of a scale
     python scripts/bench.py memory --memory 4GiB         peak memory of the process against size, tiled and untiled
     python scripts/bench.py tiles                        what tiles of 1024 px cost against the untiled picture
+    python scripts/bench.py workers                      pictures an hour by 1 and 2 Ray workers of one core, driver's cost a job
+    python scripts/bench.py tile-parallel                one step of 2048 px by 1 and 2 Ray workers of one core
+    python scripts/bench.py night JOB_MS EVENT_MS        8 machines of 8 GPUs and 10 000 pairs, simulated from measured costs
 """
 
 import argparse
@@ -45,6 +48,15 @@ def main() -> None:
     words.add_argument("--memory", default=None)
     words.set_defaults(command=run_one_scale)
     commands.add_parser("tiles").set_defaults(command=time_tiles)
+    words = commands.add_parser("workers")
+    words.add_argument("--jobs", type=int, default=8)
+    words.add_argument("--size", type=int, default=256)
+    words.set_defaults(command=time_workers)
+    commands.add_parser("tile-parallel").set_defaults(command=time_tile_parallel)
+    words = commands.add_parser("night")
+    words.add_argument("job_ms", type=float, help="driver's time for a job's hand-out, result and ledger")
+    words.add_argument("event_ms", type=float, help="driver's time for a progress event; a worker sends one a second")
+    words.set_defaults(command=simulate_night)
     arguments = parser.parse_args()
     print(f"{torch.__version__}, {device.cores()} cores, {device.choose().precision} features by default")
     arguments.command(arguments)
@@ -252,6 +264,117 @@ def compare_starts(arguments) -> None:
     print("evaluations at 512 px     plainly enlarged     with the photograph's detail")
     for i in (1, 2, 4, 6, 10, 20, len(losses[0.0])):
         print(f"{i:21} {losses[0.0][i - 1]:20.4f} {losses[1.0][i - 1]:32.4f}")
+
+
+# ---- cluster --------------------------------------------------------------------------------------------------------
+
+
+def time_workers(arguments) -> None:
+    """The default look, bfloat16 where it is fast; from the first hand-out to the last print, workers ready beforehand in
+    neither case, so their start is told apart."""
+    import psutil
+
+    from render.distributed.cluster import connected
+    from render.distributed.ray_jobs import RayRunner
+    from render.events import JobDone, Progress
+    from render.ledger import Ledger
+
+    style = presets.find_style("impasto_nocturne")
+    rates = {}
+    with connected(None, weights="caffe", preprocessing=None) as cluster, tempfile.TemporaryDirectory() as folder:
+        photos = [Path(folder, f"{i}.png") for i in range(arguments.jobs)]
+        for i, photo in enumerate(photos):
+            pixels = torch.rand(1, 3, 12, 16, generator=torch.Generator().manual_seed(i))
+            pixels = torch.nn.functional.interpolate(pixels, (192, 256), mode="bicubic").clamp(0, 1)
+            export.write(photo, pixels[0].permute(1, 2, 0).numpy(), provenance={})
+        for count in (1, 2):
+            output = Path(folder, str(count))
+            ledger = Ledger(output)
+            settings = jobs.Settings(size_px=arguments.size, quality="draft", precision=device.choose().precision)
+            todo = [jobs.make_job(photo, style, presets.apply_settings(style.look, []), settings, output / photo.name,
+                                  weights_sha256="") for photo in photos]
+            ends, events = [], 0
+
+            def report(event) -> None:
+                nonlocal events
+                ledger.record(event)
+                events += isinstance(event, Progress)
+                if isinstance(event, JobDone):
+                    ends.append((time.perf_counter(), event.done.seconds))
+            driver = psutil.Process().cpu_times()
+            RayRunner(cluster, "cpu", settings, pipeline.Keeping.under(ledger.folder), output, workers=count).run(todo, report)
+            spent = psutil.Process().cpu_times()
+            ledger.close()
+            # From the end of each worker's first job, which also loads and makes targets, to the last.
+            seconds = ends[-1][0] - ends[count - 1][0]
+            rates[count] = (len(ends) - count) / seconds * 3600
+            busy = sum(s for _, s in ends[count:]) / (seconds * count)
+            cost_ms = 1000 * (spent.user + spent.system - driver.user - driver.system)
+            print(f"{count} workers: {rates[count]:.0f} pictures an hour, at work {busy:.1%} of the time; driver {cost_ms / len(ends):.0f} ms of "
+                  f"processor a job with {events / len(ends):.0f} events", flush=True)
+    print(f"2 workers against twice one: {rates[2] / (2 * rates[1]):.3f}")
+
+
+def time_tile_parallel(arguments) -> None:
+    """Leader alone and leader with one helper, alternating; one core each, without block 5, 2 tiles of each kept."""
+    import ray
+
+    from render.distributed.cluster import connected, sign
+    from render.distributed.tile_parallel import Bench, RayCrew
+    from render.distributed.worker import Actor, Post
+    from render.objective import ContentTarget
+
+    chosen = device.choose(threads=1)
+    device.prepare(chosen)
+    network = weights.load().network(device=chosen.name, dtype=chosen.dtype)
+    size = (1536, 2048)
+    weighting = pipeline.weighting_of(presets.Look(), schedule.Scale(size, 2048, 1, deep=False))
+    scene = memory.Scene(size, weighting.layers, tuple(weighting.content_layers), chosen.dtype.itemsize, "lbfgs", 12)
+    work = pipeline.TileWork(scene, 1024, 2, tuple(weighting.style_layers), tuple(weighting.content_layers), weighting.edge, "max")
+    image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    with connected(None, weights="caffe", preprocessing=None), tempfile.TemporaryDirectory() as folder:
+        post = Post("cpu", chosen.precision, "caffe", None, 6 * 2**30, 1.0, 1, sign(folder), 600.0)
+        helper = Actor.options(num_cpus=1).remote(post)
+        ray.get(helper.present.remote())
+        steps = {}
+        for name, helpers in (("alone", []), ("with a helper", [helper])):
+            crew = RayCrew(Bench(network, work), helpers, print, stall_s=600.0)
+            style = style_target(network, [(image, 1.0)], weighting, lambda size: tiling.plan_tiles(size, weighting.layers, 1024),
+                                 moments_of=crew.moments)
+            content = ContentTarget(squares=crew.content_squares(image.flip(-1)))
+            objective = Objective(network, weighting, style, content, runner=crew)
+            state = optimise.State(image.mul(0.9), optimise.Lbfgs(4))
+            marks = [time.perf_counter()]
+            optimise.minimise(objective, state, iterations=4, report=lambda step: marks.append(time.perf_counter()))
+            steps[name] = min(b - a for a, b in zip(marks, marks[1:]))
+            print(f"2048 x 1536, {name}: {steps[name]:.1f} s a step", flush=True)
+            crew.dismiss()
+    print(f"speed-up {steps['alone'] / steps['with a helper']:.2f}")
+
+
+def simulate_night(arguments) -> None:
+    """One driver serves hand-outs and events in the order in which they come; jobs last 60 s, give or take a tenth."""
+    import heapq
+    import random
+
+    print("   GPUs  events/s   GPU use  pictures/h  driver busy")
+    for gpus, events_a_second in ((8, 1), (64, 1), (64, 20), (256, 1), (1024, 1)):
+        draw = random.Random(0)
+        free_s, left, done, busy_s, driver_s = 0.0, 10_000, 0, 0.0, 0.0
+        calls = [(0.0, gpu, 0.0) for gpu in range(gpus)]  # (when the driver is asked for a job, by whom, seconds of the last one)
+        end = 0.0
+        while calls:
+            asked_s, gpu, lasted_s = heapq.heappop(calls)
+            cost = (arguments.job_ms + lasted_s * events_a_second * arguments.event_ms) / 1000
+            free_s = max(free_s, asked_s) + cost
+            driver_s += cost
+            end = max(end, free_s)
+            if left:
+                left -= 1
+                seconds = 60 * draw.uniform(0.9, 1.1)
+                busy_s += seconds
+                heapq.heappush(calls, (free_s + seconds, gpu, seconds))
+        print(f"{gpus:7} {events_a_second:9} {busy_s / (gpus * end):9.1%} {10_000 / end * 3600:11.0f} {driver_s / end:12.1%}")
 
 
 if __name__ == "__main__":

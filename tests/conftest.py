@@ -1,5 +1,6 @@
 """Small real pictures, and the program run as people run it."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -24,6 +26,9 @@ CHEAP_BATCH = ("batch", "--inputs", "photos", "--styles", "x.png", *CHEAP)
 # Before torch is imported: threads wait for one another asleep instead of spinning. The same pixels, and much sooner on
 # a busy machine (measured with four programs on two cores: 25 s instead of 146 s).
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Before ray is: or it takes the network interface instead of 127.0.0.1.
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 PROGRAM = (sys.executable, "-m", "render")
 
 
@@ -178,3 +183,25 @@ def colours() -> np.ndarray:
 @pytest.fixture
 def pixels(colours) -> np.ndarray:
     return (colours / 255).astype(np.float32)
+
+
+# ---- Ray ------------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def ray_cluster(**head):
+    """A real Ray on localhost, with nodes to be added and removed."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={
+        "node_ip_address": "127.0.0.1", "include_dashboard": False, "object_store_memory": 100 * 2**20, **head})
+    try:
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+def ray_workers(node) -> list[psutil.Process]:
+    """Processes of our workers on a node."""
+    raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
+    return [p for p in raylet.children(recursive=True) if any("Worker" in word for word in p.cmdline())]

@@ -80,8 +80,8 @@ def test_running_out_halves_the_tile_down_to_the_smallest():
 
 
 def test_workers_share_the_budget():
-    assert Budget(8 * GIB, 16 * GIB).shared_by(4) == Budget(2 * GIB, 4 * GIB)
-    assert Budget(8 * GIB).shared_by(2) == Budget(4 * GIB)
+    assert Budget(8 * GIB, 16 * GIB).part(1 / 4) == Budget(2 * GIB, 4 * GIB)
+    assert Budget(8 * GIB).part(1 / 2) == Budget(4 * GIB)
 
 
 @pytest.mark.parametrize(("text", "count"), [("6GiB", 6 * GIB), ("6.5 GB", 6_500_000_000), ("800mb", 800_000_000),

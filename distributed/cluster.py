@@ -1,0 +1,195 @@
+"""Ray: started on this machine or found on a network, examined before any work, and let go of."""
+
+import contextlib
+import os
+import platform
+import secrets
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import render
+from render.errors import RenderError, UsageError
+
+CPUS_PER_WORKER = 4  # on machines without a GPU: more threads gain little on tiles of 1024 px
+OBJECTS_SHARE, OBJECTS_LEAST = 0.1, 128 * 2**20  # of the machine's memory, for what travels between processes here
+SURVEY_S, REACH_S = 120.0, 10.0
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine of the cluster, as it says of itself. problem: why it cannot be used, "" if it can."""
+
+    id: str
+    host: str
+    cpus: int
+    gpus: int
+    render: str
+    torch: str
+    precision: str
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """address: None when it was started here for this run."""
+
+    address: str | None
+    nodes: tuple[Node, ...]
+
+    @property
+    def gpus(self) -> int:
+        return sum(node.gpus for node in self.nodes)
+
+    def device(self, wanted: str) -> str:
+        """"cuda" or "cpu" for `--device`; the same for all workers. Raises UsageError when there is no GPU."""
+        if wanted == "cuda" and not self.gpus:
+            raise UsageError(f"--device cuda: no machine of {self.address or 'this Ray'} has a GPU ({self}). Add one, or use --device cpu.")
+        return ("cuda" if self.gpus else "cpu") if wanted == "auto" else wanted
+
+    def precision(self, wanted: str, device: str) -> str:
+        """One for all workers: bfloat16 where every machine that will work is quick at it."""
+        at_work = [node for node in self.nodes if node.gpus or device == "cpu"]
+        if wanted != "auto":
+            return wanted
+        return "bfloat16" if all(node.precision == "bfloat16" for node in at_work) else "float32"
+
+    def workers(self, device: str, cpus_each: int) -> int:
+        """How many fit at once."""
+        return sum(node.gpus if device == "cuda" else node.cpus // cpus_each for node in self.nodes)
+
+    def cpus_each(self, wanted: int | None, workers: int | None) -> int:
+        """Cores of a worker on a CPU. Raises UsageError when no machine has as many."""
+        cores = [node.cpus for node in self.nodes if node.cpus]
+        if wanted is None:
+            return max(1, min(sum(cores) // workers if workers else CPUS_PER_WORKER, min(cores)))
+        if wanted > max(cores):
+            raise UsageError(f"--cpus-per-worker {wanted}: the largest machine has {max(cores)} cores. Use {max(cores)} or fewer.")
+        return wanted
+
+    def __str__(self) -> str:
+        return ", ".join(f"{node.host}: {node.cpus} cores, {node.gpus} GPUs" for node in self.nodes)
+
+
+@contextlib.contextmanager
+def connected(address: str | None, *, weights: str, preprocessing: str | None) -> Iterator[Cluster]:
+    """A cluster that has been examined. address: of a running one ("HOST:6379", "auto", "ray://HOST:10001"); None: one is
+    started on this machine, on localhost only, and ended afterwards.
+
+    Raises UsageError, before any work, when it cannot be reached or used.
+    """
+    if address is None:
+        # Read when Ray is loaded. Without the first it replaces localhost by the address of the network interface.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray = import_ray()
+    if address is None:
+        _start(ray)
+    else:
+        _join(ray, address)
+    try:
+        yield Cluster(address, _survey(ray, address, weights, preprocessing))
+    finally:
+        ray.shutdown()
+
+
+def import_ray():
+    try:
+        import ray
+    except ImportError as error:
+        raise UsageError(f"--runner ray: Ray is not installed here ({error}). pip install 'render-prints[ray]'") from None
+    return ray
+
+
+def _start(ray) -> None:
+    import psutil
+
+    from render.device import cores, memory_bytes
+
+    objects = max(OBJECTS_LEAST, int(OBJECTS_SHARE * min(memory_bytes("cpu"), psutil.virtual_memory().available)))
+    with contextlib.suppress(FileNotFoundError):  # a small /dev/shm, as containers have: Ray would use the disk instead
+        room = os.statvfs("/dev/shm")
+        objects = max(OBJECTS_LEAST, min(objects, int(0.8 * room.f_bavail * room.f_frsize)))
+    ray.init(address="local", num_cpus=cores(), include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False,
+             logging_level="error", object_store_memory=objects)
+
+
+def _join(ray, address: str) -> None:
+    try:
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        if host and port.isdigit():  # Ray itself would try for a minute or more
+            socket.create_connection((host, int(port)), timeout=REACH_S).close()
+        ray.init(address=address, log_to_driver=False, logging_level="error")
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        text = " ".join(str(error).split())
+        if "ersion mismatch" in text:
+            raise UsageError(f"--address {address}: other versions there than here ({text[:300]}). Install the same Python and "
+                             f"ray=={ray.__version__} on both sides.") from None
+        raise UsageError(
+            f"--address {address}: no Ray cluster answers there ({text[:300]}). Check that it runs (`ray status`), that the port is "
+            "the head's (6379 unless chosen otherwise) and open, and, with tokens, that RAY_AUTH_MODE=token and the cluster's "
+            "token are set here.") from None
+
+
+def _survey(ray, address: str | None, weights: str, preprocessing: str | None) -> tuple[Node, ...]:
+    """Every machine examined by itself. Raises UsageError for the first that would fail its jobs."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    from render import weights as known
+
+    fingerprint = known.fingerprint(weights)
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    at = {node["NodeID"]: ray.remote(num_cpus=0, max_retries=1)(_examine).options(
+        scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
+            weights, preprocessing, fingerprint) for node in alive}
+    nodes = []
+    for node in alive:
+        resources = node["Resources"]
+        host = node["NodeManagerHostname"]
+        try:
+            facts = ray.get(at[node["NodeID"]], timeout=SURVEY_S)
+        except ray.exceptions.RayTaskError as error:
+            facts = {"problem": f"render cannot be used there ({str(error.cause or error).strip().splitlines()[-1]}). "
+                                f"pip install render-prints=={render.__version__} on every machine"}
+        except ray.exceptions.RayError as error:
+            facts = {"problem": f"did not answer ({str(error).splitlines()[0]})"}
+        known = {"render": "", "torch": "", "precision": "", "problem": ""} | facts
+        nodes.append(Node(node["NodeID"], host, int(resources.get("CPU", 0)), int(resources.get("GPU", 0)), **known))
+    for node in nodes:
+        if node.problem:
+            raise UsageError(f"{_named(address)}, machine {node.host}: {node.problem}.")
+        if node.render != render.__version__:
+            raise UsageError(f"{_named(address)}, machine {node.host}: has render {node.render}, this is {render.__version__}. "
+                             "Install the same version on every machine.")
+    if not any(node.cpus or node.gpus for node in nodes):
+        raise UsageError(f"{_named(address)}: no machine offers cores or GPUs to jobs.")
+    return tuple(nodes)
+
+
+def _named(address: str | None) -> str:
+    return "Ray on this machine" if address is None else f"--address {address}"
+
+
+def _examine(weights: str, preprocessing: str | None, fingerprint: str) -> dict[str, str]:
+    """Runs on each machine."""
+    import torch
+
+    from render import device, weights as known
+
+    facts = {"render": render.__version__, "torch": torch.__version__, "precision": device.choose().precision}
+    try:
+        if known.fingerprint(weights) != fingerprint:
+            facts["problem"] = f"--weights {weights} is another file there than here. Copy this one to every machine"
+        known.load(weights, preprocessing=preprocessing)
+    except RenderError as error:
+        facts["problem"] = f"weights: {error}"
+    return facts
+
+
+def sign(folder) -> tuple[str, str]:
+    """(path, text) of a new file by which a worker can tell that it sees this folder, and not another of that name."""
+    text = f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(16)} {platform.system()}"
+    path = os.path.join(os.path.abspath(folder), "driver")
+    with open(path, "w") as file:
+        file.write(text)
+    return path, text
