@@ -149,10 +149,10 @@ def _survey(ray, address: str | None, weights: str, preprocessing: str | None) -
         try:
             facts = ray.get(at[node["NodeID"]], timeout=SURVEY_S)
         except ray.exceptions.RayTaskError as error:
-            facts = {"problem": f"render cannot be used there ({str(error.cause or error).strip().splitlines()[-1]}). "
+            facts = {"problem": f"render cannot be used there ({reason(error)}). "
                                 f"pip install render-prints=={render.__version__} on every machine"}
         except ray.exceptions.RayError as error:
-            facts = {"problem": f"did not answer ({str(error).splitlines()[0]})"}
+            facts = {"problem": f"did not answer ({reason(error)})"}
         known = {"render": "", "torch": "", "precision": "", "problem": ""} | facts
         nodes.append(Node(node["NodeID"], host, int(resources.get("CPU", 0)), int(resources.get("GPU", 0)), **known))
     for node in nodes:
@@ -164,6 +164,14 @@ def _survey(ray, address: str | None, weights: str, preprocessing: str | None) -
     if not any(node.cpus or node.gpus for node in nodes):
         raise UsageError(f"{_named(address)}: no machine offers cores or GPUs to jobs.")
     return tuple(nodes)
+
+
+def reason(error: Exception) -> str:
+    """One of Ray's errors in a line, without its colours and addresses: what was raised there, or what became of a worker."""
+    cause = getattr(error, "cause", None)
+    if cause is not None:
+        return f"{type(cause).__name__}: {cause}".splitlines()[-1][:300]
+    return " ".join(str(error).split())[:300]
 
 
 def _named(address: str | None) -> str:

@@ -356,12 +356,9 @@ def _kill(pid: int) -> None:
 
 
 def _why(error: Exception | None) -> str:
-    text = " ".join(str(error).split())
     if _ran_out_of_memory(error):
         return "ran out of memory"
-    if isinstance(error, ray.exceptions.RayActorError) and "node" in text.lower() and "died" in text.lower() and "pid" not in text:
-        return "was on a machine that is gone"
-    return f"died ({text[:300]})"
+    return f"died ({cluster.reason(error)})"
 
 
 def _ran_out_of_memory(error: Exception | None) -> bool:

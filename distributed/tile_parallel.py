@@ -13,6 +13,7 @@ import ray
 import torch
 
 from render import losses
+from render.distributed.cluster import reason
 from render.features import Network
 from render.memory import Budget, kept_by_helper
 from render.objective import StyleTarget, Sums, tile_features, tile_gradient, tile_moments, tile_sums, total_moments
@@ -210,7 +211,7 @@ class RayCrew:
         try:
             return ray.get(ref, timeout=self.stall_s)
         except ray.exceptions.RayError as error:
-            self._lose(h, str(error.__cause__ or error).strip().splitlines()[0][:200])
+            self._lose(h, reason(error))
             return _LOST
 
     def _lose(self, h: int, why: str) -> None:

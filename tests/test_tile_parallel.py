@@ -170,7 +170,7 @@ def test_helpers_plan_their_own_memory():
     from render.distributed.tile_parallel import Bench
 
     w = weighting()
-    large, small = (Bench(None, work(w), Budget(size)) for size in (2**33, 800 * 10**6))
+    large, small = (Bench(None, work(w), Budget(size)) for size in (2**33, 730 * 10**6))
     for bench in (large, small):
         bench.content = {i: {} for i in range(4)}
     assert large._room() == 4 and small._room() <= 1
