@@ -4,6 +4,8 @@ import argparse
 import os
 import signal
 import sys
+from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from render import __version__
@@ -93,6 +95,10 @@ def _batch_words(commands) -> None:
     parser.add_argument("--fresh", action="store_true", help="render again what is finished already")
     parser.add_argument("--checkpoint-every", type=_seconds, default=300.0, metavar="SECONDS",
                         help="what a power cut may cost at most, within a scale (default: %(default)g)")
+    parser.add_argument("--stop-at", metavar="TIME", help="start no job after this: 07:00 (the next one), or 8h, 90min from "
+                        "now; running jobs are finished, the rest is left for the next run")
+    parser.add_argument("--notify", metavar="COMMAND",
+                        help="run this at the end, however it came, with the summary as JSON on its standard input")
     parser.set_defaults(command=_batch)
 
 
@@ -223,6 +229,10 @@ def _positive(text: str) -> int:
 
 
 def _batch(arguments) -> int:
+    from render.deadline import parse_deadline
+
+    until = None if arguments.stop_at is None else parse_deadline(arguments.stop_at)  # from now, not from after loading torch
+
     from render import batch, console, jobs, presets
     from render.batch import Summary
     from render.ledger import Ledger
@@ -241,19 +251,45 @@ def _batch(arguments) -> int:
     if arguments.dry_run:
         return _dry_run(arguments, planned, device, summary)
     ledger = Ledger(arguments.output)
-    try:
+    with _ending(arguments, summary), closing(ledger):
         todo, finished = batch.split(planned, ledger, fresh=arguments.fresh)
         summary.skipped = len(finished)
         keeping = Keeping.under(ledger.folder, interval_s=arguments.checkpoint_every)
         for job in todo if arguments.fresh else ():
             forget_painted(keeping, job.painted)
         runner = _runner(arguments, device, settings, keeping)
-        with console.Screen(len(todo), as_json=arguments.json) as screen:
-            batch.run_batch(todo, runner, ledger, summary, screen)
-    finally:
-        ledger.close()
-        console.print_summary(summary, output=arguments.output, as_json=arguments.json)
+        with console.Screen(len(todo), as_json=arguments.json, until=until) as screen:
+            batch.run_batch(todo, runner, ledger, summary, screen, stop=until or batch.never)
     return summary.exit_status
+
+
+@contextmanager
+def _ending(arguments, summary):
+    """However the batch ends, its summary is printed, and --notify's command is told when there was anything to do."""
+    from render import console
+    from render.notify import notify
+
+    started, status = datetime.now().astimezone(), 1
+    try:
+        yield
+        status = summary.exit_status
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+        raise
+    except UsageError:
+        status = 2
+        raise
+    finally:
+        try:
+            console.print_summary(summary, output=arguments.output, as_json=arguments.json)
+        finally:  # whoever read the summary may be gone
+            if arguments.notify is not None and (summary.done or summary.left or summary.failed):
+                record = console.notice_record(summary, output=arguments.output, started=started, exit_status=status,
+                                               interrupted=status == INTERRUPTED)
+                try:
+                    notify(arguments.notify, record)
+                except RenderError as error:
+                    _complain(error, 0)
 
 
 def _device_and_settings(arguments, **more):
