@@ -6,6 +6,7 @@ import signal
 import sys
 from contextlib import closing, contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from render import __version__
@@ -49,6 +50,10 @@ def _complain(error: Exception, status: int) -> int:
     return status
 
 
+def _tell(text: str) -> None:
+    print(f"render: {text}", file=sys.stderr)
+
+
 def _interrupt(signum, frame):
     raise KeyboardInterrupt
 
@@ -85,8 +90,9 @@ def _batch_words(commands) -> None:
     parser.add_argument("--styles", nargs="+", required=True, metavar="STYLE",
                         help="presets (TOML), pictures, folders, globs, or shipped names (`render presets list`)")
     parser.add_argument("--inputs", nargs="+", required=True, metavar="PATH",
-                        help="photographs: files, folders (with their sub-folders) and globs")
-    parser.add_argument("--output", type=Path, default=Path("prints"), metavar="FOLDER", help="default: %(default)s")
+                        help="photographs: files, folders (with their sub-folders) and globs, here or at an address")
+    parser.add_argument("--output", default="prints", metavar="FOLDER",
+                        help="a folder, or an address like s3://bucket/prints (default: %(default)s)")
     _look_words(parser)
     parser.add_argument("--workers", type=_positive, default=1, metavar="N",
                         help="processes that share this machine's cores (default: %(default)s)")
@@ -233,31 +239,39 @@ def _batch(arguments) -> int:
 
     until = None if arguments.stop_at is None else parse_deadline(arguments.stop_at)  # from now, not from after loading torch
 
-    from render import batch, console, jobs, presets
+    from render import batch, console, jobs, presets, remote
     from render.batch import Summary
     from render.ledger import Ledger
     from render.pipeline import Keeping, forget_painted
 
     summary = Summary()
+    store = remote.Output.at(arguments.output) if remote.is_remote(arguments.output) else None
+    output = Path(arguments.output) if store is None else store.folder
+    local = partial(remote.localised, failed=lambda what, why: summary.failed.append((what, why)), tell=_tell)
     styles = presets.find_styles(
-        arguments.styles, failed=lambda error: summary.failed.append(("a style", str(error))))
+        local(arguments.styles, endings=remote.STYLES), failed=lambda error: summary.failed.append(("a style", str(error))))
     looks = [(style, presets.apply_settings(style.look, arguments.set)) for style in styles]
-    inputs = jobs.find_inputs(arguments.inputs, without=arguments.output)
+    photos = local(arguments.inputs, endings=remote.PICTURES, without=None if store is None else store.url)
+    if not photos:
+        raise UsageError(" ".join(["--inputs: no pictures there.", *(why for _, why in summary.failed)]))
+    inputs = jobs.find_inputs(photos, without=output)
     device, settings = _device_and_settings(arguments, format=arguments.format)
     planned = jobs.plan_jobs(
-        inputs, looks, settings, arguments.output, weights_sha256=_fingerprint(settings),
+        inputs, looks, settings, output, weights_sha256=_fingerprint(settings),
         failed=lambda what, why: summary.failed.append((what, why)),
     )
     if arguments.dry_run:
-        return _dry_run(arguments, planned, device, summary)
-    ledger = Ledger(arguments.output)
-    with _ending(arguments, summary), closing(ledger):
+        ledger = Ledger.peek(output) if store is None else Ledger.peek(output, size_of=store.size_of)
+        return _dry_run(arguments, planned, ledger, device, summary)
+    with _ending(arguments, summary), closing(Ledger(output)) if store is None else store.ledger() as ledger:
         todo, finished = batch.split(planned, ledger, fresh=arguments.fresh)
         summary.skipped = len(finished)
         keeping = Keeping.under(ledger.folder, interval_s=arguments.checkpoint_every)
         for job in todo if arguments.fresh else ():
             forget_painted(keeping, job.painted)
         runner = _runner(arguments, device, settings, keeping)
+        if store is not None:
+            runner = remote.Sending(runner, store, arguments.fresh)
         with console.Screen(len(todo), as_json=arguments.json, until=until) as screen:
             batch.run_batch(todo, runner, ledger, summary, screen, stop=until or batch.never)
     return summary.exit_status
@@ -265,31 +279,32 @@ def _batch(arguments) -> int:
 
 @contextmanager
 def _ending(arguments, summary):
-    """However the batch ends, its summary is printed, and --notify's command is told when there was anything to do."""
+    """However a batch ends that has begun, its summary is printed and --notify's command is told."""
+    started = datetime.now().astimezone()
+    try:
+        yield
+    except UsageError:
+        raise
+    except BaseException as error:  # Ctrl-C too
+        _sum_up(arguments, summary, started, INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1)
+        raise
+    _sum_up(arguments, summary, started, summary.exit_status)
+
+
+def _sum_up(arguments, summary, started: datetime, status: int) -> None:
     from render import console
     from render.notify import notify
 
-    started, status = datetime.now().astimezone(), 1
     try:
-        yield
-        status = summary.exit_status
-    except KeyboardInterrupt:
-        status = INTERRUPTED
-        raise
-    except UsageError:
-        status = 2
-        raise
-    finally:
-        try:
-            console.print_summary(summary, output=arguments.output, as_json=arguments.json)
-        finally:  # whoever read the summary may be gone
-            if arguments.notify is not None and (summary.done or summary.left or summary.failed):
-                record = console.notice_record(summary, output=arguments.output, started=started, exit_status=status,
-                                               interrupted=status == INTERRUPTED)
-                try:
-                    notify(arguments.notify, record)
-                except RenderError as error:
-                    _complain(error, 0)
+        console.print_summary(summary, output=arguments.output, as_json=arguments.json)
+    finally:  # whoever read the summary may be gone
+        if arguments.notify is not None and (summary.done or summary.left or summary.failed):
+            record = console.notice_record(summary, output=arguments.output, started=started, exit_status=status,
+                                           interrupted=status == INTERRUPTED)
+            try:
+                notify(arguments.notify, record)
+            except RenderError as error:
+                _complain(error, status)
 
 
 def _device_and_settings(arguments, **more):
@@ -334,14 +349,12 @@ def _runner(arguments, device, settings, keeping):
     return LocalRunner(device, settings, keeping, workers=arguments.workers)
 
 
-def _dry_run(arguments, planned, device, summary) -> int:
+def _dry_run(arguments, planned, ledger, device, summary) -> int:
     from render import console
     from render.batch import split
     from render.estimate import estimate
-    from render.ledger import Ledger
     from render.local import make_renderer
 
-    ledger = Ledger.peek(arguments.output)
     todo, finished = split(planned, ledger, fresh=arguments.fresh)
     ledger.close()
     costs = []

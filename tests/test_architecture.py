@@ -16,7 +16,7 @@ ORDER = (
     "render.schedule", "render.jobs", "render.events", "render.ledger",
     "render.device", "render.linalg", "render.moments", "render.losses", "render.features", "render.objective",
     "render.optimise", "render.torchvision_guard", "render.weights", "render.checkpoint", "render.finish", "render.pipeline",
-    "render.recolor", "render.batch", "render.local", "render.distributed", "render.estimate", "render.console", "render.doctor",
+    "render.recolor", "render.batch", "render.remote", "render.local", "render.distributed", "render.estimate", "render.console", "render.doctor",
     "render.cli", "render.__main__",
 )  # fmt: skip
 
