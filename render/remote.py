@@ -55,8 +55,8 @@ def cache_folder() -> Path:
 
 
 def _kept(kind: str, url: str) -> Path:
-    """A folder of the cache for one address: a word to know it by, and a hash."""
-    word = re.sub(r"[^A-Za-z0-9]+", "-", url.partition("://")[2]).strip("-")[-40:]
+    """A folder of the cache for one address: a word to know it by (no password, no signature), and a hash."""
+    word = re.sub(r"[^A-Za-z0-9]+", "-", _plain(url).partition("://")[2].rpartition("@")[2]).strip("-")[-40:]
     return cache_folder() / kind / f"{word}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
 
 
@@ -161,14 +161,21 @@ def _is_glob(fs: AbstractFileSystem, path: str) -> bool:
     return re.search(r"\*" if "http" in _protocols(fs) else r"[*?\[]", path) is not None  # an address may ask: ?id=1
 
 
+def _plain(url: str) -> str:
+    """Without what follows a web address: ?X-Amz-Signature=... In a bucket a "?" is part of the name."""
+    return url.partition("?")[0] if url.startswith(("http://", "https://")) else url
+
+
 def _has(name: str, endings: Collection[str]) -> bool:
+    name = _plain(name)
     return PurePosixPath(name).suffix.lower() in endings and not name.endswith("/")
 
 
 def _file(url: str, failed: Failed) -> list[str]:
     fs, path = _open(url)
-    parent, _, name = path.rpartition("/")
-    folder = _kept("files", fs.unstrip_protocol(parent))
+    parent, _, name = _plain(path).rpartition("/")
+    # With the signature or question, which may ask for another file of that name.
+    folder = _kept("files", fs.unstrip_protocol(parent) + path.removeprefix(_plain(path)))
     try:
         with _telling(url, "fetched"):
             file = _File(fs, path, name, fs.info(path))

@@ -231,6 +231,22 @@ def test_pictures_of_a_web_server_are_fetched_by_file_and_by_folder(site, pictur
     assert local.read_bytes() == (pictures / "photos" / "italy" / "rome.png").read_bytes()
 
 
+def test_a_signed_web_address_is_the_file_before_its_question(site, pictures):
+    (one,), (other,) = fetch(f"{site}/photos/a.png?signature=abc/d.e"), fetch(f"{site}/photos/a.png?signature=other")
+    assert names([one]) == ["a"] and Path(one).read_bytes() == (pictures / "photos" / "a.png").read_bytes()
+    assert one != other and "abc" not in one
+
+
+def test_a_question_mark_in_a_bucket_is_a_name(memory, pictures):
+    memory.put_file(str(pictures / "photos" / "a.png"), "/photos/why? #1.png")
+    assert names(fetch("memory://photos/")) == ["why? #1"]
+
+
+def test_no_password_shows_in_the_cache(cache):
+    assert "secret" not in str(remote._kept("outputs", "sftp://me:secret@host/prints"))
+    assert remote._kept("outputs", "s3://a/b") != remote._kept("outputs", "s3://a-b")
+
+
 # --- the output ------------------------------------------------------------------------------------------------------
 
 
