@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from render.events import Event, JobDone, JobFailed
@@ -64,9 +65,9 @@ def split(jobs: Sequence[Job], ledger: Ledger, *, fresh: bool) -> tuple[list[Job
 
 
 def run_batch(jobs: Sequence[Job], runner: JobRunner, ledger: Ledger | None, summary: Summary,
-              report: Callable[[Event], None], *, stop: Stop = never) -> None:
+              report: Callable[[Event], None], *, stop: Stop = never, shown: Callable[[Path], str] = str) -> None:
     """Runs the jobs until `stop` says True, records each in the ledger (if there is one) and counts it in `summary`,
-    which is true at every moment."""
+    which is true at every moment. shown: where people find a print, see remote.Output."""
     started = time.monotonic()
     summary.left, summary.workers = len(jobs), runner.workers
 
@@ -77,7 +78,7 @@ def run_batch(jobs: Sequence[Job], runner: JobRunner, ledger: Ledger | None, sum
             summary.done += 1
             summary.left -= 1
             summary.busy_s += event.done.busy_s
-            summary.look_at += [(str(event.job.output), finding) for finding in event.done.findings]
+            summary.look_at += [(shown(event.job.output), finding) for finding in event.done.findings]
         elif isinstance(event, JobFailed):
             summary.failed.append((event.job.label, event.message))
             summary.left -= 1

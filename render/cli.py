@@ -247,6 +247,7 @@ def _batch(arguments) -> int:
     summary = Summary()
     store = remote.Output.at(arguments.output) if remote.is_remote(arguments.output) else None
     output = Path(arguments.output) if store is None else store.folder
+    shown = str if store is None else store.shown
     local = partial(remote.localised, failed=lambda what, why: summary.failed.append((what, why)), tell=_tell)
     styles = presets.find_styles(
         local(arguments.styles, endings=remote.STYLES), failed=lambda error: summary.failed.append(("a style", str(error))))
@@ -262,7 +263,7 @@ def _batch(arguments) -> int:
     )
     if arguments.dry_run:
         ledger = Ledger.peek(output) if store is None else Ledger.peek(output, size_of=store.size_of)
-        return _dry_run(arguments, planned, ledger, device, summary)
+        return _dry_run(arguments, planned, ledger, device, summary, shown)
     with _ending(arguments, summary), closing(Ledger(output)) if store is None else store.ledger() as ledger:
         todo, finished = batch.split(planned, ledger, fresh=arguments.fresh)
         summary.skipped = len(finished)
@@ -272,8 +273,8 @@ def _batch(arguments) -> int:
         runner = _runner(arguments, device, settings, keeping)
         if store is not None:
             runner = remote.Sending(runner, store, arguments.fresh)
-        with console.Screen(len(todo), as_json=arguments.json, until=until) as screen:
-            batch.run_batch(todo, runner, ledger, summary, screen, stop=until or batch.never)
+        with console.Screen(len(todo), as_json=arguments.json, until=until, shown=shown) as screen:
+            batch.run_batch(todo, runner, ledger, summary, screen, stop=until or batch.never, shown=shown)
     return summary.exit_status
 
 
@@ -349,7 +350,7 @@ def _runner(arguments, device, settings, keeping):
     return LocalRunner(device, settings, keeping, workers=arguments.workers)
 
 
-def _dry_run(arguments, planned, ledger, device, summary) -> int:
+def _dry_run(arguments, planned, ledger, device, summary, shown) -> int:
     from render import console
     from render.batch import split
     from render.estimate import estimate
@@ -363,7 +364,7 @@ def _dry_run(arguments, planned, ledger, device, summary) -> int:
             summary.failed.append((job.label, str(cost)))
         else:
             costs.append((job, cost))
-    console.print_plan(costs, finished, summary, device=device, workers=arguments.workers, as_json=arguments.json)
+    console.print_plan(costs, finished, summary, device=device, workers=arguments.workers, as_json=arguments.json, shown=shown)
     return summary.exit_status
 
 

@@ -5,8 +5,10 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -31,11 +33,11 @@ def duration(seconds: float) -> str:
 
 class Screen(AbstractContextManager):
     """Draws events. jobs: how many there are; as_json: one JSON object a line on standard output, the bar still on
-    standard error; until: when no more jobs are started. Where standard error is no terminal, a line a minute tells how
+    standard error; until: when no more jobs are started; shown: where people find a print. Where standard error is no terminal, a line a minute tells how
     things stand, whether anything happened or not: an iteration of a huge print takes longer."""
 
-    def __init__(self, jobs: int, *, as_json: bool = False, until: Deadline | None = None):
-        self.jobs, self.as_json, self.until = jobs, as_json, until
+    def __init__(self, jobs: int, *, as_json: bool = False, until: Deadline | None = None, shown: Callable[[Path], str] = str):
+        self.jobs, self.as_json, self.until, self.shown = jobs, as_json, until, shown
         self.console = Console(stderr=True, highlight=False)
         self.started = time.monotonic()
         self.ended = 0
@@ -65,7 +67,7 @@ class Screen(AbstractContextManager):
 
     def __call__(self, event: Event) -> None:
         if self.as_json:
-            print(json.dumps(as_record(event)), flush=True)
+            print(json.dumps(as_record(event, self.shown)), flush=True)
         with self.lock:
             self._draw(event)
 
@@ -79,7 +81,7 @@ class Screen(AbstractContextManager):
             case JobDone(job, done):
                 self._ended(job)
                 word = "[yellow]done, look at it[/]" if done.findings else "[green]done[/]  "
-                self._say(f"{word} {escape(str(job.output))}  {duration(done.seconds)}, loss {done.loss:.4g}")
+                self._say(f"{word} {escape(self.shown(job.output))}  {duration(done.seconds)}, loss {done.loss:.4g}")
                 for finding in done.findings:
                     self._say(f"  {escape(finding)}")
             case Notice(job, text):
@@ -118,9 +120,9 @@ class Screen(AbstractContextManager):
         self.console.print(text, soft_wrap=True)
 
 
-def as_record(event: Event) -> dict:
+def as_record(event: Event, shown: Callable[[Path], str] = str) -> dict:
     """An event as a JSON object."""
-    job = {"photo": str(event.job.photo), "style": event.job.style.name, "output": str(event.job.output)}
+    job = {"photo": str(event.job.photo), "style": event.job.style.name, "output": shown(event.job.output)}
     match event:
         case JobStarted():
             return {"event": "started", **job}
@@ -179,14 +181,14 @@ def print_summary(summary: Summary, *, output, as_json: bool) -> None:
     console.print(f"{', '.join(parts)} in {duration(summary.seconds)}{pace}: {escape(str(output))}", soft_wrap=True)
 
 
-def print_plan(costs, finished, summary: Summary, *, device, workers: int, as_json: bool) -> None:
+def print_plan(costs, finished, summary: Summary, *, device, workers: int, as_json: bool, shown: Callable[[Path], str] = str) -> None:
     """What --dry-run shows. costs: [(job, estimate.Cost)]; finished: jobs that an earlier run finished."""
     total_s = sum(cost.seconds for _, cost in costs)
     memory_bytes = max((cost.memory_bytes for _, cost in costs), default=0) * min(workers, max(1, len(costs)))
     if as_json:
         for job, cost in costs:
             print(json.dumps({
-                "event": "planned", "photo": str(job.photo), "style": job.style.name, "output": str(job.output),
+                "event": "planned", "photo": str(job.photo), "style": job.style.name, "output": shown(job.output),
                 "scales": [{"size": list(s.size), "iterations": s.iterations, "tiles": m.tiles, "tile_px": m.tile_px,
                             "kept_tiles": m.kept, "optimiser": m.optimiser, "history": m.history}
                            for s, m in zip(cost.scales, cost.plans)],
@@ -203,7 +205,7 @@ def print_plan(costs, finished, summary: Summary, *, device, workers: int, as_js
         scales = ", ".join(f"{max(s.size)}x{s.iterations}" for s in cost.scales)
         last = cost.plans[-1]
         tiles = f"{last.tiles} tiles of {last.tile_px} px, {last.kept} kept" if last.tiles > 1 else "1 tile"
-        table.add_row(escape(str(job.output)), scales, f"{tiles}, {last.optimiser}", duration(cost.seconds),
+        table.add_row(escape(shown(job.output)), scales, f"{tiles}, {last.optimiser}", duration(cost.seconds),
                       gibibytes(cost.memory_bytes))
     console.print(table)
     for job, cost in costs:

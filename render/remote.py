@@ -306,10 +306,14 @@ class Output:
         """Bytes of a finished print, by its path in the working folder; None when there is none."""
         return self.sizes.get(self._name(path))
 
+    def shown(self, path: Path) -> str:
+        """Where people find a print that was made at this path."""
+        return f"{self.url.rstrip('/')}/{self._name(path)}"
+
     def send(self, path: Path) -> None:
         """Puts a file of the working folder at its place. Raises PictureError when it does not arrive whole."""
         name = self._name(path)
-        with _telling(f"{self.url}/{name}", "written", PictureError):
+        with _telling(self.shown(path), "written", PictureError):
             there, size = f"{self.base}/{name}", path.stat().st_size
             if _FOLDERS & set(_protocols(self.fs)):
                 self.fs.makedirs(self.fs._parent(there), exist_ok=True)

@@ -284,7 +284,9 @@ def test_from_bucket_to_bucket_and_the_rerun_does_nothing(s3, batch, pictures, c
     words = ("--inputs", "s3://bucket/photos", "--styles", "s3://bucket/x.png", "--output", "s3://bucket/prints")
     status, records, err = batch(*words)
     assert status == 0 and counts(records) == (2, 0), err
-    assert there(s3) == PRINTS and "s3://bucket/prints" in err
+    assert there(s3) == PRINTS
+    assert [done["output"] for done in records["done"]] == [f"s3://bucket/prints/{name}" for name in PRINTS]
+    assert "s3://bucket/prints/a--x.png" in err and str(cache / "outputs") not in err
     status, local, _ = batch("--output", "prints")
     for name in PRINTS:  # the same files as without a bucket
         assert s3.cat_file(f"bucket/prints/{name}") == (pictures / "prints" / name).read_bytes()
@@ -304,6 +306,8 @@ def test_another_machine_knows_what_is_finished_and_what_is_missing_or_cut_is_ma
     assert counts(batch(*words)[1]) == (1, 1) and there(s3) == PRINTS
     (plan,) = batch(*words, "--dry-run")[1]["plan"]
     assert (plan["jobs"], plan["skipped"]) == (0, 2)
+    planned = batch(*words, "--dry-run", "--fresh")[1]["planned"]
+    assert [job["output"] for job in planned] == [f"s3://bucket/prints/{name}" for name in PRINTS]
 
 
 @pytest.mark.parametrize("wrong", ["no bucket", "no credentials"])
