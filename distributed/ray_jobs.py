@@ -7,7 +7,7 @@ to the others they travel as bytes.
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from render import checkpoint
+from render.batch import Stop, never
 from render.checkpoint import path_of
 from render.distributed import cluster
 from render.distributed.cluster import Cluster
@@ -41,7 +42,7 @@ Report = Callable[[Event], None]
 class RayRunner:
     """Runs jobs on a cluster that is connected.
 
-    keeping: in the output folder; output: that folder; workers: at most (None: as many as fit); cpus_per_worker: of a worker
+    keeping: in the output folder; output: that folder; wanted: workers (None: as many as fit); cpus_per_worker: of a worker
     without a GPU; memory_bytes: see Post; stall_s: see STALL_S; tries: see TRIES.
     """
 
@@ -50,24 +51,28 @@ class RayRunner:
     settings: Settings
     keeping: Keeping
     output: Path
-    workers: int | None = None
+    wanted: int | None = None
     cpus_per_worker: int = 1
     memory_bytes: int | None = None
     stall_s: float = STALL_S
     tries: int = TRIES
 
-    def run(self, jobs: Sequence[Job], report: Report) -> None:
-        """Runs every job and reports what happens to each. One job's failure leaves the others alone."""
-        _Run(self, report).run(jobs)
+    def run(self, jobs: Sequence[Job], report: Report, stop: Stop = never) -> None:
+        """Runs the jobs and reports what happens to each. One job's failure leaves the others alone.
+
+        Raises RenderError when no worker can be had.
+        """
+        _Run(self, report, stop).run(jobs)
+
+    @property
+    def workers(self) -> int:
+        return self.wanted or max(1, self.cluster.workers(self.device, self.cpus_per_worker))
 
     def count(self, jobs: int) -> int:
         """Workers to start: what fits, or what was asked for (an autoscaling cluster then grows). More of them than jobs
         are of use only for prints of several tiles."""
-        if self.workers is not None:
-            return self.workers
-        count = max(1, self.cluster.workers(self.device, self.cpus_per_worker))
         longest_px = max(self.settings.layout((1000, 1000)).picture)
-        return count if longest_px > TILES_PX[0] else min(count, jobs)
+        return self.workers if self.wanted or longest_px > TILES_PX[0] else min(self.workers, jobs)
 
     def post(self, sign: tuple[str, str]) -> Post:
         most_cpus = max(node.cpus for node in self.cluster.nodes) or 1
@@ -98,6 +103,9 @@ class Waiting:
     def again(self, job: Job) -> None:
         self.jobs.appendleft(job)
 
+    def keep_only(self, ids: Container[str]) -> None:
+        self.jobs = deque(job for job in self.jobs if job.id in ids)
+
 
 @dataclass(eq=False)
 class _Member:
@@ -124,8 +132,8 @@ class _Member:
 class _Run:
     """One batch."""
 
-    def __init__(self, runner: RayRunner, report: Report):
-        self.runner, self.report = runner, report
+    def __init__(self, runner: RayRunner, report: Report, stop: Stop):
+        self.runner, self.report, self.stop = runner, report, stop
         self.output, self.keeping = runner.output.absolute(), _absolute(runner.keeping)
         self.members: list[_Member] = []
         self.deaths: dict[str, int] = {}  # by Job.id
@@ -281,6 +289,8 @@ class _Run:
 
     def _hand_out(self) -> None:
         for member in [member for member in self.members if member.idle]:
+            if self.waiting and self.stop():
+                self.waiting.keep_only(self.deaths)  # those that were running
             if not self.waiting:
                 break
             elsewhere = set().union(*(other.styles for other in self.members if other is not member))

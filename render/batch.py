@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from render.events import Event, JobDone, JobFailed
@@ -10,26 +11,50 @@ from render.jobs import Job
 from render.ledger import Ledger
 
 
-class JobRunner(Protocol):
-    """Runs jobs and reports JobStarted, Progress, and JobDone or JobFailed for every one of them."""
+Stop = Callable[[], bool]
 
-    def run(self, jobs: Sequence[Job], report: Callable[[Event], None]) -> None: ...
+
+def never() -> bool:
+    return False
+
+
+class JobRunner(Protocol):
+    """Runs jobs. workers: how many devices, or processes on one, it keeps at work."""
+
+    workers: int
+
+    def run(self, jobs: Sequence[Job], report: Callable[[Event], None], stop: Stop = never) -> None:
+        """Reports JobStarted, Progress, and JobDone or JobFailed for every job. Asks `stop` before each: once it says
+        True, no further job is started, nothing is reported of those that are left, and the running ones are finished."""
 
 
 @dataclass
 class Summary:
-    """skipped: finished by an earlier run; failed: (what, why), unreadable inputs and styles included;
-    look_at: (print, what the checks saw) of those done that a person should look at."""
+    """skipped: finished by an earlier run; left: for the next run, neither done nor failed; failed: (what, why),
+    unreadable inputs and styles included; look_at: (print, what the checks saw) of those done that a person should look
+    at; busy_s: of all workers together, see Done."""
 
     done: int = 0
     skipped: int = 0
+    left: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
     look_at: list[tuple[str, str]] = field(default_factory=list)
     seconds: float = 0.0
+    busy_s: float = 0.0
+    workers: int = 1
 
     @property
     def exit_status(self) -> int:
         return 1 if self.failed else 0
+
+    @property
+    def pictures_per_hour(self) -> float | None:
+        return self.done / self.seconds * 3600 if self.done and self.seconds else None
+
+    @property
+    def devices_busy(self) -> float | None:
+        """Share of the workers' time in which they painted what was finished, in [0, 1]."""
+        return min(1.0, self.busy_s / (self.workers * self.seconds)) if self.done and self.seconds else None
 
 
 def split(jobs: Sequence[Job], ledger: Ledger, *, fresh: bool) -> tuple[list[Job], list[Job]]:
@@ -40,21 +65,28 @@ def split(jobs: Sequence[Job], ledger: Ledger, *, fresh: bool) -> tuple[list[Job
 
 
 def run_batch(jobs: Sequence[Job], runner: JobRunner, ledger: Ledger | None, summary: Summary,
-              report: Callable[[Event], None]) -> None:
-    """Runs the jobs, records each in the ledger (if there is one) and counts it in `summary`, which is true at every
-    moment."""
+              report: Callable[[Event], None], *, stop: Stop = never, shown: Callable[[Path], str] = str) -> None:
+    """Runs the jobs until `stop` says True, records each in the ledger (if there is one) and counts it in `summary`,
+    which is true at every moment. shown: where people find a print, see remote.Output."""
     started = time.monotonic()
+    summary.left, summary.workers = len(jobs), runner.workers
 
     def record(event: Event) -> None:
         if ledger is not None:
             ledger.record(event)
         if isinstance(event, JobDone):
             summary.done += 1
-            summary.look_at += [(str(event.job.output), finding) for finding in event.done.findings]
+            summary.left -= 1
+            summary.busy_s += event.done.busy_s
+            summary.look_at += [(shown(event.job.output), finding) for finding in event.done.findings]
         elif isinstance(event, JobFailed):
             summary.failed.append((event.job.label, event.message))
+            summary.left -= 1
         summary.seconds = time.monotonic() - started
         report(event)
 
-    if jobs:
-        runner.run(jobs, record)
+    try:
+        if jobs:
+            runner.run(jobs, record, stop)
+    finally:
+        summary.seconds = time.monotonic() - started

@@ -1,10 +1,12 @@
 """The command line: words to calls. Nothing heavy is imported before a command needs it."""
 
 import argparse
-import contextlib
 import os
 import signal
 import sys
+from contextlib import ExitStack, closing, contextmanager
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from render import __version__
@@ -48,6 +50,10 @@ def _complain(error: Exception, status: int) -> int:
     return status
 
 
+def _tell(text: str) -> None:
+    print(f"render: {text}", file=sys.stderr)
+
+
 def _interrupt(signum, frame):
     raise KeyboardInterrupt
 
@@ -84,8 +90,9 @@ def _batch_words(commands) -> None:
     parser.add_argument("--styles", nargs="+", required=True, metavar="STYLE",
                         help="presets (TOML), pictures, folders, globs, or shipped names (`render presets list`)")
     parser.add_argument("--inputs", nargs="+", required=True, metavar="PATH",
-                        help="photographs: files, folders (with their sub-folders) and globs")
-    parser.add_argument("--output", type=Path, default=Path("prints"), metavar="FOLDER", help="default: %(default)s")
+                        help="photographs: files, folders (with their sub-folders) and globs, here or at an address")
+    parser.add_argument("--output", default="prints", metavar="FOLDER",
+                        help="a folder, or an address like s3://bucket/prints (default: %(default)s)")
     _look_words(parser)
     _runner_words(parser)
     parser.add_argument("--dry-run", action="store_true", help="print jobs, scales, memory and time; render nothing")
@@ -93,6 +100,10 @@ def _batch_words(commands) -> None:
     parser.add_argument("--fresh", action="store_true", help="render again what is finished already")
     parser.add_argument("--checkpoint-every", type=_seconds, default=300.0, metavar="SECONDS",
                         help="what a power cut may cost at most, within a scale (default: %(default)g)")
+    parser.add_argument("--stop-at", metavar="TIME", help="start no job after this: 07:00 (the next one), or 8h, 90min from "
+                        "now; running jobs are finished, the rest is left for the next run")
+    parser.add_argument("--notify", metavar="COMMAND",
+                        help="run this at the end, however it came, with the summary as JSON on its standard input")
     parser.set_defaults(command=_batch)
 
 
@@ -243,40 +254,53 @@ def _positive(text: str) -> int:
 
 
 def _batch(arguments) -> int:
-    from render import batch, console, jobs, presets
+    from render.deadline import parse_deadline
+
+    until = None if arguments.stop_at is None else parse_deadline(arguments.stop_at)  # from now, not from after loading torch
+
+    from render import batch, console, jobs, presets, remote
     from render.batch import Summary
     from render.ledger import Ledger
     from render.pipeline import Keeping, forget_painted
 
     summary = Summary()
+    store = remote.Output.at(arguments.output) if remote.is_remote(arguments.output) else None
+    output = Path(arguments.output) if store is None else store.folder
+    shown = str if store is None else store.shown
+    local = partial(remote.localised, failed=lambda what, why: summary.failed.append((what, why)), tell=_tell)
     styles = presets.find_styles(
-        arguments.styles, failed=lambda error: summary.failed.append(("a style", str(error))))
+        local(arguments.styles, endings=remote.STYLES), failed=lambda error: summary.failed.append(("a style", str(error))))
     looks = [(style, presets.apply_settings(style.look, arguments.set)) for style in styles]
-    inputs = jobs.find_inputs(arguments.inputs, without=arguments.output)
-    with _workplace(arguments) as (device, settings, make_runner):
+    photos = local(arguments.inputs, endings=remote.PICTURES, without=None if store is None else store.url)
+    if not photos:
+        raise UsageError(" ".join(["--inputs: no pictures there.", *(why for _, why in summary.failed)]))
+    inputs = jobs.find_inputs(photos, without=output)
+    with ExitStack() as open_:
+        device, settings, make_runner = open_.enter_context(_workplace(arguments, output))
         planned = jobs.plan_jobs(
-            inputs, looks, settings, arguments.output, weights_sha256=_fingerprint(settings),
+            inputs, looks, settings, output, weights_sha256=_fingerprint(settings),
             failed=lambda what, why: summary.failed.append((what, why)),
         )
         if arguments.dry_run:
-            return _dry_run(arguments, planned, device, summary)
-        ledger = Ledger(arguments.output)
-        try:
-            todo, finished = batch.split(planned, ledger, fresh=arguments.fresh)
-            summary.skipped = len(finished)
-            keeping = Keeping.under(ledger.folder, interval_s=arguments.checkpoint_every)
-            for job in todo if arguments.fresh else ():
-                forget_painted(keeping, job.painted)
-            with console.Screen(len(todo), as_json=arguments.json) as screen:
-                batch.run_batch(todo, make_runner(keeping), ledger, summary, screen)
-        finally:
-            ledger.close()
-            console.print_summary(summary, output=arguments.output, as_json=arguments.json)
+            ledger = Ledger.peek(output) if store is None else Ledger.peek(output, size_of=store.size_of)
+            return _dry_run(arguments, planned, ledger, device, summary, shown)
+        open_.enter_context(_ending(arguments, summary))
+        ledger = open_.enter_context(closing(Ledger(output)) if store is None else store.ledger())
+        todo, finished = batch.split(planned, ledger, fresh=arguments.fresh)
+        summary.skipped = len(finished)
+        keeping = Keeping.under(ledger.folder, interval_s=arguments.checkpoint_every)
+        for job in todo if arguments.fresh else ():
+            forget_painted(keeping, job.painted)
+        runner = make_runner(keeping)
+        if store is not None:
+            runner = remote.Sending(runner, store, arguments.fresh)
+        with console.Screen(len(todo), as_json=arguments.json, until=until, shown=shown) as screen:
+            batch.run_batch(todo, runner, ledger, summary, screen, stop=until or batch.never, shown=shown)
     return summary.exit_status
 
 
-@contextlib.contextmanager
-def _workplace(arguments):
+@contextmanager
+def _workplace(arguments, output: Path):
     """(device, settings, keeping -> runner) for a batch; for a dry run always of this machine."""
     if not _wants_ray(arguments) or arguments.dry_run:
         device, settings = _device_and_settings(arguments, format=arguments.format)
@@ -296,7 +320,7 @@ def _workplace(arguments):
 
         def make_runner(keeping):
             return RayRunner(
-                found, name, settings, keeping, arguments.output, arguments.workers,
+                found, name, settings, keeping, output, arguments.workers,
                 found.cpus_each(arguments.cpus_per_worker, arguments.workers),
                 None if arguments.memory is None else parse_bytes(arguments.memory), 60 * arguments.timeout)
         yield device, settings, make_runner
@@ -323,7 +347,37 @@ def _wants_ray(arguments) -> bool:
     return True
 
 
-def _device_and_settings(arguments, *, device_name: str | None = None, **more):
+@contextmanager
+def _ending(arguments, summary):
+    """However a batch ends that has begun, its summary is printed and --notify's command is told."""
+    started = datetime.now().astimezone()
+    try:
+        yield
+    except UsageError:
+        raise
+    except BaseException as error:  # Ctrl-C too
+        _sum_up(arguments, summary, started, INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1)
+        raise
+    _sum_up(arguments, summary, started, summary.exit_status)
+
+
+def _sum_up(arguments, summary, started: datetime, status: int) -> None:
+    from render import console
+    from render.notify import notify
+
+    try:
+        console.print_summary(summary, output=arguments.output, as_json=arguments.json)
+    finally:  # whoever read the summary may be gone
+        if arguments.notify is not None and (summary.done or summary.left or summary.failed):
+            record = console.notice_record(summary, output=arguments.output, started=started, exit_status=status,
+                                           interrupted=status == INTERRUPTED)
+            try:
+                notify(arguments.notify, record)
+            except RenderError as error:
+                _complain(error, status)
+
+
+def _device_and_settings(arguments, **more):
     from render.device import choose
     from render.finish import Finish
     from render.jobs import Settings
@@ -366,14 +420,12 @@ def _local_runner(arguments, device, settings, keeping):
     return LocalRunner(device, settings, keeping, workers=workers)
 
 
-def _dry_run(arguments, planned, device, summary) -> int:
+def _dry_run(arguments, planned, ledger, device, summary, shown) -> int:
     from render import console
     from render.batch import split
     from render.estimate import estimate
-    from render.ledger import Ledger
     from render.local import make_renderer
 
-    ledger = Ledger.peek(arguments.output)
     todo, finished = split(planned, ledger, fresh=arguments.fresh)
     ledger.close()
     costs = []
@@ -382,7 +434,7 @@ def _dry_run(arguments, planned, device, summary) -> int:
             summary.failed.append((job.label, str(cost)))
         else:
             costs.append((job, cost))
-    console.print_plan(costs, finished, summary, device=device, workers=arguments.workers or 1, as_json=arguments.json)
+    console.print_plan(costs, finished, summary, device=device, workers=arguments.workers or 1, as_json=arguments.json, shown=shown)
     return summary.exit_status
 
 

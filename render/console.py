@@ -1,9 +1,14 @@
 """What a person at a terminal sees of a batch: a bar with time left, a line a job, a summary; or JSON lines."""
 
 import json
+import socket
 import sys
+import threading
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import datetime
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,6 +16,7 @@ from rich.table import Table
 from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn
 
 from render.batch import Summary
+from render.deadline import Deadline
 from render.events import Event, JobDone, JobFailed, JobStarted, Notice, Progress
 from render.memory import gibibytes
 
@@ -27,14 +33,18 @@ def duration(seconds: float) -> str:
 
 class Screen(AbstractContextManager):
     """Draws events. jobs: how many there are; as_json: one JSON object a line on standard output, the bar still on
-    standard error."""
+    standard error; until: when no more jobs are started; shown: where people find a print. Where standard error is no terminal, a line a minute tells how
+    things stand, whether anything happened or not: an iteration of a huge print takes longer."""
 
-    def __init__(self, jobs: int, *, as_json: bool = False):
-        self.jobs, self.as_json = jobs, as_json
+    def __init__(self, jobs: int, *, as_json: bool = False, until: Deadline | None = None, shown: Callable[[Path], str] = str):
+        self.jobs, self.as_json, self.until, self.shown = jobs, as_json, until, shown
         self.console = Console(stderr=True, highlight=False)
         self.started = time.monotonic()
-        self.last_log = self.started
         self.ended = 0
+        self.now = ""
+        self.lock = threading.Lock()  # the line a minute comes from a thread of its own
+        self.over = threading.Event()
+        self.log = threading.Thread(target=self._log, daemon=True)
         self.shares: dict[str, float] = {}  # work done of the jobs that are running, by output
         self.bar = Bar(
             TextColumn("{task.fields[place]}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
@@ -44,24 +54,34 @@ class Screen(AbstractContextManager):
         self.task = self.bar.add_task("", total=max(jobs, 1), place=f"0/{jobs}", left="", now="")
 
     def __enter__(self):
+        if self.until is not None and self.jobs:
+            self._say(f"no job is started after {self.until}")
         self.bar.start()
+        if self.bar.disable:
+            self.log.start()
         return self
 
     def __exit__(self, *exc):
         self.bar.stop()
+        self.over.set()
 
     def __call__(self, event: Event) -> None:
         if self.as_json:
-            print(json.dumps(as_record(event)), flush=True)
+            print(json.dumps(as_record(event, self.shown)), flush=True)
+        with self.lock:
+            self._draw(event)
+
+    def _draw(self, event: Event) -> None:
         match event:
             case JobStarted(job):
                 self.shares[str(job.output)] = 0.0
+                self.now = escape(job.label)
             case Progress():
                 self._progress(event)
             case JobDone(job, done):
                 self._ended(job)
                 word = "[yellow]done, look at it[/]" if done.findings else "[green]done[/]  "
-                self._say(f"{word} {escape(str(job.output))}  {duration(done.seconds)}, loss {done.loss:.4g}")
+                self._say(f"{word} {escape(self.shown(job.output))}  {duration(done.seconds)}, loss {done.loss:.4g}")
                 for finding in done.findings:
                     self._say(f"  {escape(finding)}")
             case Notice(job, text):
@@ -72,28 +92,37 @@ class Screen(AbstractContextManager):
 
     def _progress(self, p: Progress) -> None:
         self.shares[str(p.job.output)] = p.work
-        finished = self.ended + sum(self.shares.values())
+        self.now = (f"{escape(p.job.label)}  scale {p.scale}/{p.scales} ({max(p.size)} px)  "
+                    f"{p.iteration}/{p.iterations}  loss {p.loss:.4g}")
+        self.bar.update(self.task, completed=self._finished(), place=f"{self.ended}/{self.jobs}", left=self._left(), now=self.now)
+
+    def _finished(self) -> float:
+        """Jobs, with the shares of those that are running."""
+        return self.ended + sum(self.shares.values())
+
+    def _left(self) -> str:
+        finished = self._finished()
         elapsed = time.monotonic() - self.started
-        left = f"{duration(elapsed / finished * (self.jobs - finished))} left"
-        now = (f"{escape(p.job.label)}  scale {p.scale}/{p.scales} ({max(p.size)} px)  "
-               f"{p.iteration}/{p.iterations}  loss {p.loss:.4g}")
-        self.bar.update(self.task, completed=finished, place=f"{self.ended}/{self.jobs}", left=left, now=now)
-        if self.bar.disable and time.monotonic() - self.last_log >= LOG_EVERY_S:
-            self.last_log = time.monotonic()
-            self._say(f"{self.ended}/{self.jobs} done, {left}: {now}")
+        return f"{duration(elapsed / finished * (self.jobs - finished))} left" if finished else "time left unknown"
+
+    def _log(self) -> None:
+        while not self.over.wait(LOG_EVERY_S):
+            with self.lock:
+                now = f": {self.now}" if self.shares else ""
+                self._say(f"{datetime.now():%a %H:%M}  {self.ended}/{self.jobs} ended, {len(self.shares)} running, {self._left()}{now}")
 
     def _ended(self, job) -> None:
         self.shares.pop(str(job.output), None)
         self.ended += 1
-        self.bar.update(self.task, completed=self.ended + sum(self.shares.values()), place=f"{self.ended}/{self.jobs}")
+        self.bar.update(self.task, completed=self._finished(), place=f"{self.ended}/{self.jobs}")
 
     def _say(self, text: str) -> None:
         self.console.print(text, soft_wrap=True)
 
 
-def as_record(event: Event) -> dict:
+def as_record(event: Event, shown: Callable[[Path], str] = str) -> dict:
     """An event as a JSON object."""
-    job = {"photo": str(event.job.photo), "style": event.job.style.name, "output": str(event.job.output)}
+    job = {"photo": str(event.job.photo), "style": event.job.style.name, "output": shown(event.job.output)}
     match event:
         case JobStarted():
             return {"event": "started", **job}
@@ -112,8 +141,20 @@ def as_record(event: Event) -> dict:
 def summary_record(summary: Summary) -> dict:
     failed = [{"what": what, "why": why} for what, why in summary.failed]
     look_at = [{"output": output, "finding": finding} for output, finding in summary.look_at]
-    return {"event": "summary", "done": summary.done, "skipped": summary.skipped, "failed": failed, "look_at": look_at,
-            "seconds": round(summary.seconds, 2)}
+    return {"event": "summary", "done": summary.done, "skipped": summary.skipped, "left": summary.left, "failed": failed,
+            "look_at": look_at, "seconds": round(summary.seconds, 2), "pictures_per_hour": _rounded(summary.pictures_per_hour),
+            "devices_busy": _rounded(summary.devices_busy)}
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 3)
+
+
+def notice_record(summary: Summary, *, output, started: datetime, exit_status: int, interrupted: bool) -> dict:
+    """What --notify's command is told: the summary, and where, when and how the run ended."""
+    return {**summary_record(summary), "output": str(output), "host": socket.gethostname(),
+            "started": started.isoformat(timespec="seconds"), "ended": datetime.now().astimezone().isoformat(timespec="seconds"),
+            "exit_status": exit_status, "interrupted": interrupted}
 
 
 def print_summary(summary: Summary, *, output, as_json: bool) -> None:
@@ -131,18 +172,23 @@ def print_summary(summary: Summary, *, output, as_json: bool) -> None:
         parts.append(f"{summary.skipped} finished earlier")
     if summary.failed:
         parts.append(f"{len(summary.failed)} failed")
-    pace = f", {summary.done / summary.seconds * 3600:.0f} pictures an hour" if summary.done and summary.seconds else ""
+    if summary.left:
+        parts.append(f"{summary.left} left for the next run")
+    pace = ""
+    if summary.pictures_per_hour is not None:
+        hourly = summary.pictures_per_hour
+        pace = f", {hourly:.{0 if hourly >= 10 else 1}f} pictures an hour, devices busy {100 * summary.devices_busy:.0f} %"
     console.print(f"{', '.join(parts)} in {duration(summary.seconds)}{pace}: {escape(str(output))}", soft_wrap=True)
 
 
-def print_plan(costs, finished, summary: Summary, *, device, workers: int, as_json: bool) -> None:
+def print_plan(costs, finished, summary: Summary, *, device, workers: int, as_json: bool, shown: Callable[[Path], str] = str) -> None:
     """What --dry-run shows. costs: [(job, estimate.Cost)]; finished: jobs that an earlier run finished."""
     total_s = sum(cost.seconds for _, cost in costs)
     memory_bytes = max((cost.memory_bytes for _, cost in costs), default=0) * min(workers, max(1, len(costs)))
     if as_json:
         for job, cost in costs:
             print(json.dumps({
-                "event": "planned", "photo": str(job.photo), "style": job.style.name, "output": str(job.output),
+                "event": "planned", "photo": str(job.photo), "style": job.style.name, "output": shown(job.output),
                 "scales": [{"size": list(s.size), "iterations": s.iterations, "tiles": m.tiles, "tile_px": m.tile_px,
                             "kept_tiles": m.kept, "optimiser": m.optimiser, "history": m.history}
                            for s, m in zip(cost.scales, cost.plans)],
@@ -159,7 +205,7 @@ def print_plan(costs, finished, summary: Summary, *, device, workers: int, as_js
         scales = ", ".join(f"{max(s.size)}x{s.iterations}" for s in cost.scales)
         last = cost.plans[-1]
         tiles = f"{last.tiles} tiles of {last.tile_px} px, {last.kept} kept" if last.tiles > 1 else "1 tile"
-        table.add_row(escape(str(job.output)), scales, f"{tiles}, {last.optimiser}", duration(cost.seconds),
+        table.add_row(escape(shown(job.output)), scales, f"{tiles}, {last.optimiser}", duration(cost.seconds),
                       gibibytes(cost.memory_bytes))
     console.print(table)
     for job, cost in costs:

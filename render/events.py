@@ -7,12 +7,14 @@ from render.jobs import Job
 
 @dataclass(frozen=True)
 class Done:
-    """What a finished job says of itself. findings: what the automatic checks saw and a person should look at."""
+    """What a finished job says of itself. findings: what the automatic checks saw and a person should look at; busy_s:
+    those of its seconds in which the device painted, the rest being files and finish."""
 
     seconds: float
     bytes: int
     loss: float
     findings: tuple[str, ...] = ()
+    busy_s: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -30,14 +30,26 @@ create table if not exists jobs (
 """
 
 
+def size_on_disk(path: Path) -> int | None:
+    """Bytes; None when there is no such file."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+SizeOf = Callable[[Path], int | None]
+
+
 class Ledger:
-    """The jobs of one output folder. Raises UsageError when the folder cannot be written or another batch has it."""
+    """The jobs of one output folder. size_of: of a finished print, wherever it is. Raises UsageError when the folder cannot
+    be written or another batch has it."""
 
     @classmethod
-    def peek(cls, output: Path) -> "Ledger":
+    def peek(cls, output: Path, *, size_of: SizeOf = size_on_disk) -> "Ledger":
         """The ledger as it stands, to read from; empty when there is none. Writes nothing, waits for nobody."""
         ledger = object.__new__(cls)
-        ledger.output, ledger.folder, ledger._lock = output, output / ".render", None
+        ledger.output, ledger.folder, ledger._lock, ledger._size_of = output, output / ".render", None, size_of
         path = ledger.folder / "ledger.sqlite"
         try:
             ledger._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro" if path.exists() else ":memory:", uri=True)
@@ -46,8 +58,8 @@ class Ledger:
             raise _damaged(path, error) from error
         return ledger
 
-    def __init__(self, output: Path):
-        self.output = output
+    def __init__(self, output: Path, *, size_of: SizeOf = size_on_disk):
+        self.output, self._size_of = output, size_of
         self.folder = output / ".render"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -70,12 +82,7 @@ class Ledger:
     def is_done(self, job: Job) -> bool:
         """Whether this very job was finished and its file is still the one that was written."""
         row = self._db.execute("select id, status, bytes from jobs where output = ?", (self._key(job),)).fetchone()
-        if row is None or row[0] != job.id or row[1] != "done":
-            return False
-        try:
-            return job.output.stat().st_size == row[2]
-        except OSError:
-            return False
+        return row is not None and row[0] == job.id and row[1] == "done" and self._size_of(job.output) == row[2]
 
     def record(self, event: Event) -> None:
         match event:

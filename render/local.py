@@ -4,13 +4,13 @@ import multiprocessing
 import signal
 import sys
 import traceback
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 
 from render import weights
+from render.batch import Stop, never
 from render.device import Device, is_out_of_memory, prepare
 from render.errors import RenderError
 from render.events import Event, JobDone, JobFailed, JobStarted
@@ -29,17 +29,19 @@ class LocalRunner:
     keeping: Keeping | None
     workers: int = 1
 
-    def run(self, jobs: Sequence[Job], report: Report) -> None:
-        """Runs every job, in order, and reports what happens to each. One job's failure leaves the others alone."""
+    def run(self, jobs: Sequence[Job], report: Report, stop: Stop = never) -> None:
+        """Runs the jobs, in order, and reports what happens to each. One job's failure leaves the others alone."""
         if self.workers == 1:
             renderer = make_renderer(self.device, self.settings)
             for job in jobs:
+                if stop():
+                    break
                 report(JobStarted(job))
                 report(attempt(renderer, job, self.keeping, report))
         else:
             share = replace(self.device, threads=max(1, self.device.threads // self.workers),
                             budget=self.device.budget.part(1 / self.workers))
-            _run_in_processes(jobs, replace(self, device=share), report)
+            _run_in_processes(jobs, replace(self, device=share), report, stop)
 
 
 def make_renderer(device: Device, settings: Settings) -> Renderer:
@@ -87,17 +89,21 @@ class _Worker:
         return JobFailed(self.job, f"{self.job.label}: its worker process {reason}. Use fewer --workers or a smaller --size.")
 
 
-def _run_in_processes(jobs: Sequence[Job], runner: LocalRunner, report: Report) -> None:
-    waiting = deque(jobs)
+def _run_in_processes(jobs: Sequence[Job], runner: LocalRunner, report: Report, stop: Stop) -> None:
+    waiting = iter(jobs)
+
+    def draw() -> Job | None:
+        return None if stop() else next(waiting, None)
+
     workers = [_Worker(runner) for _ in range(min(runner.workers, len(jobs)))]
     try:
         for worker in workers:
-            _next(worker, waiting, report)
+            _next(worker, draw(), report)
         while busy := [worker for worker in workers if worker.job is not None]:
             ready = wait([worker.connection for worker in busy])
             for i, worker in enumerate(workers):
                 if worker.connection in ready:
-                    workers[i] = _hear(worker, waiting, runner, report)
+                    workers[i] = _hear(worker, draw, runner, report)
     finally:
         for worker in workers:
             worker.process.terminate()
@@ -105,26 +111,26 @@ def _run_in_processes(jobs: Sequence[Job], runner: LocalRunner, report: Report) 
             worker.process.join()
 
 
-def _next(worker: _Worker, waiting: deque[Job], report: Report) -> None:
+def _next(worker: _Worker, job: Job | None, report: Report) -> None:
     worker.job = None
-    if waiting:
-        job = waiting.popleft()
+    if job is not None:
         report(JobStarted(job))
         worker.give(job)
 
 
-def _hear(worker: _Worker, waiting: deque[Job], runner: LocalRunner, report: Report) -> _Worker:
+def _hear(worker: _Worker, draw: Callable[[], Job | None], runner: LocalRunner, report: Report) -> _Worker:
     """Passes on one event. Returns the worker for the next job: another one when this one died."""
     try:
         event = worker.connection.recv()
     except (EOFError, OSError):  # closed, reset, or cut off within an event
         report(worker.death())
-        worker = _Worker(runner) if waiting else worker
-        _next(worker, waiting, report)
+        job = draw()
+        worker = worker if job is None else _Worker(runner)
+        _next(worker, job, report)
         return worker
     report(event)
     if isinstance(event, (JobDone, JobFailed)):
-        _next(worker, waiting, report)
+        _next(worker, draw(), report)
     return worker
 
 

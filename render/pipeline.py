@@ -168,8 +168,11 @@ class Renderer:
         if painted is None and job.settings.paper is not None and (warning := enough_pixels(layout)):
             report(Notice(job, warning))
         photo, read_layout = read_photo(job.photo, layout)
+        busy_s = 0.0
         if painted is None:
+            before = time.monotonic()
             painted = self._paint(job, photo, read_layout, scales, keeping, report)
+            busy_s = time.monotonic() - before
             if keeping is not None:
                 forget_painted(keeping, job.painted)
                 if job.settings.changes_what_was_painted:
@@ -179,7 +182,7 @@ class Renderer:
                           provenance=self._provenance(job, layout, scales, loss))
         if keeping is not None:
             checkpoint.forget(keeping.checkpoints, job.painted)
-        return Done(time.monotonic() - started, job.output.stat().st_size, loss, findings)
+        return Done(time.monotonic() - started, job.output.stat().st_size, loss, findings, busy_s)
 
     def _paint(self, job, photo: Photo, layout: Layout, scales, keeping, report) -> Painted:
         # The last scale needs most: too little memory is told before the first one is painted.

@@ -11,12 +11,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 ORDER = (
-    "render", "render.errors", "render.prints", "render.layers", "render.tiling", "render.memory", "render.icc", "render.images",
+    "render", "render.errors", "render.deadline", "render.notify", "render.prints", "render.layers", "render.tiling", "render.memory", "render.icc", "render.images",
     "render.export", "render.colour", "render.photoreal", "render.checks", "render.presets.look", "render.presets",
     "render.schedule", "render.jobs", "render.events", "render.ledger",
     "render.device", "render.linalg", "render.moments", "render.losses", "render.features", "render.objective",
     "render.optimise", "render.torchvision_guard", "render.weights", "render.checkpoint", "render.finish", "render.pipeline",
-    "render.recolor", "render.batch", "render.local", "render.distributed", "render.estimate", "render.console", "render.doctor",
+    "render.recolor", "render.batch", "render.remote", "render.local", "render.distributed", "render.estimate", "render.console", "render.doctor",
     "render.cli", "render.__main__",
 )  # fmt: skip
 

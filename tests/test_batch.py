@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from conftest import save_painting, save_photo
-from render.batch import Summary, run_batch, split
+from render.batch import Summary, never, run_batch, split
 from render.events import Done, JobDone, JobFailed, JobStarted, Progress
 from render.jobs import Settings, make_job
 from render.ledger import Ledger
@@ -34,11 +34,15 @@ class Painter:
     """A runner that needs no network: writes each job's name as its print. `broken`: jobs that fail;
     `interrupted`: the job during which somebody presses Ctrl-C."""
 
+    workers = 2
+
     def __init__(self, broken=(), interrupted=None):
         self.broken, self.interrupted = broken, interrupted
 
-    def run(self, jobs, report):
+    def run(self, jobs, report, stop=never):
         for job in jobs:
+            if stop():
+                break
             report(JobStarted(job))
             report(Progress(job, 1, 1, (48, 64), 1, 1, 0.5, 1.0))
             if job is self.interrupted:
@@ -64,10 +68,10 @@ def test_every_job_is_recorded_counted_and_reported(jobs, ledger):
 
 def test_what_to_look_at_is_told_by_print_and_is_no_failure(jobs, ledger):
     class Careless(Painter):
-        def run(self, some, report):
+        def run(self, some, report, stop):
             super().run(some, lambda event: report(
                 replace(event, done=replace(event.done, findings=("border: 2 px", "specks: 12")))
-                if isinstance(event, JobDone) and event.job is jobs[1] else event))
+                if isinstance(event, JobDone) and event.job is jobs[1] else event), stop)
 
     summary = Summary()
     run_batch(jobs, Careless(), ledger, summary, lambda event: None)
@@ -94,7 +98,7 @@ def test_the_summary_is_true_when_the_batch_is_interrupted(jobs, ledger):
     summary = Summary()
     with pytest.raises(KeyboardInterrupt):
         run_batch(jobs, Painter(interrupted=jobs[1]), ledger, summary, lambda event: None)
-    assert (summary.done, summary.failed) == (1, [])
+    assert (summary.done, summary.failed, summary.left) == (1, [], 2)
     assert statuses(ledger) == ["done", "running"]
     assert split(jobs, ledger, fresh=False) == (jobs[1:], jobs[:1])
 
@@ -104,6 +108,45 @@ def test_only_what_is_missing_is_left_to_do(jobs, ledger):
     run_batch(jobs, Painter(broken=[jobs[2]]), ledger, Summary(), lambda event: None)
     jobs[0].output.unlink()
     assert split(jobs, ledger, fresh=False) == ([jobs[0], jobs[2]], [jobs[1]])
+
+
+def test_jobs_left_at_the_deadline_are_neither_failed_nor_recorded_and_the_next_run_does_them(jobs, ledger):
+    summary = Summary()
+    run_batch(jobs, Painter(broken=[jobs[0]]), ledger, summary, lambda event: None, stop=lambda: len(summary.failed) == 1)
+    assert (summary.done, summary.left, summary.exit_status) == (0, 2, 1)
+    assert statuses(ledger) == ["failed"]
+    summary = Summary()
+    run_batch(jobs, Painter(), ledger, summary, lambda event: None, stop=lambda: summary.done == 2)
+    assert (summary.done, summary.left, summary.exit_status) == (2, 1, 0)
+    assert statuses(ledger) == ["done", "done"]
+    assert split(jobs, ledger, fresh=False) == (jobs[2:], jobs[:2])
+    summary = Summary()
+    run_batch(jobs[2:], Painter(), ledger, summary, lambda event: None)
+    assert (summary.done, summary.left) == (1, 0)
+
+
+def test_a_deadline_that_has_passed_starts_nothing(jobs, ledger):
+    summary, events = Summary(), []
+    run_batch(jobs, Painter(), ledger, summary, events.append, stop=lambda: True)
+    assert (summary.done, summary.left, summary.exit_status, events) == (0, 3, 0, [])
+    assert summary.pictures_per_hour is None and summary.devices_busy is None
+
+
+def test_pictures_per_hour_and_the_devices_share_come_from_what_was_finished():
+    summary = Summary(done=6, seconds=1800, busy_s=2700, workers=2)
+    assert summary.pictures_per_hour == 12 and summary.devices_busy == 0.75
+    assert Summary(seconds=5).pictures_per_hour is None  # nothing was finished: no pace
+
+
+def test_busy_seconds_of_every_worker_are_added(jobs, ledger):
+    class Timed(Painter):
+        def run(self, some, report, stop):
+            super().run(some, lambda event: report(
+                replace(event, done=replace(event.done, busy_s=4.0)) if isinstance(event, JobDone) else event), stop)
+
+    summary = Summary()
+    run_batch(jobs, Timed(broken=[jobs[2]]), ledger, summary, lambda event: None)
+    assert (summary.busy_s, summary.workers) == (8.0, 2)
 
 
 def test_fresh_leaves_everything_to_do(jobs, ledger):

@@ -1,5 +1,6 @@
 """The program as people run it: every test goes through the real entry point, with the real network."""
 
+import json
 import os
 import shutil
 import signal
@@ -80,8 +81,11 @@ def test_two_photos_in_two_styles_make_four_prints_named_as_documented(batch):
 
 def test_every_line_of_json_parses_and_the_last_is_the_summary(batch):
     _, run = batch
-    assert run.records[-1] == {"event": "summary", "done": 4, "skipped": 0, "failed": [], "look_at": [],
-                               "seconds": run.records[-1]["seconds"]}
+    summary = run.records[-1]
+    assert summary == {"event": "summary", "done": 4, "skipped": 0, "left": 0, "failed": [], "look_at": []} | {
+        name: summary[name] for name in ("seconds", "pictures_per_hour", "devices_busy")}
+    assert summary["pictures_per_hour"] == pytest.approx(4 / summary["seconds"] * 3600, rel=0.01)
+    assert 0 < summary["devices_busy"] <= 1
     assert [len(run.of(event)) for event in ("started", "progress", "done", "summary")] == [4, 4 * 36, 4, 1]
     assert {record["output"] for record in run.of("done")} == {f"prints/{name}" for name in PRINTS}
     assert [record["style"] for record in run.of("done")] == ["x", "x", "y", "y"]  # a style at a time
@@ -287,6 +291,8 @@ def test_a_dry_run_finds_what_headers_and_presets_show(half_broken):
     (("batch", "--inputs", "a", "--styles", "x.png", "--format", "gif"), "invalid choice: 'gif'"),
     (("batch", "--inputs", "a", "--styles", "x.png", "--set", "stile_weight=2"), "Did you mean 'style_weight'?"),
     (("batch", "--inputs", "a", "--styles", "x.png", "--set", "style_scale=9"), "must be 0.1 to 4"),
+    (("batch", "--inputs", "a", "--styles", "x.png", "--stop-at", "25:00"), "--stop-at 25:00: is no time of day"),
+    (("batch", "--inputs", "a", "--styles", "x.png", "--stop-at", "soon"), "Write it like 07:00"),
     (("batch", "--inputs", "none", "--styles", "x.png"), "none: no pictures there"),
     (("batch", "--inputs", "a", "b", "--styles", "x.png"), "would be written by two jobs"),
     (("batch", "--inputs", "a", "--styles", "x.png", "--output", "file"), "Choose another --output"),
@@ -414,6 +420,50 @@ def test_a_stopped_batch_keeps_what_is_finished_and_goes_on_from_the_last_scale(
     assert len(again.of("progress")) == 18  # of 36 + 18
     assert (tmp_path / "prints" / "b--x.png").read_bytes() == (strips / "whole.png").read_bytes()
     assert list((tmp_path / "prints").rglob("*.safetensors")) == [] == list((tmp_path / "prints").rglob("*.part"))
+
+
+# --- overnight -------------------------------------------------------------------------------------------------------
+
+
+def told(folder: Path) -> dict:
+    return json.loads((folder / "told.json").read_text())
+
+
+def test_a_batch_past_its_deadline_leaves_the_rest_to_the_next_run(finished, cli):
+    (finished / "prints" / "a--y.png").unlink()
+    before = written(finished / "prints")
+    late = cli(*BATCH, "--stop-at", "0.001s", "--notify", "cat > told.json", "--json", cwd=finished)
+    assert late.status == 0 and written(finished / "prints") == before
+    assert (late.records[-1]["done"], late.records[-1]["skipped"], late.records[-1]["left"]) == (0, 3, 1)
+    assert "1 left for the next run" in late.err and "no job is started after" in late.err
+    assert (told(finished)["left"], told(finished)["exit_status"]) == (1, 0)
+    again = cli(*BATCH, "--stop-at", "8h", cwd=finished)
+    assert again.status == 0 and newer(finished / "prints", before) == {"a--y.png"}
+
+
+def test_the_command_to_notify_hears_of_failures_and_changes_nothing(finished, cli):
+    words = (*BATCH, "--inputs", "photos", "gone.jpg", "--json")
+    run = cli(*words, "--notify", "tee told.json; exit 7", cwd=finished)
+    assert run.status == 1 and "--notify tee told.json; exit 7: ended with status 7" in run.err
+    assert run.records[-1]["event"] == "summary"  # what the command prints is elsewhere
+    record = told(finished)
+    assert (record["exit_status"], record["interrupted"], record["output"]) == (1, False, "prints")
+    assert "gone.jpg" in record["failed"][0]["why"]
+
+
+def test_nobody_is_notified_of_nothing(finished, cli):
+    for words in ((), ("--dry-run", "--fresh"), ("--size", "0")):
+        cli(*BATCH, *words, "--notify", "touch told.json", cwd=finished)
+        assert not (finished / "told.json").exists()
+
+
+def test_an_interrupted_batch_notifies_too(strips, tmp_path):
+    words = ("batch", "--inputs", "photos", "--styles", "x.png", "--output", tmp_path / "prints", *TWO_SCALES, "--json")
+    process = start(*words, "--notify", f"cat > {tmp_path}/told.json", cwd=strips)
+    _, errors = stop(process, signal.SIGINT, when=in_the_second_scale_of_b, group=True)
+    assert process.returncode == 130, errors
+    record = told(tmp_path)
+    assert (record["done"], record["left"], record["exit_status"], record["interrupted"]) == (1, 1, 130, True)
 
 
 def test_ctrl_c_at_a_terminal_ends_the_workers_too(strips, tmp_path):

@@ -172,6 +172,22 @@ def test_a_notice_comes_through_from_every_process_and_painted_pictures_are_kept
     assert not list(keeping.checkpoints.glob("*"))
 
 
+@pytest.mark.parametrize(("workers", "started"), [(1, "a"), (2, "ab")])
+def test_after_the_deadline_running_jobs_are_finished_and_no_other_is_started(three_jobs, workers, started):
+    events = []
+    runner = LocalRunner(CPU, SMALL, None, workers=workers)
+    runner.run(three_jobs, events.append, lambda: any(isinstance(event, Progress) for event in events))
+    assert endings(events) == dict.fromkeys(started, "done")
+    assert [event.job.photo.stem for event in events if isinstance(event, JobStarted)] == list(started)
+    assert [job.output.exists() for job in three_jobs] == [job.photo.stem in started for job in three_jobs]
+    assert multiprocessing.active_children() == []
+
+
+def test_the_seconds_a_device_painted_are_some_of_those_a_job_took(renderer, photo, painting):
+    done = renderer.render(job_of(photo, painting))
+    assert 0 < done.busy_s < done.seconds
+
+
 def test_one_bad_photo_fails_by_name_and_the_others_are_done(tmp_path, painting):
     photos = [save_photo(tmp_path / f"{name}.png", seed=seed) for seed, name in enumerate("abc")]
     photos[1].write_bytes(photos[1].read_bytes()[:-100])

@@ -71,7 +71,7 @@ def prints(folder: Path) -> dict[str, bytes]:
 
 
 def runner_for(connection, output: Path, **changes) -> RayRunner:
-    words = {"workers": 2, "cpus_per_worker": 1, "memory_bytes": 2**33} | changes
+    words = {"wanted": 2, "cpus_per_worker": 1, "memory_bytes": 2**33} | changes
     (output / ".render").mkdir(parents=True, exist_ok=True)
     return RayRunner(connection, "cpu", SETTINGS, Keeping.under(output / ".render", interval_s=0.0), output, **words)
 
@@ -104,7 +104,7 @@ def busy(node) -> list:
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_any_number_of_workers_gives_the_local_files(connection, sources, wanted, tmp_path, workers):
-    events, ledger = carry_out(runner_for(connection, tmp_path, workers=workers), jobs_in(sources, tmp_path))
+    events, ledger = carry_out(runner_for(connection, tmp_path, wanted=workers), jobs_in(sources, tmp_path))
     assert prints(tmp_path) == wanted
     assert set(ledger.values()) == {"done"} and len(ledger) == 6
     assert len(ended(events, JobStarted)) == len(ended(events)) == 6
@@ -175,7 +175,7 @@ def test_a_job_that_kills_every_worker_is_given_up_by_name_and_the_rest_finish(h
         if isinstance(event, Progress) and event.job.label == poison:
             for process in busy(head.head_node):
                 process.kill()
-    events, ledger = carry_out(runner_for(connection, tmp_path, workers=1), jobs, blow)
+    events, ledger = carry_out(runner_for(connection, tmp_path, wanted=1), jobs, blow)
     (failure,) = [event for event in events if isinstance(event, JobFailed)]
     assert failure.job.label == poison and "given up, its worker died 3 times" in failure.message
     assert prints(tmp_path) == {name: data for name, data in wanted.items() if name != jobs[2].output.name}
