@@ -83,11 +83,11 @@ def connected(address: str | None, *, weights: str, preprocessing: str | None) -
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray = import_ray()
-    if address is None:
-        _start(ray)
-    else:
-        _join(ray, address)
     try:
+        if address is None:
+            _start(ray)
+        else:
+            _join(ray, address)
         yield Cluster(address, _survey(ray, address, weights, preprocessing))
     finally:
         ray.shutdown()

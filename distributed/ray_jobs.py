@@ -288,9 +288,9 @@ class _Run:
     # ---- jobs ----
 
     def _hand_out(self) -> None:
+        if self.waiting and self.stop():
+            self.waiting.keep_only(self.deaths)  # those that were running
         for member in [member for member in self.members if member.idle]:
-            if self.waiting and self.stop():
-                self.waiting.keep_only(self.deaths)  # those that were running
             if not self.waiting:
                 break
             elsewhere = set().union(*(other.styles for other in self.members if other is not member))

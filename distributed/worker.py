@@ -153,7 +153,7 @@ class Worker:
         except PictureError as error:
             yield JobFailed(None, str(error))
             return
-        for event in self._events(job, keeping, errand.memory_share):
+        for event in self._events(job, keeping, errand):
             if isinstance(event, JobDone) and not self.sees_output:
                 yield from self._results(job, keeping)
                 shutil.rmtree(self.own / job.id, ignore_errors=True)
@@ -161,7 +161,7 @@ class Worker:
                 shutil.rmtree(job.photo.parent, ignore_errors=True)
             yield event if isinstance(event, Brought) else replace(event, job=None)
 
-    def _events(self, job: Job, keeping: Keeping | None, memory_share: float) -> Iterator[Event | Brought]:
+    def _events(self, job: Job, keeping: Keeping | None, errand: Errand) -> Iterator[Event | Brought]:
         """The job is rendered in a thread of its own, so that what happens can be passed on meanwhile."""
         events: queue.SimpleQueue = queue.SimpleQueue()
         bring_from = None if self.sees_output or keeping is None else keeping.checkpoints
@@ -184,8 +184,8 @@ class Worker:
         def work() -> None:
             try:
                 device.prepare(self.device)  # the number of threads is a setting of the thread
-                self.renderer.device = replace(self.device, budget=self.device.budget.part(memory_share))
-                events.put(attempt(self.renderer, job, keeping, report))
+                self.renderer.device = replace(self.device, budget=self.device.budget.part(errand.memory_share))
+                events.put(attempt(self.renderer, job, keeping, report, errand.job))
             except Stopped:
                 events.put(JobFailed(job, f"{job.label}: called off"))
             except BaseException as error:

@@ -377,7 +377,7 @@ def _sum_up(arguments, summary, started: datetime, status: int) -> None:
                 _complain(error, status)
 
 
-def _device_and_settings(arguments, **more):
+def _device_and_settings(arguments, *, device_name: str | None = None, **more):
     from render.device import choose
     from render.finish import Finish
     from render.jobs import Settings

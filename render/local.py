@@ -49,10 +49,10 @@ def make_renderer(device: Device, settings: Settings) -> Renderer:
     return Renderer(device, weights.load(settings.weights, preprocessing=settings.preprocessing))
 
 
-def attempt(renderer: Renderer, job: Job, keeping: Keeping | None, report: Report) -> JobDone | JobFailed:
-    """Renders one job; whatever goes wrong becomes an event that says so."""
+def attempt(renderer: Renderer, job: Job, keeping: Keeping | None, report: Report, asked: Job | None = None) -> JobDone | JobFailed:
+    """Renders one job; whatever goes wrong becomes an event that says so. asked: see Renderer.render."""
     try:
-        return JobDone(job, renderer.render(job, keeping=keeping, report=report))
+        return JobDone(job, renderer.render(job, keeping=keeping, report=report, asked=asked))
     except RenderError as error:
         return JobFailed(job, str(error))
     except Exception as error:

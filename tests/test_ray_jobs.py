@@ -28,7 +28,7 @@ from render.pipeline import Keeping
 from render.presets import Look, load_style
 
 LOOK = Look(style_loss="gram", style_layers={"relu1_1": 1.0}, content_layers={"relu1_1": 1.0}, content_weight=0.01)
-SETTINGS = Settings(size_px=320, quality="draft")
+SETTINGS = Settings(size_px=352, quality="draft")
 
 
 @pytest.fixture(scope="module")
