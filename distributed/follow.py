@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from render.distributed.jobs_api import Cluster
+from render.distributed.jobs_api import Dashboard
 from render.distributed.package import Item, Package, write
 from render.distributed.submit import on_head, quoted
 from render.errors import RenderError, UsageError
@@ -78,7 +78,7 @@ def tally_of(log: str) -> Tally:
     return tally
 
 
-def ended(cluster: Cluster, job_id: str):
+def ended(cluster: Dashboard, job_id: str):
     """Waits until the job has ended. Gives Ray's JobDetails."""
     while not (job := cluster.job(job_id)).status.is_terminal():
         time.sleep(POLL_S)
@@ -99,7 +99,7 @@ def why_it_failed(job, tally: Tally) -> str:
 # --- prints come back ------------------------------------------------------------------------------------------------
 
 
-def fetch(cluster: Cluster, job_id: str, folder: Path, *, limit_bytes: int = FETCH_BYTES) -> Iterator[Path]:
+def fetch(cluster: Dashboard, job_id: str, folder: Path, *, limit_bytes: int = FETCH_BYTES) -> Iterator[Path]:
     """Brings the job's finished prints into the folder, those that are not there yet with the same content, and names
     each when it is there. Small jobs on the head print the files into their logs, which are followed and then deleted.
 
@@ -126,7 +126,7 @@ def fetch(cluster: Cluster, job_id: str, folder: Path, *, limit_bytes: int = FET
         forget = ("--forget", sender)
 
 
-def _start_sender(cluster: Cluster, sender: str, output: str, have: dict[str, str], limit_bytes: int, forget) -> None:
+def _start_sender(cluster: Dashboard, sender: str, output: str, have: dict[str, str], limit_bytes: int, forget) -> None:
     words = on_head("send", "--limit", str(limit_bytes), *forget)
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder, "have.zip")

@@ -19,7 +19,7 @@ OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-class Cluster:
+class Dashboard:
     """The Jobs API at an address such as http://localhost:8265. Raises UsageError when it cannot be used from here: no
     ray[default], an address without an answer, a wrong token, another Ray than ours."""
 

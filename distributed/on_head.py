@@ -5,7 +5,9 @@ import base64
 import json
 import os
 import re
+import socket
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from render.jobs import sha256
 from render.ledger import Ledger
 
 DATA_BYTES = 48 * 1024  # a line of the log: 64 KiB of base64
+WAIT_S = 300.0
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,12 +29,18 @@ def main(argv: list[str] | None = None) -> int:
     verb.add_argument("output", type=Path)
     verb.add_argument("--limit", type=int, required=True, metavar="BYTES", help="start no print once so much was sent")
     verb.add_argument("--forget", metavar="JOB", help="delete the log of this earlier job first")
+    verb = commands.add_parser("wait", help="wait until a Ray that is being started has so many machines")
+    verb.add_argument("--address", required=True)
+    verb.add_argument("--nodes", type=int, required=True)
+    verb.add_argument("--seconds", type=float, default=WAIT_S, help="at most (default: %(default)g)")
     arguments = parser.parse_args(argv)
     try:
         if arguments.command == "expect":
             expect(arguments.version)
-        else:
+        elif arguments.command == "send":
             send(arguments)
+        else:
+            wait(arguments.address, arguments.nodes, arguments.seconds)
     except RenderError as error:
         print(f"render: {error}", file=sys.stderr)
         return 1
@@ -85,6 +94,31 @@ def forget(job_id: str) -> None:
     log = Path(os.path.realpath("/proc/self/fd/1"))  # Ray runs on Linux where clusters do
     if log.name.startswith("job-driver-"):
         log.with_name(f"job-driver-{job_id}.log").unlink(missing_ok=True)
+
+
+def wait(address: str, nodes: int, seconds: float) -> None:
+    """Until so many machines are alive. Raises UsageError when they are not in time."""
+    end, found = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        found = max(found, alive(address))
+        if found >= nodes:
+            return
+        time.sleep(1)
+    raise UsageError(f"{address}: {found} of {nodes} machines have come within {seconds:g} s. The log above may say why.")
+
+
+def alive(address: str) -> int:
+    """Machines of the Ray there that are alive; 0 while nothing answers."""
+    import ray
+
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+        if not ray.is_initialized():
+            ray.init(address=address, log_to_driver=False, logging_level="error")
+        return sum(node["Alive"] for node in ray.nodes())
+    except (OSError, RuntimeError):  # not yet; ConnectionError is one of OSError
+        return 0
 
 
 def _send_file(path: Path, name: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from render import __version__
-from render.distributed.jobs_api import Cluster, can_be_overheard, check_address
+from render.distributed.jobs_api import Dashboard, can_be_overheard, check_address
 from render.distributed.package import Package, write
 from render.errors import UsageError
 
@@ -69,7 +69,7 @@ def describe(submission: Submission) -> str:
     return "\n".join(lines)
 
 
-def send(submission: Submission, cluster: Cluster) -> None:
+def send(submission: Submission, cluster: Dashboard) -> None:
     """Uploads the package and starts the job."""
     facts = {"render": __version__, "output": submission.output}
     with tempfile.TemporaryDirectory() as folder:

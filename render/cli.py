@@ -452,14 +452,14 @@ def _presets_keys(arguments) -> int:
 
 def _submit(arguments) -> int:
     from render.distributed import submit
-    from render.distributed.jobs_api import Cluster
+    from render.distributed.jobs_api import Dashboard
 
     package, what = _packed(arguments)
     planned = submit.plan(arguments.address, package, what=what, output=arguments.output)
     if arguments.dry_run:
         print(f"{submit.describe(planned)}\nNothing was sent.")
         return 0
-    cluster = Cluster(arguments.address)
+    cluster = Dashboard(arguments.address)
     print(submit.describe(planned), flush=True)
     submit.send(planned, cluster)
     print(submit.next_steps(planned), flush=True)
@@ -523,9 +523,9 @@ def _status(arguments) -> int:
 def _job_status(arguments) -> int:
     from render import console
     from render.distributed import follow
-    from render.distributed.jobs_api import Cluster
+    from render.distributed.jobs_api import Dashboard
 
-    cluster, name = Cluster(arguments.address), arguments.what
+    cluster, name = Dashboard(arguments.address), arguments.what
     job = cluster.job(name)
     if arguments.logs:
         for line in cluster.lines(name) if arguments.follow else cluster.log(name).splitlines():
@@ -567,7 +567,7 @@ def _job_verdict(job, tally) -> int:
     from render.distributed import follow
 
     if job.status.is_terminal() and tally.summary is None:
-        raise RenderError(f"{job.submission_id}: ended before its batch did: {follow.why_it_failed(job, tally)}")
+        return _complain(RenderError(f"{job.submission_id}: ended before its batch did: {follow.why_it_failed(job, tally)}"), 1)
     return 1 if tally.failed else _ended_status(job)
 
 
