@@ -31,7 +31,7 @@ from render.presets.look import Look, LookKey, apply_settings, describe_look, ex
 
 __all__ = [
     "Look", "LookKey", "Style", "StylePicture",
-    "add_style", "apply_settings", "describe_look", "find_style", "find_styles", "load_style", "shipped_collections",
+    "add_style", "apply_settings", "describe_look", "find_style", "find_styles", "load_style", "shipped_collections", "shipped_names",
 ]  # fmt: skip
 
 
@@ -198,6 +198,11 @@ def _shipped_styles() -> dict[str, Path]:
     return {name.partition("/")[2]: path for name, path in files.items()} | files
 
 
+def shipped_names() -> list[str]:
+    """Every name of a shipped collection or style."""
+    return [*shipped_collections(), *_shipped_styles()]
+
+
 def _files_of(entry: str) -> list[Path]:
     if os.path.isdir(entry):
         return _folder_files(Path(entry))
@@ -211,7 +216,7 @@ def _files_of(entry: str) -> list[Path]:
         return [_shipped_styles()[entry]]
     raise PresetError(
         f"{entry}: no such file or folder, and no style of that name is shipped."
-        f"{nearest(entry, [*shipped_collections(), *_shipped_styles()])}"
+        f"{nearest(entry, shipped_names())}"
         f" Shipped collections: {', '.join(shipped_collections()) or 'none'}; `render presets list` shows their styles."
     )
 

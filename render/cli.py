@@ -21,6 +21,8 @@ EXAMPLES = """examples:
   render image photo.jpg impasto_nocturne --output print.png --size 1024
   render recolor prints/ --color luminance
   render presets list
+  render submit --address http://localhost:8265 --styles paintings --inputs photos/ --size 3072
+  render status prints/
 """
 
 
@@ -72,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     _image_words(commands)
     _recolor_words(commands)
     _presets_words(commands)
+    _submit_words(commands)
+    _status_words(commands)
     doctor = commands.add_parser("doctor", help="what this machine has: devices, memory, weights, versions")
     doctor.set_defaults(command=_doctor)
     return parser
@@ -138,6 +142,38 @@ def _recolor_words(commands) -> None:
     parser.add_argument("--color", choices=("style", "luminance", "histogram"), required=True, help="see `render batch --help`")
     parser.add_argument("--photo", type=Path, help="of a single print that was moved away from its batch's folder")
     parser.set_defaults(command=_recolor)
+
+
+def _submit_words(commands) -> None:
+    parser = _command(commands, "submit", "render a batch as a job on a running Ray cluster",
+                      "render submit --address http://localhost:8265 --styles paintings --inputs photos/ --size 3072\n"
+                      "  render submit --address http://localhost:8265 --shared --styles paintings --inputs /mnt/photos "
+                      "--output /mnt/prints --wait")
+    parser.add_argument("--address", required=True, help="of the cluster's dashboard, as seen from here: http://localhost:8265")
+    parser.add_argument("--styles", nargs="+", required=True, metavar="STYLE", help="see `render batch --help`; shipped names stay names, "
+                        "files travel")
+    parser.add_argument("--inputs", nargs="+", required=True, metavar="PATH", help="see `render batch --help`")
+    parser.add_argument("--shared", action="store_true",
+                        help="send no files: every path is one that all machines of the cluster see, from / on")
+    parser.add_argument("--output", metavar="FOLDER", help="on the cluster, from / on (default: ~/render-jobs/JOB on the head)")
+    _look_words(parser)
+    parser.add_argument("--workers", type=_positive, metavar="N", help="see `render batch --help`")
+    parser.add_argument("--wait", action=argparse.BooleanOptionalAction, default=False,
+                        help="follow the job to its end; the exit status is the batch's")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be sent and run; contact nobody")
+    parser.set_defaults(command=_submit)
+
+
+def _status_words(commands) -> None:
+    parser = _command(commands, "status", "what is done, failed and running, in a folder or of a job on a cluster",
+                      "render status prints/\n"
+                      "  render status --address http://localhost:8265 render-20260801-213000-1a2b --follow --fetch prints/")
+    parser.add_argument("what", metavar="OUTPUT|JOB", help="a batch's output folder; with --address: a job's name")
+    parser.add_argument("--address", help="of the cluster's dashboard, as seen from here: http://localhost:8265")
+    parser.add_argument("--follow", action="store_true", help="until the job ends")
+    parser.add_argument("--logs", action="store_true", help="the job's own words")
+    parser.add_argument("--fetch", type=Path, metavar="FOLDER", help="bring finished prints back, those that are not there yet")
+    parser.set_defaults(command=_status)
 
 
 def _look_words(parser, *, with_format: bool = True) -> None:
@@ -380,22 +416,27 @@ def _sum_up(arguments, summary, started: datetime, status: int) -> None:
 def _device_and_settings(arguments, *, device_name: str | None = None, **more):
     from render.device import choose
     from render.finish import Finish
-    from render.jobs import Settings
     from render.memory import parse_bytes
-    from render.prints import parse_length_mm
 
     memory_bytes = None if arguments.memory is None else parse_bytes(arguments.memory)
     device = choose(device_name or arguments.device, arguments.precision, memory_bytes=memory_bytes)
-    settings = Settings(
+    settings = _settings(arguments, precision=device.precision, **more)
+    Finish.of(settings)  # a bad profile or paper is refused before any work
+    settings.layout((1000, 1000))
+    return device, settings
+
+
+def _settings(arguments, **more):
+    from render.jobs import Settings
+    from render.prints import parse_length_mm
+
+    return Settings(
         size_px=arguments.size, paper=arguments.paper, dpi=arguments.dpi, bleed_mm=parse_length_mm(arguments.bleed),
         fit=arguments.fit, quality=arguments.quality, seed=arguments.seed, color=arguments.color,
         photoreal=arguments.photoreal, bit_depth=arguments.bit_depth, profile=_absolute(arguments.profile),
         intent=arguments.intent, soft_proof=_absolute(arguments.soft_proof), weights=arguments.weights,
-        preprocessing=arguments.preprocessing, precision=device.precision, **more,
+        preprocessing=arguments.preprocessing, **more,
     )
-    Finish.of(settings)  # a bad profile or paper is refused before any work
-    settings.layout((1000, 1000))
-    return device, settings
 
 
 def _absolute(profile: str | None) -> str | None:
@@ -527,6 +568,131 @@ def _presets_keys(arguments) -> int:
 
     console.print_keys(presets.describe_look())
     return 0
+
+
+def _submit(arguments) -> int:
+    from render.distributed import submit
+    from render.distributed.jobs_api import Dashboard
+
+    package, what = _packed(arguments)
+    planned = submit.plan(arguments.address, package, what=what, output=arguments.output)
+    if arguments.dry_run:
+        print(f"{submit.describe(planned)}\nNothing was sent.")
+        return 0
+    cluster = Dashboard(arguments.address)
+    print(submit.describe(planned), flush=True)
+    submit.send(planned, cluster)
+    print(submit.next_steps(planned), flush=True)
+    return _follow(cluster, planned.job_id) if arguments.wait else 0
+
+
+def _packed(arguments):
+    """(what travels to a cluster with the words of its batch, what that is for a person). Refuses before anything is sent
+    what the batch would refuse."""
+    from render import jobs, presets
+    from render.distributed import package
+    from render.finish import Finish
+    from render.memory import parse_bytes
+
+    if arguments.memory is not None:
+        parse_bytes(arguments.memory)
+    settings = _settings(arguments, format=arguments.format)
+    settings.layout((1000, 1000))
+    options = [*_changed_options(arguments), *([("--workers", str(arguments.workers))] if arguments.workers else [])]
+    if arguments.shared:
+        words = package.shared_words(arguments.inputs, arguments.styles, options)
+        return package.Package((), words), "every path is the cluster's"
+    Finish.of(settings)
+    styles = presets.find_styles(arguments.styles)
+    looks = [(style, presets.apply_settings(style.look, arguments.set)) for style in styles]
+    inputs = jobs.find_inputs(arguments.inputs)
+    jobs.refuse_collisions(inputs, looks, settings, Path("prints"))
+    shipped, files = package.split_shipped(arguments.styles)
+    what = f"{len(inputs)} photographs, to be rendered in {len(styles)} styles each"
+    return package.plan_package(inputs, presets.find_styles(files), shipped, options), what
+
+
+def _changed_options(arguments) -> list[tuple[str, str]]:
+    """The look's options that are not at their default, as they would be written for `render batch`."""
+    parser = argparse.ArgumentParser(add_help=False)
+    _look_words(parser)
+    given = []
+    for action in parser._actions:
+        value = getattr(arguments, action.dest)
+        if value != action.default:
+            given += [(action.option_strings[0], str(each)) for each in (value if isinstance(value, list) else [value])]
+    return given
+
+
+def _status(arguments) -> int:
+    from render import console
+    from render.ledger import Ledger
+
+    if arguments.address is not None:
+        return _job_status(arguments)
+    if arguments.follow or arguments.logs or arguments.fetch:
+        raise UsageError("--follow, --logs and --fetch are for a job on a cluster: name it with --address http://localhost:8265.")
+    ledger = Ledger.peek(Path(arguments.what))
+    rows = ledger.rows()
+    ledger.close()
+    if not rows:
+        raise UsageError(f"{arguments.what}: no batch was rendered there. Name its --output folder, or a job with --address.")
+    return 1 if console.print_status(rows, Path(arguments.what)) else 0
+
+
+def _job_status(arguments) -> int:
+    from render import console
+    from render.distributed import follow
+    from render.distributed.jobs_api import Dashboard
+
+    cluster, name = Dashboard(arguments.address), arguments.what
+    job = cluster.job(name)
+    if arguments.logs:
+        for line in cluster.lines(name) if arguments.follow else cluster.log(name).splitlines():
+            print(line, flush=True)
+        status = _ended_status(cluster.job(name))
+    elif arguments.follow:
+        status = _follow(cluster, name)
+    else:
+        tally = follow.tally_of(cluster.log(name))
+        console.print_job(name, job.status.lower(), tally, output=(job.metadata or {}).get("output"))
+        status = _job_verdict(job, tally)
+    if arguments.fetch is not None:
+        brought = 0
+        for path in follow.fetch(cluster, name, arguments.fetch):
+            print(f"fetched {path}", flush=True)
+            brought += 1
+        print(f"{brought} files fetched; {arguments.fetch} holds every print that is finished")
+    return status
+
+
+def _follow(cluster, name: str) -> int:
+    """Draws the job's events as if it ran here."""
+    from render import console
+    from render.distributed import follow
+
+    tally = follow.Tally()
+    records = (record for record in map(tally.add, cluster.lines(name)) if record is not None)
+    begin = next((record for record in records if record["event"] == "begin"), None)
+    if begin is not None:
+        with console.Screen(begin["jobs"]) as screen:
+            for event in filter(None, map(console.from_record, records)):
+                screen(event)
+    job = follow.ended(cluster, name)
+    console.print_job(name, job.status.lower(), tally, output=(job.metadata or {}).get("output"))
+    return _job_verdict(job, tally)
+
+
+def _job_verdict(job, tally) -> int:
+    from render.distributed import follow
+
+    if job.status.is_terminal() and tally.summary is None:
+        return _complain(RenderError(f"{job.submission_id}: ended before its batch did: {follow.why_it_failed(job, tally)}"), 1)
+    return 1 if tally.failed else _ended_status(job)
+
+
+def _ended_status(job) -> int:
+    return 1 if job.status in ("FAILED", "STOPPED") else 0
 
 
 def _doctor(arguments) -> int:

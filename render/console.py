@@ -17,8 +17,10 @@ from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedCol
 
 from render.batch import Summary
 from render.deadline import Deadline
-from render.events import Event, JobDone, JobFailed, JobStarted, Notice, Progress
+from render.events import Done, Event, JobDone, JobFailed, JobStarted, Notice, Progress
+from render.jobs import Job, Settings
 from render.memory import gibibytes
+from render.presets import Look, Style
 
 LOG_EVERY_S = 60.0  # without a terminal: one progress line a minute
 
@@ -56,6 +58,8 @@ class Screen(AbstractContextManager):
     def __enter__(self):
         if self.until is not None and self.jobs:
             self._say(f"no job is started after {self.until}")
+        if self.as_json:
+            print(json.dumps({"event": "begin", "jobs": self.jobs}), flush=True)
         self.bar.start()
         if self.bar.disable:
             self.log.start()
@@ -138,6 +142,26 @@ def as_record(event: Event, shown: Callable[[Path], str] = str) -> dict:
             return {"event": "failed", **job, "message": message}
 
 
+def from_record(record: dict) -> Event | None:
+    """as_record's event, of which the job knows its names alone; None for a record that is of no job."""
+    if "output" not in record:
+        return None
+    style = Style(record["style"], record["style"], "", "", "", (), Path())
+    job = Job("", "", Path(record["photo"]), style, Look(), Settings(), Path(record["output"]))
+    match record["event"]:
+        case "started":
+            return JobStarted(job)
+        case "progress":
+            return Progress(job, record["scale"], record["scales"], tuple(record["size"]), record["iteration"],
+                            record["iterations"], record["loss"], record["work"])
+        case "done":
+            return JobDone(job, Done(record["seconds"], record["bytes"], record["loss"], tuple(record["findings"])))
+        case "notice":
+            return Notice(job, record["text"])
+        case "failed":
+            return JobFailed(job, record["message"])
+
+
 def summary_record(summary: Summary) -> dict:
     failed = [{"what": what, "why": why} for what, why in summary.failed]
     look_at = [{"output": output, "finding": finding} for output, finding in summary.look_at]
@@ -179,6 +203,54 @@ def print_summary(summary: Summary, *, output, as_json: bool) -> None:
         hourly = summary.pictures_per_hour
         pace = f", {hourly:.{0 if hourly >= 10 else 1}f} pictures an hour, devices busy {100 * summary.devices_busy:.0f} %"
     console.print(f"{', '.join(parts)} in {duration(summary.seconds)}{pace}: {escape(str(output))}", soft_wrap=True)
+
+
+def print_status(rows, output) -> int:
+    """What the ledger says of an output folder, for `render status`. Gives the number of jobs that failed."""
+    console = _page()
+    gone = [row for row in rows if row["status"] == "done" and not (output / row["output"]).exists()]
+    done = [row for row in rows if row["status"] == "done" and row not in gone]
+    failed = [row for row in rows if row["status"] == "failed"]
+    begun = [row for row in rows if row["status"] == "running"]
+    look_at = [(row, finding) for row in done for finding in json.loads(_findings(row) or "[]")]
+    for row in failed:
+        console.print(f"[red]failed[/]  {escape(row['output'])}: {escape(row['message'].splitlines()[0])}", soft_wrap=True)
+    for row, finding in look_at:
+        console.print(f"[yellow]look at[/] {escape(row['output'])}: {escape(finding)}", soft_wrap=True)
+    for row in begun:
+        console.print(f"begun   {escape(row['output'])}  {duration(time.time() - row['started_s'])} ago; its batch runs, or was "
+                      "interrupted: the same command goes on", soft_wrap=True)
+    for row in gone:
+        console.print(f"gone    {escape(row['output'])}  was done; the same command renders it again", soft_wrap=True)
+    console.print(f"{escape(str(output))}: " + _counts(len(done), len(failed), len(begun), {row["output"] for row, _ in look_at})
+                  + (f", {len(gone)} gone" if gone else ""), soft_wrap=True)
+    return len(failed)
+
+
+def _findings(row) -> str | None:
+    return row["findings"] if "findings" in row.keys() else None  # noqa: SIM118  a ledger of an earlier version
+
+
+def _counts(done: int, failed: int, running: int, look_at) -> str:
+    parts = [f"{done} done", f"{failed} failed", f"{running} running"]
+    return ", ".join(parts + ([f"{len(look_at)} to look at"] if look_at else []))
+
+
+def print_job(name: str, state: str, tally, *, output: str | None) -> None:
+    """Where a job on a cluster stands. tally: a follow.Tally."""
+    console = _page()
+    for what, why in tally.failed:
+        console.print(f"[red]failed[/]  {escape(what)}: {escape(why)}", soft_wrap=True)
+    for what, finding in tally.look_at:
+        console.print(f"[yellow]look at[/] {escape(what)}: {escape(finding)}", soft_wrap=True)
+    if tally.now is not None and tally.running:
+        now = tally.now
+        console.print(f"now     {escape(now['output'])}  scale {now['scale']}/{now['scales']} ({max(now['size'])} px)  "
+                      f"{now['iteration']}/{now['iterations']}  loss {now['loss']:.4g}", soft_wrap=True)
+    to_do = "" if tally.total is None else f", {tally.total} to do"
+    counts = _counts(tally.done, len(tally.failed), len(tally.running), {what for what, _ in tally.look_at})
+    place = "" if output is None else f": {escape(output)} on the cluster"
+    console.print(f"{escape(name)} {state}{to_do}: {counts}{place}", soft_wrap=True)
 
 
 def print_plan(costs, finished, summary: Summary, *, device, workers: int, as_json: bool, shown: Callable[[Path], str] = str) -> None:

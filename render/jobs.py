@@ -158,7 +158,7 @@ def plan_jobs(inputs: Sequence[Input], looks: Sequence[tuple[Style, Look]], sett
     A file that cannot be read is told to failed(name, why) and left out.
     Raises UsageError when two jobs would write one file.
     """
-    _refuse_collisions(inputs, looks, settings, output)
+    refuse_collisions(inputs, looks, settings, output)
     jobs, broken = [], set()
     for style, look in looks:
         for item in inputs:
@@ -206,7 +206,8 @@ def output_path(item: Input, style: Style, settings: Settings, output: Path) -> 
     return output / f"{item.name}--{style.name}{FORMATS[settings.format].endings[0]}"
 
 
-def _refuse_collisions(inputs, looks, settings: Settings, output: Path) -> None:
+def refuse_collisions(inputs: Sequence[Input], looks: Sequence[tuple[Style, Look]], settings: Settings, output: Path) -> None:
+    """Raises UsageError when two jobs would write one file."""
     sources: dict[str, str] = {}
     for style, _ in looks:
         for item in inputs:

@@ -360,7 +360,7 @@ def simulate_night(arguments) -> None:
     print("   GPUs  events/s   GPU use  pictures/h  driver busy")
     for gpus, events_a_second in ((8, 1), (64, 1), (64, 20), (256, 1), (1024, 1)):
         draw = random.Random(0)
-        free_s, left, done, busy_s, driver_s = 0.0, 10_000, 0, 0.0, 0.0
+        free_s, left, busy_s, driver_s = 0.0, 10_000, 0.0, 0.0
         calls = [(0.0, gpu, 0.0) for gpu in range(gpus)]  # (when the driver is asked for a job, by whom, seconds of the last one)
         end = 0.0
         while calls:

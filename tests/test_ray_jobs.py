@@ -1,25 +1,15 @@
 """A real Ray on localhost; workers, nodes and drivers ended by real signals. Every batch must end with the pictures of an
 uninterrupted local run."""
 
-import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import ray
 
-from conftest import CHEAP_BATCH, PROGRAM, ray_cluster, ray_workers, run, save_painting, save_photo
+from conftest import ray_cluster, ray_workers, save_painting, save_photo
 from render.device import choose
-from render.distributed import cluster as module
 from render.distributed.cluster import connected
 from render.distributed.ray_jobs import RayRunner, Waiting
-from render.errors import UsageError
 from render.events import JobDone, JobFailed, JobStarted, Notice, Progress
 from render.jobs import Input, Settings, plan_jobs
 from render.ledger import Ledger

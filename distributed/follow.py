@@ -1,0 +1,183 @@
+"""A job on a cluster, seen from here: where it stands, and its finished prints brought back."""
+
+import base64
+import binascii
+import hashlib
+import json
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from render.distributed.jobs_api import Dashboard
+from render.distributed.package import Item, Package, write
+from render.distributed.submit import on_head, quoted
+from render.errors import RenderError, UsageError
+from render.export import whole_file
+from render.jobs import sha256
+
+FETCH_BYTES = 256 * 2**20  # in one job, whose log holds them as text until the next one has begun
+POLL_S = 0.5
+
+
+@dataclass
+class Tally:
+    """What the events of a batch add up to. total: jobs that were to do, None before they are known; now: the last
+    progress record; summary: the batch's own, at its end; words: the last lines of the log that are no events."""
+
+    total: int | None = None
+    done: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    look_at: list[tuple[str, str]] = field(default_factory=list)
+    running: set[str] = field(default_factory=set)
+    now: dict | None = None
+    summary: dict | None = None
+    words: list[str] = field(default_factory=list)
+
+    def add(self, line: str) -> dict | None:
+        """Counts a line of the log; gives its record."""
+        record = record_of(line)
+        match record and record["event"]:
+            case None:
+                self.words = [*self.words[-9:], line] if line.strip() else self.words
+            case "begin":
+                self.total = record["jobs"]
+            case "started":
+                self.running.add(record["output"])
+            case "progress":
+                self.now = record
+            case "done":
+                self.done += 1
+                self.running.discard(record["output"])
+                self.look_at += [(record["output"], finding) for finding in record["findings"]]
+            case "failed":
+                self.running.discard(record["output"])
+                self.failed.append((record["output"], record["message"]))
+            case "summary":
+                self.summary = record
+                self.failed = [(each["what"], each["why"]) for each in record["failed"]]
+        return record
+
+
+def record_of(line: str) -> dict | None:
+    """The event that a line of the log holds, whatever stands before it."""
+    try:
+        record = json.loads(line[line.index('{"event"') :])
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def tally_of(log: str) -> Tally:
+    tally = Tally()
+    for line in log.splitlines():
+        tally.add(line)
+    return tally
+
+
+def ended(cluster: Dashboard, job_id: str):
+    """Waits until the job has ended. Gives Ray's JobDetails."""
+    while not (job := cluster.job(job_id)).status.is_terminal():
+        time.sleep(POLL_S)
+    return job
+
+
+def why_it_failed(job, tally: Tally) -> str:
+    """Of a job that ended without a summary: its last words, and the fix where we know it."""
+    words = "\n".join(tally.words) or (job.message or "no word of why")
+    fix = ""
+    if "No module named render" in words:
+        fix = "\nThe cluster's Python has no such render: install this version on every machine (pip install 'render-prints[cluster]')."
+    elif "python: not found" in words or "python: command not found" in words:
+        fix = "\nNo `python` is on the head's PATH: start Ray there from the environment that render is installed in."
+    return words + fix
+
+
+# --- prints come back ------------------------------------------------------------------------------------------------
+
+
+def fetch(cluster: Dashboard, job_id: str, folder: Path, *, limit_bytes: int = FETCH_BYTES) -> Iterator[Path]:
+    """Brings the job's finished prints into the folder, those that are not there yet with the same content, and names
+    each when it is there. Small jobs on the head print the files into their logs, which are followed and then deleted.
+
+    Raises RenderError when a print does not arrive as it was sent; what arrived before is kept.
+    """
+    facts = cluster.job(job_id).metadata or {}
+    if "output" not in facts:
+        raise UsageError(f"{job_id}: was not started by `render submit`, so where its prints are is not known.")
+    forget, have = (), hashes_in(folder)
+    while True:
+        sender = f"render-fetch-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+        _start_sender(cluster, sender, facts["output"], have, limit_bytes, forget)
+        tally, arrived = Tally(), 0
+        for path, digest in receive((tally.add(line) for line in cluster.lines(sender)), folder):
+            have[path.relative_to(folder).as_posix()] = digest
+            arrived += 1
+            yield path
+        job = ended(cluster, sender)
+        if job.status != "SUCCEEDED":
+            raise RenderError(f"{job_id}: its prints cannot be fetched: {why_it_failed(job, tally)}")
+        cluster.delete(sender)
+        if arrived == 0:  # and the log of the one before is gone
+            return
+        forget = ("--forget", sender)
+
+
+def _start_sender(cluster: Dashboard, sender: str, output: str, have: dict[str, str], limit_bytes: int, forget) -> None:
+    words = on_head("send", "--limit", str(limit_bytes), *forget)
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder, "have.zip")
+        write(Package((Item("have.json", text=json.dumps(have)),), ()), package)
+        cluster.submit(sender, f"{words} -- {quoted(output)}", package=package, facts={})
+
+
+def hashes_in(folder: Path) -> dict[str, str]:
+    """sha256 of every file there that is not hidden, by its path under the folder."""
+    found = {}
+    for base, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for path in (Path(base, name) for name in names if not name.startswith(".")):
+            found[path.relative_to(folder).as_posix()] = sha256(path)
+    return found
+
+
+def receive(records: Iterable[dict | None], folder: Path) -> Iterator[tuple[Path, str]]:
+    """Writes each print that the records hold, whole or not at all; gives its file and sha256. Raises RenderError for one
+    that arrives otherwise than it was announced, or that would lie outside the folder."""
+    records = (record for record in records if record is not None)
+    for record in records:
+        if record["event"] == "print":
+            path = inside(folder, record["path"])
+            with whole_file(path, needs_bytes=record["bytes"]) as file:
+                _receive_data(records, record, file)
+            yield path, record["sha256"]
+
+
+def _receive_data(records: Iterator[dict], announced: dict, file) -> None:
+    left, digest = announced["bytes"], hashlib.sha256()
+    while left > 0:
+        record = next(records, {"event": "the end of the log"})
+        if record["event"] != "data":
+            raise RenderError(f"{announced['path']}: was cut off on its way ({left} bytes are missing). Run this again.")
+        try:
+            piece = base64.b64decode(record["base64"], validate=True)
+        except binascii.Error as error:
+            raise RenderError(f"{announced['path']}: was damaged on its way ({error}). Run this again.") from error
+        left -= len(piece)
+        digest.update(piece)
+        file.write(piece)
+    if left < 0 or digest.hexdigest() != announced["sha256"]:
+        raise RenderError(f"{announced['path']}: arrived otherwise than it was sent. Run this again.")
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The file of that name under the folder. Raises RenderError for a name that leads elsewhere, links followed."""
+    parts = PurePosixPath(name).parts
+    path = folder.joinpath(*parts)
+    strange = not parts or name.startswith("/") or "\\" in name or any(part.startswith(".") for part in parts)
+    if strange or not path.resolve().is_relative_to(folder.resolve()):
+        raise RenderError(f"{name!r}: the cluster sends a file of this name, which would not lie in {folder}. Nothing was written there.")
+    return path
