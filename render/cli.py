@@ -117,8 +117,12 @@ def _runner_words(parser) -> None:
                              "given or there are several GPUs, else local")
     parser.add_argument("--address", metavar="ADDRESS", help="of a running Ray cluster: HOST:6379, auto, or ray://HOST:10001. Without "
                         "one, --runner ray starts Ray on this machine, on localhost only")
+    _worker_words(parser)
+
+
+def _worker_words(parser) -> None:
     parser.add_argument("--workers", type=_positive, metavar="N",
-                        help="local: processes that share this machine's cores (1); ray: at most N workers (as many as fit)")
+                        help="local: processes that share this machine's cores (1); ray: so many workers (as many as fit)")
     parser.add_argument("--cpus-per-worker", type=_positive, metavar="N", help="ray without GPUs: cores of each worker (4)")
     parser.add_argument("--timeout", type=_minutes, default=30.0, metavar="MINUTES",
                         help="ray: a worker that gives no sign of life for so long is replaced (default: %(default)g)")
@@ -157,7 +161,7 @@ def _submit_words(commands) -> None:
                         help="send no files: every path is one that all machines of the cluster see, from / on")
     parser.add_argument("--output", metavar="FOLDER", help="on the cluster, from / on (default: ~/render-jobs/JOB on the head)")
     _look_words(parser)
-    parser.add_argument("--workers", type=_positive, metavar="N", help="see `render batch --help`")
+    _worker_words(parser)
     parser.add_argument("--wait", action=argparse.BooleanOptionalAction, default=False,
                         help="follow the job to its end; the exit status is the batch's")
     parser.add_argument("--dry-run", action="store_true", help="print what would be sent and run; contact nobody")
@@ -598,7 +602,7 @@ def _packed(arguments):
         parse_bytes(arguments.memory)
     settings = _settings(arguments, format=arguments.format)
     settings.layout((1000, 1000))
-    options = [*_changed_options(arguments), *([("--workers", str(arguments.workers))] if arguments.workers else [])]
+    options = _changed_options(arguments)
     if arguments.shared:
         words = package.shared_words(arguments.inputs, arguments.styles, options)
         return package.Package((), words), "every path is the cluster's"
@@ -613,9 +617,10 @@ def _packed(arguments):
 
 
 def _changed_options(arguments) -> list[tuple[str, str]]:
-    """The look's options that are not at their default, as they would be written for `render batch`."""
+    """Options that are not at their default, as they would be written for `render batch`."""
     parser = argparse.ArgumentParser(add_help=False)
     _look_words(parser)
+    _worker_words(parser)
     given = []
     for action in parser._actions:
         value = getattr(arguments, action.dest)

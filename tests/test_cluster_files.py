@@ -14,16 +14,11 @@ import yaml
 import render
 from conftest import CHEAP, save_painting, save_photo
 from render import cli
-from render.distributed import submit
 
 ROOT = Path(__file__).parents[1]
 FILES = ROOT / "distributed"
 ELSEWHERE = {"RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_TMPDIR",
              "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"}
-
-
-def batch_takes_ray() -> bool:
-    return bool(submit.RUNNER)
 
 
 def read(name: str) -> dict:
@@ -158,12 +153,11 @@ def test_the_rayjob_wants_a_token_and_its_versions_are_those_we_test_with():
     assert images == {f"REGISTRY/render:{render.__version__}"}
 
 
-@pytest.mark.skipif(not batch_takes_ray(), reason="render batch takes no --runner yet")
 def test_the_rayjobs_entrypoint_is_a_batch_that_render_takes():
     words = shlex.split(read("kuberay-rayjob.yaml")["spec"]["entrypoint"])
     assert words[:3] == ["python", "-m", "render"]
     arguments = cli._parser().parse_args(words[3:])
-    assert (arguments.runner, arguments.address, arguments.output) == ("ray", "auto", Path("/shared/prints"))
+    assert (arguments.runner, arguments.address, arguments.output) == ("ray", "auto", "/shared/prints")
     with pytest.raises(SystemExit):
         cli._parser().parse_args([*words[3:], "--sise", "3"])
 
@@ -222,7 +216,6 @@ def run_slurm(environment, *words, cwd: Path) -> subprocess.CompletedProcess:
     return subprocess.CompletedProcess(script.args, script.returncode, out, "\n".join(left))
 
 
-@pytest.mark.skipif(not batch_takes_ray(), reason="render batch takes no --runner yet")
 def test_the_slurm_script_renders_on_two_nodes_and_leaves_nothing_running(slurm, tmp_path):
     save_photo(tmp_path / "photos" / "a.png")
     save_painting(tmp_path / "x.png")
