@@ -73,7 +73,7 @@ class Cluster:
 
 @contextlib.contextmanager
 def connected(address: str | None, *, weights: str, preprocessing: str | None) -> Iterator[Cluster]:
-    """A cluster that has been examined. address: of a running one ("HOST:6379", "auto", "ray://HOST:10001"); None: one is
+    """A cluster that has been examined. address: of a running one ("HOST:6379", "auto"); None: one is
     started on this machine, on localhost only, and ended afterwards.
 
     Raises UsageError, before any work, when it cannot be reached or used.
@@ -115,8 +115,11 @@ def _start(ray) -> None:
 
 
 def _join(ray, address: str) -> None:
+    if "://" in address:
+        raise UsageError(f"--address {address}: a batch joins the cluster itself. Use HOST:6379 from the cluster's network, or `render submit` "
+                         "with the dashboard's address from elsewhere.")
     try:
-        host, _, port = address.removeprefix("ray://").rpartition(":")
+        host, _, port = address.rpartition(":")
         if host and port.isdigit():  # Ray itself would try for a minute or more
             socket.create_connection((host, int(port)), timeout=REACH_S).close()
         ray.init(address=address, log_to_driver=False, logging_level="error")

@@ -115,7 +115,7 @@ def _runner_words(parser) -> None:
     parser.add_argument("--runner", choices=("auto", "local", "ray"), default="auto",
                         help="ray: jobs, and the tiles of large prints, spread over GPUs and machines; auto: where --address is "
                              "given or there are several GPUs, else local")
-    parser.add_argument("--address", metavar="ADDRESS", help="of a running Ray cluster: HOST:6379, auto, or ray://HOST:10001. Without "
+    parser.add_argument("--address", metavar="ADDRESS", help="of a running Ray cluster, from its network: HOST:6379 or auto. Without "
                         "one, --runner ray starts Ray on this machine, on localhost only")
     _worker_words(parser)
 

@@ -42,10 +42,16 @@ def closed_port():
         return s.getsockname()[1]
 
 
-@pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
-def test_an_address_where_nobody_answers(closed_port, form):
+def test_an_address_where_nobody_answers(closed_port):
     with pytest.raises(UsageError, match="no Ray cluster answers there.*Check that it runs"):
-        with connected(form.format(closed_port), **CAFFE):
+        with connected(f"127.0.0.1:{closed_port}", **CAFFE):
+            pass
+
+
+@pytest.mark.parametrize("address", ["ray://127.0.0.1:10001", "http://localhost:8265"])
+def test_an_address_for_another_purpose(address):
+    with pytest.raises(UsageError, match="HOST:6379 from the cluster's network, or `render submit`"):
+        with connected(address, **CAFFE):
             pass
 
 
