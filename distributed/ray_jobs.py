@@ -121,6 +121,7 @@ class _Member:
     sent: set[str] = field(default_factory=set)  # files that it holds
     unwritten: str = ""  # why the job's print could not be written here
     helps: "_Member | None" = None
+    asked: object = None  # whether it is still there, while it has no job and so no events
     heard_s: float = 0.0
     why_killed: str = ""
 
@@ -223,7 +224,9 @@ class _Run:
         """Kills who hangs; gives up when nobody is left for long."""
         now = time.monotonic()
         for member in self.members:
-            if member.job is not None and now - member.heard_s > self.runner.stall_s and not member.why_killed:
+            if member.present is not None and member.job is None:
+                self._ask(member, now)
+            if member.present is not None and now - member.heard_s > self.runner.stall_s and not member.why_killed:
                 member.why_killed = f"gave no sign of life for {self.runner.stall_s:.0f} s"
                 ray.kill(member.actor)
                 # What hangs may not hear that: its machine is told too.
@@ -233,6 +236,12 @@ class _Run:
             self.idle_since_s = now
         elif now - self.idle_since_s > self.runner.stall_s:
             raise RenderError(f"no worker could start within {self.runner.stall_s:.0f} s: the cluster has no room. What is finished is kept.")
+
+    def _ask(self, member: _Member, now: float) -> None:
+        if member.asked is None and now - member.heard_s > self.runner.stall_s / 4:
+            member.asked = member.actor.present.remote()
+        elif member.asked is not None and ray.wait([member.asked], timeout=0)[0]:
+            member.asked, member.heard_s = None, now
 
     def _lost(self, member: _Member, source, error: Exception | None = None) -> None:
         """A worker is dead: its job is tried again elsewhere, and somebody else is hired."""
@@ -336,8 +345,7 @@ class _Run:
                 leader.actor.lend.remote(helpers)
 
     def _finish(self, member: _Member, event: JobDone | JobFailed) -> None:
-        member.job = None
-        member.events = None
+        member.job = member.events = None
         for other in self.members:
             if other.helps is member:
                 other.helps = None

@@ -249,10 +249,9 @@ class Worker:
         return getattr(self.on_the_bench, name)(*arguments)
 
     def _gather(self, work: TileWork, notify, network) -> RayCrew | None:
-        helpers, self.helpers = self.helpers[: len(work.tiles) - 1], ()
+        helpers = self.helpers[: len(work.tiles) - 1]
         if not helpers:
             return None
-        self.helpers = helpers
         return RayCrew(Bench(network, work), helpers, notify, stall_s=self.post.stall_s)
 
 
