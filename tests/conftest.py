@@ -194,7 +194,8 @@ def ray_cluster(**head):
     """A real Ray on localhost, with nodes to be added and removed."""
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={
+    # At exit means signal handlers, which nodes started from another thread cannot set.
+    cluster = Cluster(initialize_head=True, shutdown_at_exit=False, head_node_args={
         "node_ip_address": "127.0.0.1", "include_dashboard": False, "object_store_memory": 100 * 2**20, **head})
     try:
         yield cluster
