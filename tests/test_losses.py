@@ -153,3 +153,22 @@ def test_total_variation_by_bands_equals_that_of_the_whole_and_its_derivative(fo
     (expected,) = torch.autograd.grad(plain, whole)
     assert value == pytest.approx(plain.item(), rel=1e-12)
     torch.testing.assert_close(gradient, 1 + 2.5 * expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(1, 64, 192, 256), (1, 512, 96, 128), (1, 3, 1000, 1400)])
+def test_a_sum_over_a_large_map_does_not_depend_on_the_number_of_threads(shape, dtype):
+    """Seen: a sum of more than 32 768 pixels is split among the threads, and content layers near the picture have more."""
+    x = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(dtype, memory_format=torch.channels_last)
+    before, found, slopes = torch.get_num_threads(), [], []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            wanted = x.clone().requires_grad_()
+            value = losses.squares(wanted)
+            found.append(value.item())
+            slopes.append(torch.autograd.grad(value, wanted)[0])
+    finally:
+        torch.set_num_threads(before)
+    assert len(set(found)) == 1 and all(torch.equal(slope, slopes[0]) for slope in slopes)
+    assert found[0] == pytest.approx(x.double().square().sum().item(), rel=1e-5)

@@ -32,13 +32,13 @@ SMALL = Settings(size_px=64, quality="draft")
 
 @pytest.fixture(scope="module")
 def head():
-    with ray_cluster(num_cpus=4) as found:
+    with ray_cluster(num_cpus=4, num_gpus=2) as found:  # Ray believes in GPUs that it is told of
         yield found
 
 
 @pytest.fixture(scope="module")
 def connection(head):
-    with connected(head.address, weights="caffe", preprocessing=None) as found:
+    with connected(head.address, weights="caffe", preprocessing=None, device="cpu") as found:
         yield found
 
 
@@ -80,7 +80,8 @@ def prints(folder: Path) -> dict[str, bytes]:
 def runner_for(connection, output: Path, **changes) -> RayRunner:
     words = {"wanted": 2, "cpus_per_worker": 1, "memory_bytes": 2**33} | changes
     (output / ".render").mkdir(parents=True, exist_ok=True)
-    return RayRunner(connection, "cpu", SETTINGS, Keeping.under(output / ".render", interval_s=0.0), output, **words)
+    device = words.pop("device", "cpu")
+    return RayRunner(connection, device, SETTINGS, Keeping.under(output / ".render", interval_s=0.0), output, **words)
 
 
 def carry_out(runner, jobs, blow=lambda event, events: None):
@@ -156,6 +157,18 @@ def test_a_print_that_cannot_be_written_fails_its_job(connection, sources, tmp_p
     jobs[0].output.mkdir()
     events, _ = carry_out(runner_for(connection, tmp_path), jobs)
     assert ended(events, JobFailed) == [jobs[0].label] and ended(events) == [jobs[1].label]
+
+
+def test_each_gpu_gets_one_worker(connection, sources, wanted_small, tmp_path, monkeypatch):
+    """Placement alone: the workers, on GPUs that are none, are told to use the CPU."""
+    runner = runner_for(connection, tmp_path, wanted=None, device="cuda")
+    plain = RayRunner.post
+    monkeypatch.setattr(RayRunner, "post", lambda self, sign: replace(plain(self, sign), device="cpu"))
+    run_ = _Run(runner, lambda event: None, lambda: False)
+    seen = []
+    run_._watch = lambda: seen.append(len([member for member in run_.members if member.present]))
+    run_.run(jobs_in(sources, tmp_path, SMALL))
+    assert prints(tmp_path) == wanted_small and max(seen) == 2 == len(run_.members)
 
 
 # ---- faults ---------------------------------------------------------------------------------------------------------
