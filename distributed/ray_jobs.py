@@ -33,6 +33,7 @@ from render.pipeline import Keeping
 TRIES = 3  # a job whose worker died as often is given up
 STALL_S = 1800.0  # without a sign of life a worker is taken for hung
 WAIT_S = 1.0
+OUT_OF_MEMORY = "ran out of memory"
 STOPPING_S = 10.0  # for workers to clear half-written files away
 
 Report = Callable[[Event], None]
@@ -215,6 +216,9 @@ class _Run:
                 self._store(member, event)
             case JobDone() if member.unwritten:
                 self._finish(member, JobFailed(member.job, member.unwritten))
+            case JobFailed(out_of_memory=True):
+                member.why_killed = OUT_OF_MEMORY
+                ray.kill(member.actor)  # what it holds is not to be had back otherwise
             case JobDone() | JobFailed():
                 self._finish(member, replace(event, job=member.job))
             case _:
@@ -260,7 +264,7 @@ class _Run:
             if self.failed_starts >= self.runner.tries:
                 raise RenderError(f"workers cannot start: {why}")
         if member.job is not None:
-            self._try_again(member.job, why, _ran_out_of_memory(error))
+            self._try_again(member.job, why, why == OUT_OF_MEMORY)
         self._hire()
 
     def _try_again(self, job: Job, why: str, out_of_memory: bool) -> None:
@@ -375,7 +379,7 @@ def _kill(pid: int) -> None:
 
 def _why(error: Exception | None) -> str:
     if _ran_out_of_memory(error):
-        return "ran out of memory"
+        return OUT_OF_MEMORY
     return f"died ({cluster.reason(error)})"
 
 

@@ -52,11 +52,13 @@ class JobDone:
 
 @dataclass(frozen=True)
 class JobFailed:
-    """message: for people; trace: a Python traceback when it was not the user's mistake."""
+    """message: for people; trace: a Python traceback when it was not the user's mistake; out_of_memory: with less to
+    do, or in another process, it might work."""
 
     job: Job
     message: str
     trace: str = ""
+    out_of_memory: bool = False
 
 
 Event = JobStarted | Progress | Notice | JobDone | JobFailed

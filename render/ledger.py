@@ -91,7 +91,7 @@ class Ledger:
             case JobDone(job, done):
                 self._put(job, "done", seconds=done.seconds, bytes=done.bytes, loss=done.loss,
                           findings=json.dumps(done.findings))
-            case JobFailed(job, message, trace):
+            case JobFailed(job, message, trace, _):
                 self._put(job, "failed", message=f"{message}\n{trace}".strip())
 
     def recoloured(self, output: Path, job_id: str, settings: Settings, look: Mapping, done: Done) -> None:

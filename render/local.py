@@ -56,7 +56,7 @@ def attempt(renderer: Renderer, job: Job, keeping: Keeping | None, report: Repor
     except RenderError as error:
         return JobFailed(job, str(error))
     except Exception as error:
-        return JobFailed(job, _explain(job, error), traceback.format_exc())
+        return JobFailed(job, _explain(job, error), traceback.format_exc(), is_out_of_memory(error))
 
 
 def _explain(job: Job, error: Exception) -> str:
