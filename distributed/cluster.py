@@ -83,6 +83,7 @@ def connected(address: str | None, *, weights: str, preprocessing: str | None, d
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray = import_ray()
+    _hush()
     try:
         if address is None:
             _start(ray)
@@ -99,6 +100,14 @@ def import_ray():
     except ImportError as error:
         raise UsageError(f"--runner ray: Ray is not installed here ({error}). pip install 'render-prints[ray]'") from None
     return ray
+
+
+def _hush() -> None:
+    """Ray prints what befalls its processes on standard output, pages of it, where --json promises JSON; what it means for
+    the jobs we say ourselves. There is no setting for that."""
+    from ray._private import worker
+
+    worker.print_to_stdstream = lambda *args, **kwargs: None
 
 
 def _start(ray) -> None:
