@@ -316,7 +316,7 @@ def time_workers(arguments) -> None:
 
 
 def time_tile_parallel(arguments) -> None:
-    """Leader alone and leader with one helper, alternating; one core each, without block 5, 2 tiles of each kept."""
+    """Leader alone and leader with one helper, alternating; one core each, without block 5, all tiles kept by whoever has them."""
     import ray
 
     from render.distributed.cluster import connected, sign
@@ -330,10 +330,10 @@ def time_tile_parallel(arguments) -> None:
     size = (1536, 2048)
     weighting = pipeline.weighting_of(presets.Look(), schedule.Scale(size, 2048, 1, deep=False))
     scene = memory.Scene(size, weighting.layers, tuple(weighting.content_layers), chosen.dtype.itemsize, "lbfgs", 12)
-    work = pipeline.TileWork(scene, 1024, 2, tuple(weighting.style_layers), tuple(weighting.content_layers), weighting.edge, "max")
+    work = pipeline.TileWork(scene, 1024, 4, tuple(weighting.style_layers), tuple(weighting.content_layers), weighting.edge, "max")
     image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
     with connected(None, weights="caffe", preprocessing=None), tempfile.TemporaryDirectory() as folder:
-        post = Post("cpu", chosen.precision, "caffe", None, 6 * 2**30, 1.0, 1, sign(folder), 600.0)
+        post = Post("cpu", chosen.precision, "caffe", None, 8 * 2**30, 1.0, 1, sign(folder), 600.0)
         helper = Actor.options(num_cpus=1).remote(post)
         ray.get(helper.present.remote())
         steps = {}
