@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import render
+from render.device import GPU
 from render.errors import RenderError, UsageError
 
 CPUS_PER_WORKER = 4  # on machines without a GPU: more threads gain little on tiles of 1024 px
@@ -42,10 +43,10 @@ class Cluster:
         return sum(node.gpus for node in self.nodes)
 
     def device(self, wanted: str) -> str:
-        """"cuda" or "cpu" for `--device`; the same for all workers. Raises UsageError when there is no GPU."""
-        if wanted == "cuda" and not self.gpus:
-            raise UsageError(f"--device cuda: no machine of {self.address or 'this Ray'} has a GPU ({self}). Add one, or use --device cpu.")
-        return ("cuda" if self.gpus else "cpu") if wanted == "auto" else wanted
+        """For `--device`: the same for all workers. Raises UsageError when there is no GPU."""
+        if wanted == GPU and not self.gpus:
+            raise UsageError(f"--device {GPU}: no machine of {self.address or 'this Ray'} has a GPU ({self}). Add one, or use --device cpu.")
+        return (GPU if self.gpus else "cpu") if wanted == "auto" else wanted
 
     def precision(self, wanted: str, device: str) -> str:
         """One for all workers: bfloat16 where every machine that will work is quick at it."""
@@ -56,7 +57,7 @@ class Cluster:
 
     def workers(self, device: str, cpus_each: int) -> int:
         """How many fit at once."""
-        return sum(node.gpus if device == "cuda" else node.cpus // cpus_each for node in self.nodes)
+        return sum(node.gpus if device == GPU else node.cpus // cpus_each for node in self.nodes)
 
     def cpus_each(self, wanted: int | None, workers: int | None) -> int:
         """Cores of a worker on a CPU. Raises UsageError when no machine has as many."""

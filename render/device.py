@@ -12,6 +12,7 @@ import torch
 from render.errors import UsageError
 from render.memory import Budget
 
+GPU = "cuda"
 FREE_SHARE = 0.8  # of the free memory that plans may use: other programs, and pages of files, want some
 REUSED_BYTES = 64 * 2**20
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
