@@ -203,7 +203,7 @@ def _examine(weights: str, preprocessing: str | None, fingerprint: str, gpus: in
 
     facts = {"render": render.__version__, "torch": torch.__version__, "precision": device.choose().precision}
     if gpus and not device.gpus():
-        facts["problem"] = (f"Ray counts {gpus} GPUs there and torch {torch.__version__} can use none. Install a CUDA build of torch and its "
+        facts["problem"] = (f"Ray counts {gpus} GPUs there and torch {torch.__version__} can use none. Install a GPU build of torch and its "
                             "driver, or use --device cpu")
     try:
         if known.fingerprint(weights) != fingerprint:
