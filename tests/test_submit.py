@@ -136,16 +136,17 @@ def test_every_option_of_the_look_reaches_the_job(pictures):
     words = ["--print", "6x4cm", "--dpi", "100", "--bleed", "2mm", "--fit", "pad", "--quality", "best", "--set", "a=1", "--set", "b={c=2, d=3}",
              "--seed", "-3", "--format", "tiff", "--color", "match", "--photoreal", "0.02", "--bit-depth", "16", "--profile", "adobe-rgb",
              "--intent", "absolute", "--soft-proof", "/p.icc", "--device", "cuda", "--precision", "float32", "--weights", "/w.pth",
-             "--preprocessing", "caffe", "--memory", "6GiB"]
+             "--preprocessing", "caffe", "--memory", "6GiB", "--workers", "3", "--cpus-per-worker", "2", "--timeout", "5"]
     parser = argparse.ArgumentParser(add_help=False)
     cli._look_words(parser)
+    cli._worker_words(parser)
     given = vars(parser.parse_args(words))
     assert {name for name, value in given.items() if value == parser.get_default(name)} == {"size"}
     options = cli._changed_options(argparse.Namespace(**given))
     line = submit.entrypoint(package.shared_words(["/i"], ["/s"], options), "/o")
     there = vars(cli._parser().parse_args(["batch", *batch_words(line)]))
     assert {name: there[name] for name in given} == given
-    assert (there["inputs"], there["styles"], there["output"], there["json"]) == (["/i"], ["/s"], Path("/o"), True)
+    assert (there["inputs"], there["styles"], there["output"], there["json"]) == (["/i"], ["/s"], "/o", True)
 
 
 @pytest.mark.parametrize("folder", ["/a b/$HOME 'x'", "~/render-jobs/it's here"])
