@@ -190,7 +190,7 @@ def test_running_out_of_memory_halves_the_tiles_says_so_and_goes_on(tmp_path):
         return done.stdout
     assert attempt().split() == ["JobDone"]
     whole = images.read(tmp_path / "print.png").pixels
-    squeezed = attempt("450")
+    squeezed = attempt("430")
     assert "NOTICE out of memory at 512 px with tiles of" in squeezed and squeezed.split()[-1] == "JobDone"
     assert np.abs(images.read(tmp_path / "print.png").pixels - whole).mean() < 0.5 / 255  # float error, and dithering
     assert "out of memory, with the smallest tiles too" in attempt("60")
