@@ -74,8 +74,8 @@ class Cluster:
 
 @contextlib.contextmanager
 def connected(address: str | None, *, weights: str, preprocessing: str | None, device: str = "auto") -> Iterator[Cluster]:
-    """A cluster that has been examined. device: "cpu" when GPUs will not be used; address: of a running one ("HOST:6379", "auto"); None: one is
-    started on this machine, on localhost only, and ended afterwards.
+    """A cluster that has been examined. address: of a running one ("HOST:6379", "auto"); None: one is started on this
+    machine, on localhost only, and ended afterwards. device: "cpu" when GPUs will not be used.
 
     Raises UsageError, before any work, when it cannot be reached or used.
     """

@@ -43,15 +43,14 @@ Report = Callable[[Event], None]
 class RayRunner:
     """Runs jobs on a cluster that is connected.
 
-    keeping: in the output folder; output: that folder; wanted: workers (None: as many as fit); cpus_per_worker: of a worker
-    without a GPU; memory_bytes: see Post; stall_s: see STALL_S; tries: see TRIES.
+    keeping: in the output folder; wanted: workers (None: as many as fit); cpus_per_worker: of a worker without a GPU;
+    memory_bytes: see Post; stall_s: see STALL_S; tries: see TRIES.
     """
 
     cluster: Cluster
     device: str
     settings: Settings
     keeping: Keeping
-    output: Path
     wanted: int | None = None
     cpus_per_worker: int = 1
     memory_bytes: int | None = None
@@ -136,7 +135,7 @@ class _Run:
 
     def __init__(self, runner: RayRunner, report: Report, stop: Stop):
         self.runner, self.report, self.stop = runner, report, stop
-        self.output, self.keeping = runner.output.absolute(), _absolute(runner.keeping)
+        self.keeping = _absolute(runner.keeping)
         self.members: list[_Member] = []
         self.deaths: dict[str, int] = {}  # by Job.id
         self.out_of_memory: dict[str, int] = {}
@@ -181,7 +180,7 @@ class _Run:
             if member not in self.members:
                 continue
             if source is member.life:
-                self._lost(member, source)
+                self._lost(member, _error_of(source))
             elif source is member.arriving:
                 self._arrived(member)
             elif source is member.events:
@@ -205,7 +204,7 @@ class _Run:
             self._finish(member, JobFailed(member.job, f"{member.job.label}: unexpected {error.cause!r}. Please report it.", str(error)))
             return
         except ray.exceptions.RayError as error:
-            self._lost(member, None, error)
+            self._lost(member, error)
             return
         member.heard_s = time.monotonic()
         match event:
@@ -247,13 +246,8 @@ class _Run:
         elif member.asked is not None and ray.wait([member.asked], timeout=0)[0]:
             member.asked, member.heard_s = None, now
 
-    def _lost(self, member: _Member, source, error: Exception | None = None) -> None:
+    def _lost(self, member: _Member, error: Exception | None) -> None:
         """A worker is dead: its job is tried again elsewhere, and somebody else is hired."""
-        if source is not None:
-            try:
-                ray.get(source)
-            except ray.exceptions.RayError as died:
-                error = died
         self.members.remove(member)
         for other in self.members:
             if other.helps is member:
@@ -381,6 +375,13 @@ def _why(error: Exception | None) -> str:
     if _ran_out_of_memory(error):
         return OUT_OF_MEMORY
     return f"died ({cluster.reason(error)})"
+
+
+def _error_of(source) -> Exception | None:
+    try:
+        ray.get(source)
+    except ray.exceptions.RayError as error:
+        return error
 
 
 def _ran_out_of_memory(error: Exception | None) -> bool:

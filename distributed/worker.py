@@ -7,13 +7,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import ray
 
-from render import device, weights
+from render import checkpoint, device, weights
 from render.errors import PictureError
 from render.events import Event, JobDone, JobFailed, Progress
 from render.export import write_bytes
@@ -78,9 +79,6 @@ class Present:
 
     node: str
     pid: int
-    device: str
-    precision: str
-    memory_bytes: int
     sees_output: bool
 
 
@@ -89,7 +87,8 @@ class Stopped(BaseException):
 
 
 class Worker:
-    """Used as an actor with two groups of methods: "work", one at a time, and "control", which answers meanwhile."""
+    """Used as an actor with three groups of methods: "work", one at a time; "control", which answers meanwhile; and "life",
+    whose one call ends with the worker."""
 
     def __init__(self, post: Post):
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -102,7 +101,6 @@ class Worker:
         self.helpers: tuple = ()
         self.on_the_bench: Bench | None = None
         self.stopping = threading.Event()
-        self.ended = threading.Event()
 
     @cached_property
     def own(self) -> Path:
@@ -113,8 +111,7 @@ class Worker:
 
     @ray.method(concurrency_group="control")
     def present(self) -> Present:
-        return Present(ray.get_runtime_context().get_node_id(), os.getpid(), self.device.name, self.device.precision,
-                       self.device.budget.device_bytes, self.sees_output)
+        return Present(ray.get_runtime_context().get_node_id(), os.getpid(), self.sees_output)
 
     @ray.method(concurrency_group="control")
     def lend(self, helpers: Sequence) -> None:
@@ -123,8 +120,8 @@ class Worker:
 
     @ray.method(concurrency_group="life")
     def live(self) -> None:
-        """Ends when the worker does: its reference tells of a death at once."""
-        self.ended.wait()
+        """Never returns; its reference tells of a death at once."""
+        threading.Event().wait()
 
     @ray.method(concurrency_group="control")
     def stop(self) -> None:
@@ -173,8 +170,8 @@ class Worker:
                 raise Stopped
             if isinstance(event, Progress):
                 if bring_from is not None and event.scale > max(scale, 1):
-                    for path in bring_from.glob(f"{job.painted}.*"):
-                        events.put(Brought("checkpoint", path.read_bytes()))
+                    with suppress(FileNotFoundError):
+                        events.put(Brought("checkpoint", checkpoint.path_of(bring_from, job.painted).read_bytes()))
                 last = event.scale == event.scales and event.iteration == event.iterations
                 if event.scale == scale and not last and time.monotonic() - told_s < PROGRESS_EVERY_S:
                     return
@@ -184,7 +181,8 @@ class Worker:
         def work() -> None:
             try:
                 device.prepare(self.device)  # the number of threads is a setting of the thread
-                self.renderer.device = replace(self.device, budget=self.device.budget.part(errand.memory_share))
+                share = errand.memory_share
+                self.renderer.device = self.device if share == 1 else device.with_less_memory(self.device, share)
                 events.put(attempt(self.renderer, job, keeping, report, errand.job))
             except Stopped:
                 events.put(JobFailed(job, f"{job.label}: called off"))
@@ -217,11 +215,11 @@ class Worker:
             job = replace(job, output=place / job.output.name)
             keeping = keeping and Keeping.under(place / "kept", interval_s=keeping.interval_s)
             if keeping and errand.checkpoint is not None:
-                write_bytes(keeping.checkpoints / f"{job.painted}.safetensors", ray.get(errand.checkpoint))
+                write_bytes(checkpoint.path_of(keeping.checkpoints, job.painted), ray.get(errand.checkpoint))
         return job, keeping
 
     def _results(self, job: Job, keeping: Keeping | None) -> Iterator[Brought]:
-        painted = [] if keeping is None else keeping.painted.glob(f"{job.painted}.*")
+        painted = [] if keeping is None else [checkpoint.path_of(keeping.painted, job.painted)]
         for kind, paths in (("painted", painted), ("proof", [proof_path(job.output)]), ("print", [job.output])):
             for path in paths:
                 if path.exists():

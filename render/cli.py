@@ -316,7 +316,7 @@ def _batch(arguments) -> int:
         raise UsageError(" ".join(["--inputs: no pictures there.", *(why for _, why in summary.failed)]))
     inputs = jobs.find_inputs(photos, without=output)
     with ExitStack() as open_:
-        device, settings, make_runner = open_.enter_context(_workplace(arguments, output))
+        settings, device, make_runner = open_.enter_context(_workplace(arguments, output))
         planned = jobs.plan_jobs(
             inputs, looks, settings, output, weights_sha256=_fingerprint(settings),
             failed=lambda what, why: summary.failed.append((what, why)),
@@ -341,29 +341,25 @@ def _batch(arguments) -> int:
 
 @contextmanager
 def _workplace(arguments, output: Path):
-    """(device, settings, keeping -> runner) for a batch; for a dry run always of this machine."""
+    """(settings, device, keeping -> runner) for a batch; the device is None where Ray's workers choose theirs. A dry run
+    is always for this machine."""
     if not _wants_ray(arguments) or arguments.dry_run:
         device, settings = _device_and_settings(arguments, format=arguments.format)
-        yield device, settings, lambda keeping: _local_runner(arguments, device, settings, keeping)
+        yield settings, device, lambda keeping: _local_runner(arguments, device, settings, keeping)
         return
     from render.distributed import cluster
-    from render.memory import parse_bytes
 
-    weights = arguments.weights if os.path.basename(arguments.weights) == arguments.weights else os.path.abspath(arguments.weights)
-    with cluster.connected(arguments.address, weights=weights, preprocessing=arguments.preprocessing, device=arguments.device) as found:
+    memory_bytes = _memory_bytes(arguments)
+    _refuse_bad(_settings(arguments, format=arguments.format))
+    with cluster.connected(arguments.address, weights=_weights(arguments), preprocessing=arguments.preprocessing,
+                           device=arguments.device) as found:
         from render.distributed.ray_jobs import RayRunner
 
         name = found.device(arguments.device)
-        arguments.precision = found.precision(arguments.precision, name)
-        arguments.weights = weights
-        device, settings = _device_and_settings(arguments, device_name="cpu", format=arguments.format)
-
-        def make_runner(keeping):
-            return RayRunner(
-                found, name, settings, keeping, output, arguments.workers,
-                found.cpus_each(arguments.cpus_per_worker, arguments.workers),
-                None if arguments.memory is None else parse_bytes(arguments.memory), 60 * arguments.timeout)
-        yield device, settings, make_runner
+        settings = _settings(arguments, format=arguments.format, precision=found.precision(arguments.precision, name))
+        cpus = found.cpus_each(arguments.cpus_per_worker, arguments.workers)
+        yield settings, None, lambda keeping: RayRunner(
+            found, name, settings, keeping, arguments.workers, cpus, memory_bytes, 60 * arguments.timeout)
 
 
 def _wants_ray(arguments) -> bool:
@@ -417,17 +413,27 @@ def _sum_up(arguments, summary, started: datetime, status: int) -> None:
                 _complain(error, status)
 
 
-def _device_and_settings(arguments, *, device_name: str | None = None, **more):
+def _device_and_settings(arguments, **more):
     from render.device import choose
-    from render.finish import Finish
+
+    device = choose(arguments.device, arguments.precision, memory_bytes=_memory_bytes(arguments))
+    settings = _settings(arguments, precision=device.precision, **more)
+    _refuse_bad(settings)
+    return device, settings
+
+
+def _memory_bytes(arguments) -> int | None:
     from render.memory import parse_bytes
 
-    memory_bytes = None if arguments.memory is None else parse_bytes(arguments.memory)
-    device = choose(device_name or arguments.device, arguments.precision, memory_bytes=memory_bytes)
-    settings = _settings(arguments, precision=device.precision, **more)
-    Finish.of(settings)  # a bad profile or paper is refused before any work
+    return None if arguments.memory is None else parse_bytes(arguments.memory)
+
+
+def _refuse_bad(settings) -> None:
+    """A bad profile or paper is refused before any work. Raises UsageError."""
+    from render.finish import Finish
+
+    Finish.of(settings)
     settings.layout((1000, 1000))
-    return device, settings
 
 
 def _settings(arguments, **more):
@@ -438,13 +444,20 @@ def _settings(arguments, **more):
         size_px=arguments.size, paper=arguments.paper, dpi=arguments.dpi, bleed_mm=parse_length_mm(arguments.bleed),
         fit=arguments.fit, quality=arguments.quality, seed=arguments.seed, color=arguments.color,
         photoreal=arguments.photoreal, bit_depth=arguments.bit_depth, profile=_absolute(arguments.profile),
-        intent=arguments.intent, soft_proof=_absolute(arguments.soft_proof), weights=arguments.weights,
+        intent=arguments.intent, soft_proof=_absolute(arguments.soft_proof), weights=_weights(arguments),
         preprocessing=arguments.preprocessing, **more,
     )
 
 
+def _weights(arguments) -> str:
+    """A source's name as it is; a path absolute, because workers may run in another folder."""
+    from render.weights import SOURCES
+
+    return arguments.weights if arguments.weights in SOURCES else os.path.abspath(arguments.weights)
+
+
 def _absolute(profile: str | None) -> str | None:
-    """A built-in name as it is; a path absolute, because workers may run in another folder."""
+    """A built-in name as it is, and a path absolute, as for `_weights`."""
     from render.icc import BUILT_IN
 
     return profile if profile is None or profile in BUILT_IN else os.path.abspath(profile)
@@ -596,10 +609,8 @@ def _packed(arguments):
     from render import jobs, presets
     from render.distributed import package
     from render.finish import Finish
-    from render.memory import parse_bytes
 
-    if arguments.memory is not None:
-        parse_bytes(arguments.memory)
+    _memory_bytes(arguments)
     settings = _settings(arguments, format=arguments.format)
     settings.layout((1000, 1000))
     options = _changed_options(arguments)

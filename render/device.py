@@ -4,7 +4,8 @@ import ctypes
 import gc
 import os
 import sys
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, replace
 
 import psutil
 import torch
@@ -51,10 +52,17 @@ def choose(device: str = "auto", precision: str = "auto", *, threads: int | None
     return Device(device, precision, threads or cores(), _budget(device, memory_bytes))
 
 
-def _budget(device: str, memory_bytes: int | None) -> Budget:
+def _budget(device: str, memory_bytes: int | None, *, free_share: float = FREE_SHARE) -> Budget:
     own = psutil.Process().memory_info().rss if device == "cpu" else 0  # counted by the budget, no longer free
-    found = own + int(FREE_SHARE * free_memory_bytes(device)) if memory_bytes is None else memory_bytes
-    return Budget(found, None if device == "cpu" else int(FREE_SHARE * free_memory_bytes("cpu")))
+    found = own + int(free_share * free_memory_bytes(device)) if memory_bytes is None else memory_bytes
+    return Budget(found, None if device == "cpu" else int(free_share * free_memory_bytes("cpu")))
+
+
+def with_less_memory(device: Device, share: float) -> Device:
+    """After running out: part of the budget, and no more than can be had now, whatever was promised."""
+    part, found = device.budget.part(share), _budget(device.name, None, free_share=1.0)
+    host = None if part.host_bytes is None else min(part.host_bytes, found.host_bytes)
+    return replace(device, budget=Budget(min(part.device_bytes, found.device_bytes), host))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -67,7 +75,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def forget_freed_memory(device: str) -> None:
-    """Hands the allocator's leftovers back, after running out."""
+    """Hands back what is left of a computation that ran out of memory."""
+    _gradient_of_something_old()
     gc.collect()
     if device == "cuda":
         torch.cuda.empty_cache()
@@ -93,14 +102,22 @@ def cores() -> int:
 
 
 def free_memory_bytes(device: str) -> int:
-    """Memory that can be had now: of the GPU, or of the machine within the process's cgroup limit."""
+    """Memory that can be had now: of the GPU, or of the machine within the process's limits (cgroup, `ulimit -v`)."""
     if device == "cuda":
         return torch.cuda.mem_get_info()[0]
     free = psutil.virtual_memory().available
     limit, used = _cgroup_number("memory.max"), _cgroup_number("memory.current")
     if limit is not None and used is not None:
         free = min(free, limit - used)
-    return free
+    return max(0, min(free, _address_space_left()))
+
+
+def _address_space_left() -> int:
+    if not hasattr(psutil, "RLIMIT_AS"):  # not Linux
+        return sys.maxsize
+    process = psutil.Process()
+    limit = process.rlimit(psutil.RLIMIT_AS)[0]
+    return sys.maxsize if limit == psutil.RLIM_INFINITY else limit - process.memory_info().vms
 
 
 def _cgroup_number(name: str) -> int | None:
@@ -124,12 +141,30 @@ def prepare(device: Device) -> None:
     """Settings of this process: threads, and the same algorithm (hence the same pixels) at every run."""
     torch.set_num_threads(device.threads)
     _keep_freed_memory()
+    _gradient_of_something_old()
     if device.name == "cuda":
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
         # Features may be bfloat16; what is float32 stays float32.
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
+
+
+def _gradient_of_something_old() -> None:
+    """Empties torch's queue of what gradients are still to be taken of.
+
+    When memory runs out on the way back, what was not reached stays in the queue of this thread, and with it all its
+    activations (seen in torch 2.13). Later gradients come first there, and only something older makes it look at the rest.
+    The first call also has torch import what it puts off until then: no good moment is one when memory is short.
+    """
+    if not hasattr(_thread, "old"):
+        x = torch.zeros(1, requires_grad=True)
+        _thread.old = x, x * 1
+    x, y = _thread.old
+    torch.autograd.grad([y], x, [torch.zeros(1)], retain_graph=True)
+
+
+_thread = threading.local()
 
 
 def synchronise(device: str) -> None:

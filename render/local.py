@@ -4,6 +4,7 @@ import multiprocessing
 import signal
 import sys
 import traceback
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -11,11 +12,13 @@ from multiprocessing.connection import Connection, wait
 
 from render import weights
 from render.batch import Stop, never
-from render.device import Device, is_out_of_memory, prepare
+from render.device import Device, is_out_of_memory, prepare, with_less_memory
 from render.errors import RenderError
-from render.events import Event, JobDone, JobFailed, JobStarted
+from render.events import Event, JobDone, JobFailed, JobStarted, Notice
 from render.jobs import Job, Settings
 from render.pipeline import Keeping, Renderer
+
+TRIES = 3  # of a job that runs out of memory
 
 Report = Callable[[Event], None]
 
@@ -30,18 +33,31 @@ class LocalRunner:
     workers: int = 1
 
     def run(self, jobs: Sequence[Job], report: Report, stop: Stop = never) -> None:
-        """Runs the jobs, in order, and reports what happens to each. One job's failure leaves the others alone."""
+        """Runs the jobs, in order, and reports what happens to each. One job's failure leaves the others alone.
+
+        What ran out of memory may hold on to it: such a job is tried again, with less, in a fresh process.
+        """
         if self.workers == 1:
-            renderer = make_renderer(self.device, self.settings)
-            for job in jobs:
-                if stop():
-                    break
-                report(JobStarted(job))
-                report(attempt(renderer, job, self.keeping, report))
+            waiting = deque(jobs)
+            failed = self._run_here(waiting, report, stop)
+            if failed is not None:
+                _Processes(self, report, stop).run(waiting, failed)
         else:
             share = replace(self.device, threads=max(1, self.device.threads // self.workers),
                             budget=self.device.budget.part(1 / self.workers))
-            _run_in_processes(jobs, replace(self, device=share), report, stop)
+            _Processes(replace(self, device=share), report, stop).run(deque(jobs))
+
+    def _run_here(self, waiting: deque[Job], report: Report, stop: Stop) -> JobFailed | None:
+        """Ends early with the job that ran out of memory."""
+        renderer = make_renderer(self.device, self.settings)
+        while waiting and not stop():
+            job = waiting.popleft()
+            report(JobStarted(job))
+            ended = attempt(renderer, job, self.keeping, report)
+            if isinstance(ended, JobFailed) and ended.out_of_memory:
+                return ended
+            report(ended)
+        return None
 
 
 def make_renderer(device: Device, settings: Settings) -> Renderer:
@@ -67,71 +83,103 @@ def _explain(job: Job, error: Exception) -> str:
 
 
 class _Worker:
-    """A process that renders jobs sent to it and sends events back."""
+    """Renders jobs in a process, which it starts when there is something to do and no process yet."""
 
     def __init__(self, runner: LocalRunner):
-        context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, runner), daemon=True)
-        self.process.start()
-        theirs.close()
+        self.runner = runner
+        self.process, self.connection = None, None
         self.job: Job | None = None
 
-    def give(self, job: Job) -> None:
+    def give(self, job: Job, memory_share: float = 1.0) -> None:
         self.job = job
-        with suppress(OSError):  # it died since its last job: its end of the connection tells `_hear`
-            self.connection.send(job)
+        if self.process is None:
+            context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+            self.connection, theirs = context.Pipe()
+            self.process = context.Process(target=_serve, args=(theirs, self.runner), daemon=True)
+            self.process.start()
+            theirs.close()
+        with suppress(OSError):  # it died since its last job: its end of the connection tells `hear`
+            self.connection.send((job, memory_share))
 
-    def death(self) -> JobFailed:
+    def hear(self) -> Event:
+        try:
+            return self.connection.recv()
+        except (EOFError, OSError):  # closed, reset, or cut off within an event
+            return self._death()
+
+    def _death(self) -> JobFailed:
         self.process.join()
-        code = self.process.exitcode
+        code, self.process = self.process.exitcode, None
         reason = f"was killed by signal {-code} (out of memory?)" if code < 0 else f"ended with status {code}"
         return JobFailed(self.job, f"{self.job.label}: its worker process {reason}. Use fewer --workers or a smaller --size.")
 
+    def end(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
 
-def _run_in_processes(jobs: Sequence[Job], runner: LocalRunner, report: Report, stop: Stop) -> None:
-    waiting = iter(jobs)
-
-    def draw() -> Job | None:
-        return None if stop() else next(waiting, None)
-
-    workers = [_Worker(runner) for _ in range(min(runner.workers, len(jobs)))]
-    try:
-        for worker in workers:
-            _next(worker, draw(), report)
-        while busy := [worker for worker in workers if worker.job is not None]:
-            ready = wait([worker.connection for worker in busy])
-            for i, worker in enumerate(workers):
-                if worker.connection in ready:
-                    workers[i] = _hear(worker, draw, runner, report)
-    finally:
-        for worker in workers:
-            worker.process.terminate()
-        for worker in workers:
-            worker.process.join()
+    def wait(self) -> None:
+        if self.process is not None:
+            self.process.join()
+            self.process = None
 
 
-def _next(worker: _Worker, job: Job | None, report: Report) -> None:
-    worker.job = None
-    if job is not None:
-        report(JobStarted(job))
-        worker.give(job)
+class _Processes:
+    """Runs jobs in processes. One that dies or runs out of memory is replaced."""
 
+    def __init__(self, runner: LocalRunner, report: Report, stop: Stop):
+        self.report, self.stop = report, stop
+        self.budget = runner.device.budget
+        self.workers = [_Worker(runner) for _ in range(runner.workers)]
+        self.ran_out: dict[str, int] = {}  # how often, by Job.id
 
-def _hear(worker: _Worker, draw: Callable[[], Job | None], runner: LocalRunner, report: Report) -> _Worker:
-    """Passes on one event. Returns the worker for the next job: another one when this one died."""
-    try:
-        event = worker.connection.recv()
-    except (EOFError, OSError):  # closed, reset, or cut off within an event
-        report(worker.death())
-        job = draw()
-        worker = worker if job is None else _Worker(runner)
-        _next(worker, job, report)
-        return worker
-    report(event)
-    if isinstance(event, (JobDone, JobFailed)):
-        _next(worker, draw(), report)
-    return worker
+    def run(self, waiting: deque[Job], failed: JobFailed | None = None) -> None:
+        """failed: of a job that ran out of memory elsewhere and is tried again first."""
+        self.waiting = waiting
+        try:
+            for worker in self.workers:
+                if failed is None:
+                    self._next(worker)
+                else:
+                    worker.job = failed.job
+                    self._handle(worker, failed)
+                    failed = None
+            while busy := [worker for worker in self.workers if worker.job is not None]:
+                ready = wait([worker.connection for worker in busy])
+                for worker in busy:
+                    if worker.connection in ready:
+                        self._handle(worker, worker.hear())
+        finally:
+            for worker in self.workers:
+                worker.end()
+            for worker in self.workers:
+                worker.wait()
+
+    def _next(self, worker: _Worker) -> None:
+        worker.job = None
+        if self.waiting and not self.stop():
+            job = self.waiting.popleft()
+            self.report(JobStarted(job))
+            worker.give(job)
+
+    def _handle(self, worker: _Worker, event: Event) -> None:
+        if isinstance(event, JobFailed) and event.out_of_memory and self._try_again(worker):
+            return
+        self.report(event)
+        if isinstance(event, (JobDone, JobFailed)):
+            self._next(worker)
+
+    def _try_again(self, worker: _Worker) -> bool:
+        """What it holds is not to be had back, so its process ends in any case."""
+        worker.end()
+        worker.wait()
+        job = worker.job
+        ran_out = self.ran_out[job.id] = self.ran_out.get(job.id, 0) + 1
+        if ran_out == TRIES:
+            return False
+        share = 0.5 ** ran_out
+        self.report(Notice(job, f"ran out of memory: once more, in a fresh process and with {self.budget.part(share)} at most"))
+        worker.give(job, share)
+        return True
 
 
 def _serve(connection: Connection, runner: LocalRunner) -> None:
@@ -140,12 +188,13 @@ def _serve(connection: Connection, runner: LocalRunner) -> None:
     renderer = None
     try:
         while True:
-            job = connection.recv()
+            job, memory_share = connection.recv()
             try:
                 renderer = renderer or make_renderer(runner.device, runner.settings)
             except RenderError as error:
                 connection.send(JobFailed(job, str(error)))
                 continue
+            renderer.device = runner.device if memory_share == 1 else with_less_memory(runner.device, memory_share)
             connection.send(attempt(renderer, job, runner.keeping, connection.send))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the parent is gone

@@ -302,7 +302,7 @@ def time_workers(arguments) -> None:
                 if isinstance(event, JobDone):
                     ends.append((time.perf_counter(), event.done.seconds))
             driver = psutil.Process().cpu_times()
-            RayRunner(cluster, "cpu", settings, pipeline.Keeping.under(ledger.folder), output, wanted=count).run(todo, report)
+            RayRunner(cluster, "cpu", settings, pipeline.Keeping.under(ledger.folder), wanted=count).run(todo, report)
             spent = psutil.Process().cpu_times()
             ledger.close()
             # From the end of each worker's first job, which also loads and makes targets, to the last.

@@ -160,37 +160,53 @@ def test_a_process_killed_at_any_moment_loses_no_step_and_no_bit(tmp_path):
 
 RUNS_OUT = """
 import resource, sys
+import numpy as np
 from pathlib import Path
 from render import device, local, schedule
-from render.events import Notice
+from render.events import JobDone, JobFailed, JobStarted, Notice
 from render.jobs import Settings, make_job
-from render.memory import Budget
 from render.presets import Look, load_style
-schedule.QUALITIES, schedule.FEWEST_ITERATIONS, schedule.FIRST_PX = {"draft": (2, 1.0)}, 2, 512
-chosen = device.choose("cpu", "float32", threads=1, memory_bytes=64 * 2**30)  # a budget that is not there
-renderer = local.make_renderer(chosen, Settings())
-job = make_job(Path("photo.png"), load_style(Path("painting.png")), Look(), Settings(size_px=512, quality="draft"),
-               Path("print.png"), weights_sha256="")
-used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-if len(sys.argv) > 1:
-    resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[1]) * 2**20,) * 2)
-event = local.attempt(renderer, job, None, lambda e: print("NOTICE", e.text) if isinstance(e, Notice) else None)
-print(type(event).__name__, getattr(event, "message", ""))
+schedule.QUALITIES, schedule.FEWEST_ITERATIONS, schedule.FIRST_PX = {"draft": (2, 1.0)}, 2, 512  # in fresh processes too
+
+def report(event):
+    if isinstance(event, JobStarted):
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[1]) * 2**20,) * 2)
+    if isinstance(event, (Notice, JobFailed)):
+        print(getattr(event, "text", "") or event.message)
+    if isinstance(event, (JobDone, JobFailed)):
+        print(type(event).__name__)
+
+if __name__ == "__main__":
+    held = np.ones(int(sys.argv[2]) * 2**17)  # by this process, and by no other
+    chosen = device.choose("cpu", "float32", threads=1, memory_bytes=64 * 2**30)  # a budget that is not there
+    job = make_job(Path("photo.png"), load_style(Path("painting.png")), Look(), Settings(size_px=512, quality="draft"),
+                   Path("print.png"), weights_sha256="")
+    local.LocalRunner(chosen, Settings(), None).run([job], report)
 """
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits a process's memory as Linux does")
-def test_running_out_of_memory_halves_the_tiles_says_so_and_goes_on(tmp_path):
+def test_running_out_of_memory_halves_the_tiles_or_begins_afresh_says_so_and_goes_on(tmp_path):
     save_photo(tmp_path / "photo.png", size=(480, 512))
     save_painting(tmp_path / "painting.png")
+    (tmp_path / "batch.py").write_text(RUNS_OUT)
 
-    def attempt(*words):
-        done = subprocess.run([sys.executable, "-c", RUNS_OUT, *words], cwd=tmp_path, capture_output=True, text=True)
+    def attempt(more_mb: int, held_mb: int = 0) -> str:
+        done = subprocess.run([sys.executable, "batch.py", str(more_mb), str(held_mb)], cwd=tmp_path, capture_output=True,
+                              text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
-    assert attempt().split() == ["JobDone"]
+
+    def difference() -> float:
+        return np.abs(images.read(tmp_path / "print.png").pixels - whole).mean()
+    assert attempt(10**5).split() == ["JobDone"]
     whole = images.read(tmp_path / "print.png").pixels
-    squeezed = attempt("430")
-    assert "NOTICE out of memory at 512 px with tiles of" in squeezed and squeezed.split()[-1] == "JobDone"
-    assert np.abs(images.read(tmp_path / "print.png").pixels - whole).mean() < 0.5 / 255  # float error, and dithering
-    assert "out of memory, with the smallest tiles too" in attempt("60")
+    squeezed = attempt(520)
+    assert "out of memory at 512 px with tiles of" in squeezed and squeezed.split()[-1] == "JobDone"
+    assert difference() < 0.5 / 255  # float error, and dithering
+    afresh = attempt(60, held_mb=1200)
+    assert "ran out of memory: once more, in a fresh process and with 32.0GiB" in afresh and afresh.split()[-1] == "JobDone"
+    assert difference() < 0.5 / 255
+    hopeless = attempt(60)
+    assert hopeless.split()[-1] == "JobFailed" and "memory" in hopeless

@@ -81,12 +81,12 @@ def runner_for(connection, output: Path, **changes) -> RayRunner:
     words = {"wanted": 2, "cpus_per_worker": 1, "memory_bytes": 2**33} | changes
     (output / ".render").mkdir(parents=True, exist_ok=True)
     device = words.pop("device", "cpu")
-    return RayRunner(connection, device, SETTINGS, Keeping.under(output / ".render", interval_s=0.0), output, **words)
+    return RayRunner(connection, device, SETTINGS, Keeping.under(output / ".render", interval_s=0.0), **words)
 
 
 def carry_out(runner, jobs, blow=lambda event, events: None):
     """Runs the jobs; blow(event, events so far) may strike at any moment. Returns the events, the ledger written as ever."""
-    events, ledger = [], Ledger(runner.output)
+    events, ledger = [], Ledger(runner.keeping.checkpoints.parents[1])
 
     def report(event):
         ledger.record(event)

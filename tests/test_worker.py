@@ -62,7 +62,7 @@ def jobs_in(folder: Path, output: Path, settings: Settings):
 
 def runner_for(found, output: Path, settings: Settings) -> RayRunner:
     (output / ".render").mkdir(parents=True)
-    return RayRunner(found, "cpu", settings, Keeping.under(output / ".render", interval_s=0.0), output, 1, 1, 2**33)
+    return RayRunner(found, "cpu", settings, Keeping.under(output / ".render", interval_s=0.0), 1, 1, 2**33)
 
 
 @pytest.mark.parametrize("settings", [Settings(size_px=352, quality="draft"),
