@@ -13,8 +13,7 @@ from pathlib import Path
 
 from render import __version__
 from render.errors import RenderError, UsageError
-from render.finish import proof_path
-from render.jobs import sha256
+from render.jobs import proof_path, sha256
 from render.ledger import Ledger
 
 DATA_BYTES = 48 * 1024  # a line of the log: 64 KiB of base64

@@ -25,7 +25,7 @@ from render.distributed.worker import Actor, Brought, Errand, Post, Present, Wan
 from render.errors import RenderError
 from render.events import Event, JobDone, JobFailed, JobStarted, Notice
 from render.export import write_bytes
-from render.finish import proof_path
+from render.gan.shards import Sampling
 from render.jobs import Job, Settings
 from render.memory import TILES_PX
 from render.pipeline import Keeping
@@ -49,7 +49,7 @@ class RayRunner:
 
     cluster: Cluster
     device: str
-    settings: Settings
+    settings: Settings | Sampling
     keeping: Keeping
     wanted: int | None = None
     cpus_per_worker: int = 1
@@ -71,14 +71,12 @@ class RayRunner:
     def count(self, jobs: int) -> int:
         """Workers to start: what fits, or what was asked for (an autoscaling cluster then grows). More of them than jobs
         are of use only for prints of several tiles."""
-        longest_px = max(self.settings.layout((1000, 1000)).picture)
-        return self.workers if self.wanted or longest_px > TILES_PX[0] else min(self.workers, jobs)
+        return self.workers if self.wanted or self.settings.longest_px > TILES_PX[0] else min(self.workers, jobs)
 
     def post(self, sign: tuple[str, str]) -> Post:
         most_cpus = max(node.cpus for node in self.cluster.nodes) or 1
         share = 1.0 if self.device != "cpu" else min(1.0, self.cpus_per_worker / most_cpus)
-        return Post(self.device, self.settings.precision, self.settings.weights, self.settings.preprocessing,
-                    self.memory_bytes, share, self.cpus_per_worker, sign, self.stall_s)
+        return Post(self.device, self.settings.precision, self.settings, self.memory_bytes, share, self.cpus_per_worker, sign, self.stall_s)
 
 
 class Waiting:
@@ -93,7 +91,7 @@ class Waiting:
 
     def next_for(self, known: set[str], elsewhere: set[str]) -> Job:
         """known, elsewhere: styles (by name) that this worker and other ones have worked on."""
-        for fits in (lambda job: job.style.name in known, lambda job: job.style.name not in elsewhere, lambda job: True):
+        for fits in (lambda job: job.group in known, lambda job: job.group not in elsewhere, lambda job: True):
             for i, job in enumerate(self.jobs):
                 if fits(job):
                     del self.jobs[i]
@@ -310,13 +308,13 @@ class _Run:
 
     def _start(self, member: _Member, job: Job) -> None:
         member.job, member.heard_s, member.unwritten = job, time.monotonic(), ""
-        member.styles.add(job.style.name)
+        member.styles.add(job.group)
         try:
             files = files_of(job)
             travelling = self.contents.get(member.present.node, set())
-            photo = os.path.abspath(job.photo)  # of no use to the next job, so the worker does not hold it
+            own = job.own_file and os.path.abspath(job.own_file)  # of no use to the next job, so the worker does not hold it
             contents = {path: ray.put(Path(path).read_bytes()) for path in files
-                        if path in travelling and (path == photo or path not in member.sent)}
+                        if path in travelling and (path == own or path not in member.sent)}
             member.sent |= contents.keys()
         except (RenderError, OSError) as error:
             self._finish(member, JobFailed(job, f"{job.label}: {error}"))
@@ -325,7 +323,7 @@ class _Run:
         kept = path_of(self.keeping.checkpoints, job.painted)
         if not member.present.sees_output and kept.is_file():
             stored = ray.put(kept.read_bytes())
-        errand = Errand(replace(job, output=Path(os.path.abspath(job.output))), files, contents, self.keeping, stored,
+        errand = Errand(job.moved(Path(os.path.abspath(job.folder))), files, contents, self.keeping, stored,
                         0.5 ** self.out_of_memory.get(job.id, 0))
         member.events = member.actor.render.options(num_returns="streaming").remote(errand)
 
@@ -352,14 +350,19 @@ class _Run:
 
     def _store(self, member: _Member, brought: Brought) -> None:
         job = member.job
-        places = {"print": job.output, "proof": proof_path(job.output),
-                  "painted": path_of(self.keeping.painted, job.painted), "checkpoint": path_of(self.keeping.checkpoints, job.painted)}
+        match brought.kind:
+            case "checkpoint":
+                path = path_of(self.keeping.checkpoints, job.painted)
+            case "painted":
+                path = path_of(self.keeping.painted, job.painted)
+            case "product":
+                path = job.products[brought.place]
         try:
-            write_bytes(places[brought.kind], brought.data)
+            write_bytes(path, brought.data)
         except RenderError as error:
             member.unwritten = str(error)
             return
-        if brought.kind == "print":
+        if path == job.output:
             checkpoint.forget(self.keeping.checkpoints, job.painted)
 
 

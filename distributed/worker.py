@@ -14,15 +14,14 @@ from pathlib import Path
 
 import ray
 
-from render import checkpoint, device, weights
+from render import checkpoint, device
 from render.errors import PictureError
 from render.events import Event, JobDone, JobFailed, Progress
 from render.export import write_bytes
-from render.finish import proof_path
-from render.icc import BUILT_IN
-from render.jobs import Job, sha256
-from render.local import attempt
-from render.pipeline import Keeping, Renderer, TileWork
+from render.gan.shards import Sampling, Shard
+from render.jobs import Job, Settings, sha256
+from render.local import attempt, make_renderer
+from render.pipeline import Keeping, TileWork
 from render.distributed.tile_parallel import Bench, RayCrew
 
 PROGRESS_EVERY_S = 1.0  # a step of a small scale takes far less: 64 GPUs would drown the driver
@@ -30,14 +29,13 @@ PROGRESS_EVERY_S = 1.0  # a step of a small scale takes far less: 64 GPUs would 
 
 @dataclass(frozen=True)
 class Post:
-    """What a worker is, sent once. device, precision, weights, preprocessing: as in Settings; memory_bytes: of its machine
+    """What a worker is, sent once. device, precision: see Device; settings: of its jobs; memory_bytes: of its machine
     or GPU, None: what is free; share: the part of its machine's memory that is this worker's, on a CPU; threads;
     sign: a file in the output folder and its text, by which a worker knows that it sees that folder; stall_s: see RayCrew."""
 
     device: str
     precision: str
-    weights: str
-    preprocessing: str | None
+    settings: Settings | Sampling
     memory_bytes: int | None
     share: float
     threads: int
@@ -67,10 +65,11 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Brought:
-    """A file that belongs on the driver's side. kind: "print", "proof", "painted" or "checkpoint"."""
+    """A file that belongs on the driver's side. kind: "checkpoint", "painted", or "product": number `place` of the job's."""
 
     kind: str
     data: bytes
+    place: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,8 +94,7 @@ class Worker:
         self.post = post
         chosen = device.choose(post.device, post.precision, threads=post.threads, memory_bytes=post.memory_bytes)
         self.device = replace(chosen, budget=chosen.budget.part(post.share))
-        device.prepare(self.device)
-        self.renderer = Renderer(self.device, weights.load(post.weights, preprocessing=post.preprocessing), self._gather)
+        self.renderer = make_renderer(self.device, post.settings, self._gather)
         self.sees_output = _reads(*post.sign)
         self.helpers: tuple = ()
         self.on_the_bench: Bench | None = None
@@ -154,8 +152,8 @@ class Worker:
             if isinstance(event, JobDone) and not self.sees_output:
                 yield from self._results(job, keeping)
                 shutil.rmtree(self.own / job.id, ignore_errors=True)
-            if isinstance(event, (JobDone, JobFailed)) and self._travelled(job.photo):
-                shutil.rmtree(job.photo.parent, ignore_errors=True)
+            if isinstance(event, (JobDone, JobFailed)) and job.own_file is not None and self._travelled(job.own_file):
+                shutil.rmtree(job.own_file.parent, ignore_errors=True)
             yield event if isinstance(event, Brought) else replace(event, job=None)
 
     def _events(self, job: Job, keeping: Keeping | None, errand: Errand) -> Iterator[Event | Brought]:
@@ -209,10 +207,10 @@ class Worker:
                     write_bytes(here[path], ray.get(errand.contents[path]))
             else:
                 here[path] = Path(path) if _is_file(path, digest) else self._file_of(digest, path)
-        job, keeping = _with_files(errand.job, here), errand.keeping
+        job, keeping = errand.job.with_files(lambda path: here[os.path.abspath(path)]), errand.keeping
         if not self.sees_output:
             place = self.own / job.id
-            job = replace(job, output=place / job.output.name)
+            job = job.moved(place)
             keeping = keeping and Keeping.under(place / "kept", interval_s=keeping.interval_s)
             if keeping and errand.checkpoint is not None:
                 write_bytes(checkpoint.path_of(keeping.checkpoints, job.painted), ray.get(errand.checkpoint))
@@ -220,10 +218,10 @@ class Worker:
 
     def _results(self, job: Job, keeping: Keeping | None) -> Iterator[Brought]:
         painted = [] if keeping is None else [checkpoint.path_of(keeping.painted, job.painted)]
-        for kind, paths in (("painted", painted), ("proof", [proof_path(job.output)]), ("print", [job.output])):
-            for path in paths:
+        for kind, paths in (("painted", painted), ("product", job.products)):
+            for i, path in enumerate(paths):
                 if path.exists():
-                    yield Brought(kind, path.read_bytes())
+                    yield Brought(kind, path.read_bytes(), i)
 
     def _travelled(self, path: Path) -> bool:
         return "own" in self.__dict__ and self.own in path.parents
@@ -256,26 +254,9 @@ class Worker:
 Actor = ray.remote(concurrency_groups={"work": 1, "control": 1, "life": 1}, max_restarts=0)(Worker)
 
 
-def files_of(job: Job) -> dict[str, str]:
+def files_of(job: Job | Shard) -> dict[str, str]:
     """Every file that the job reads, by path: its sha256. Raises PictureError."""
-    paths = [job.photo, *(picture.path for picture in job.style.pictures)]
-    if job.look.init not in ("content", "noise"):
-        paths.append(Path(job.look.init))
-    paths += [Path(p) for p in (job.settings.profile, job.settings.soft_proof) if p is not None and p not in BUILT_IN]
-    return {os.path.abspath(path): sha256(path) for path in paths}
-
-
-def _with_files(job: Job, here: Mapping[str, Path]) -> Job:
-    def moved(path) -> Path:
-        return here[os.path.abspath(path)]
-
-    def moved_profile(name):
-        return name if name is None or name in BUILT_IN else str(moved(name))
-    pictures = tuple(replace(picture, path=moved(picture.path)) for picture in job.style.pictures)
-    look = job.look if job.look.init in ("content", "noise") else job.look.model_copy(update={"init": str(moved(job.look.init))})
-    settings = replace(job.settings, profile=moved_profile(job.settings.profile),
-                       soft_proof=moved_profile(job.settings.soft_proof))
-    return replace(job, photo=moved(job.photo), style=replace(job.style, pictures=pictures), look=look, settings=settings)
+    return {os.path.abspath(path): sha256(path) for path in job.files()}
 
 
 def _is_file(path: str, digest: str) -> bool:

@@ -30,11 +30,12 @@ class JobRunner(Protocol):
 
 @dataclass
 class Summary:
-    """skipped: finished by an earlier run; left: for the next run, neither done nor failed; failed: (what, why),
+    """pictures: made by the jobs done, one each but for samples; skipped: finished by an earlier run; left: for the next run, neither done nor failed; failed: (what, why),
     unreadable inputs and styles included; look_at: (print, what the checks saw) of those done that a person should look
     at; busy_s: of all workers together, see Done."""
 
     done: int = 0
+    pictures: int = 0
     skipped: int = 0
     left: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
@@ -49,7 +50,7 @@ class Summary:
 
     @property
     def pictures_per_hour(self) -> float | None:
-        return self.done / self.seconds * 3600 if self.done and self.seconds else None
+        return self.pictures / self.seconds * 3600 if self.done and self.seconds else None
 
     @property
     def devices_busy(self) -> float | None:
@@ -76,6 +77,7 @@ def run_batch(jobs: Sequence[Job], runner: JobRunner, ledger: Ledger | None, sum
             ledger.record(event)
         if isinstance(event, JobDone):
             summary.done += 1
+            summary.pictures += event.job.pictures
             summary.left -= 1
             summary.busy_s += event.done.busy_s
             summary.look_at += [(shown(event.job.output), finding) for finding in event.done.findings]

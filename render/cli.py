@@ -11,6 +11,8 @@ from pathlib import Path
 
 from render import __version__
 from render.errors import RenderError, UsageError
+from render.gan import commands as gan
+from render.words import command, minutes, number, positive, seconds, share
 
 INTERRUPTED = 130
 
@@ -23,6 +25,8 @@ EXAMPLES = """examples:
   render presets list
   render submit --address http://localhost:8265 --styles paintings --inputs photos/ --size 3072
   render status prints/
+  render gan train --data paintings/ --crop tiles --output gans/paintings
+  render batch --styles paintings --inputs 'gan:gans/paintings/gan.safetensors?count=16&seed=7' --size 3072
 """
 
 
@@ -76,25 +80,20 @@ def _parser() -> argparse.ArgumentParser:
     _presets_words(commands)
     _submit_words(commands)
     _status_words(commands)
+    gan.add_words(commands)
     doctor = commands.add_parser("doctor", help="what this machine has: devices, memory, weights, versions")
     doctor.set_defaults(command=_doctor)
     return parser
 
 
-def _command(commands, name: str, summary: str, example: str) -> argparse.ArgumentParser:
-    return commands.add_parser(
-        name, help=summary, description=summary[0].upper() + summary[1:] + ".", epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-
-
 def _batch_words(commands) -> None:
-    parser = _command(commands, "batch", "render every photo in every style",
+    parser = command(commands, "batch", "render every photo in every style",
                       "render batch --styles presets/paintings --inputs photos/ --size 2048 --output prints")
     parser.add_argument("--styles", nargs="+", required=True, metavar="STYLE",
                         help="presets (TOML), pictures, folders, globs, or shipped names (`render presets list`)")
     parser.add_argument("--inputs", nargs="+", required=True, metavar="PATH",
-                        help="photographs: files, folders (with their sub-folders) and globs, here or at an address")
+                        help="photographs: files, folders (with their sub-folders) and globs, here or at an address; or samples of a GAN: "
+                             "gan:CHECKPOINT?count=16&seed=7")
     parser.add_argument("--output", default="prints", metavar="FOLDER",
                         help="a folder, or an address like s3://bucket/prints (default: %(default)s)")
     _look_words(parser)
@@ -102,7 +101,7 @@ def _batch_words(commands) -> None:
     parser.add_argument("--dry-run", action="store_true", help="print jobs, scales, memory and time; render nothing")
     parser.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
     parser.add_argument("--fresh", action="store_true", help="render again what is finished already")
-    parser.add_argument("--checkpoint-every", type=_seconds, default=300.0, metavar="SECONDS",
+    parser.add_argument("--checkpoint-every", type=seconds, default=300.0, metavar="SECONDS",
                         help="what a power cut may cost at most, within a scale (default: %(default)g)")
     parser.add_argument("--stop-at", metavar="TIME", help="start no job after this: 07:00 (the next one), or 8h, 90min from "
                         "now; running jobs are finished, the rest is left for the next run")
@@ -121,15 +120,15 @@ def _runner_words(parser) -> None:
 
 
 def _worker_words(parser) -> None:
-    parser.add_argument("--workers", type=_positive, metavar="N",
+    parser.add_argument("--workers", type=positive, metavar="N",
                         help="local: processes that share this machine's cores (1); ray: so many workers (as many as fit)")
-    parser.add_argument("--cpus-per-worker", type=_positive, metavar="N", help="ray without GPUs: cores of each worker (4)")
-    parser.add_argument("--timeout", type=_minutes, default=30.0, metavar="MINUTES",
+    parser.add_argument("--cpus-per-worker", type=positive, metavar="N", help="ray without GPUs: cores of each worker (4)")
+    parser.add_argument("--timeout", type=minutes, default=30.0, metavar="MINUTES",
                         help="ray: a worker that gives no sign of life for so long is replaced (default: %(default)g)")
 
 
 def _image_words(commands) -> None:
-    parser = _command(commands, "image", "render one photo in one style",
+    parser = command(commands, "image", "render one photo in one style",
                       "render image photo.jpg impasto_nocturne --output print.png --size 1024")
     parser.add_argument("photo", metavar="CONTENT", help="the photograph")
     parser.add_argument("style", metavar="STYLE", help="a preset, a picture, or a shipped name")
@@ -140,7 +139,7 @@ def _image_words(commands) -> None:
 
 
 def _recolor_words(commands) -> None:
-    parser = _command(commands, "recolor", "give finished prints other colours, without rendering again",
+    parser = command(commands, "recolor", "give finished prints other colours, without rendering again",
                       "render recolor prints/ --color luminance")
     parser.add_argument("prints", nargs="+", type=Path, metavar="PRINT|FOLDER", help="prints, or the batch's output folder")
     parser.add_argument("--color", choices=("style", "luminance", "histogram"), required=True, help="see `render batch --help`")
@@ -149,7 +148,7 @@ def _recolor_words(commands) -> None:
 
 
 def _submit_words(commands) -> None:
-    parser = _command(commands, "submit", "render a batch as a job on a running Ray cluster",
+    parser = command(commands, "submit", "render a batch as a job on a running Ray cluster",
                       "render submit --address http://localhost:8265 --styles paintings --inputs photos/ --size 3072\n"
                       "  render submit --address http://localhost:8265 --shared --styles paintings --inputs /mnt/photos "
                       "--output /mnt/prints --wait")
@@ -169,7 +168,7 @@ def _submit_words(commands) -> None:
 
 
 def _status_words(commands) -> None:
-    parser = _command(commands, "status", "what is done, failed and running, in a folder or of a job on a cluster",
+    parser = command(commands, "status", "what is done, failed and running, in a folder or of a job on a cluster",
                       "render status prints/\n"
                       "  render status --address http://localhost:8265 render-20260801-213000-1a2b --follow --fetch prints/")
     parser.add_argument("what", metavar="OUTPUT|JOB", help="a batch's output folder; with --address: a job's name")
@@ -183,10 +182,10 @@ def _status_words(commands) -> None:
 def _look_words(parser, *, with_format: bool = True) -> None:
     """Options of batch and image that decide the pixels."""
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--size", type=_positive, default=1024, metavar="PX", help="long side in px (default: %(default)s)")
+    size.add_argument("--size", type=positive, default=1024, metavar="PX", help="long side in px (default: %(default)s)")
     size.add_argument("--print", dest="paper", metavar="PAPER",
                       help="paper instead of --size: A2, 60x90cm, 24x36in ... (turned to the photo's orientation)")
-    parser.add_argument("--dpi", type=_number, default=300.0, help="px an inch, also written into the file (default: %(default)g)")
+    parser.add_argument("--dpi", type=number, default=300.0, help="px an inch, also written into the file (default: %(default)g)")
     parser.add_argument("--bleed", default="0", metavar="LENGTH", help="with --print: on every side, e.g. 3mm or 0.125in")
     parser.add_argument("--fit", choices=("fit", "fill", "pad"), default="fit",
                         help="with --print: the whole picture (fit), cropped to fill the sheet, or whole on a white sheet "
@@ -215,7 +214,7 @@ def _finish_words(parser) -> None:
                         help="as painted (style); the photo's colours under the painted lightness (luminance); the style's "
                              "colours matched to the photo's before painting (match); the photo's distribution of colours "
                              "after it (histogram) (default: %(default)s)")
-    parser.add_argument("--photoreal", type=_share, nargs="?", const=0.03, metavar="LENGTH",
+    parser.add_argument("--photoreal", type=share, nargs="?", const=0.03, metavar="LENGTH",
                         help="keep the photo's structure: detail finer than LENGTH, a share of the long side, comes from the "
                              "photo (0.03 when no number is given)")
     parser.add_argument("--bit-depth", type=int, choices=(8, 16), default=8, help="16: png and tiff (default: %(default)s)")
@@ -230,16 +229,16 @@ def _finish_words(parser) -> None:
 def _presets_words(commands) -> None:
     parser = commands.add_parser("presets", help="list, show, check and add styles")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    verb = _command(verbs, "list", "list the shipped styles, or those of a folder", "render presets list my-styles/")
+    verb = command(verbs, "list", "list the shipped styles, or those of a folder", "render presets list my-styles/")
     verb.add_argument("styles", nargs="*", metavar="STYLE")
     verb.set_defaults(command=_presets_list)
-    verb = _command(verbs, "show", "show one style with its whole look", "render presets show impasto_nocturne")
+    verb = command(verbs, "show", "show one style with its whole look", "render presets show impasto_nocturne")
     verb.add_argument("style", metavar="STYLE")
     verb.set_defaults(command=_presets_show)
-    verb = _command(verbs, "check", "check presets and their pictures", "render presets check my-styles/")
+    verb = command(verbs, "check", "check presets and their pictures", "render presets check my-styles/")
     verb.add_argument("styles", nargs="+", metavar="STYLE")
     verb.set_defaults(command=_presets_check)
-    verb = _command(verbs, "add", "make a preset from a picture",
+    verb = command(verbs, "add", "make a preset from a picture",
                     "render presets add scan.jpg --name harbour --title 'Harbour at dusk' --folder my-styles")
     verb.add_argument("picture", type=Path)
     verb.add_argument("--folder", type=Path, default=Path("styles"), help="default: %(default)s")
@@ -248,46 +247,8 @@ def _presets_words(commands) -> None:
     verb.add_argument("--author", default="", help="who painted it")
     verb.add_argument("--licence", default="", help="e.g. public domain")
     verb.set_defaults(command=_presets_add)
-    verb = _command(verbs, "keys", "list every key of a look: meaning, range, default", "render presets keys")
+    verb = command(verbs, "keys", "list every key of a look: meaning, range, default", "render presets keys")
     verb.set_defaults(command=_presets_keys)
-
-
-def _seconds(text: str) -> float:
-    number = _number(text)
-    if not number >= 0:
-        raise argparse.ArgumentTypeError("must be 0 or more")
-    return number
-
-
-def _minutes(text: str) -> float:
-    number = _number(text)
-    if not number > 0:
-        raise argparse.ArgumentTypeError("must be more than 0")
-    return number
-
-
-def _share(text: str) -> float:
-    number = _number(text)
-    if not 0 <= number <= 10:
-        raise argparse.ArgumentTypeError("must be from 0 to 10")
-    return number
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number") from None
-
-
-def _positive(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number") from None
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
 
 
 # ---- calls ----------------------------------------------------------------------------------------------------------
@@ -311,7 +272,7 @@ def _batch(arguments) -> int:
     styles = presets.find_styles(
         local(arguments.styles, endings=remote.STYLES), failed=lambda error: summary.failed.append(("a style", str(error))))
     looks = [(style, presets.apply_settings(style.look, arguments.set)) for style in styles]
-    photos = local(arguments.inputs, endings=remote.PICTURES, without=None if store is None else store.url)
+    photos = local(gan.sampled_inputs(arguments.inputs, arguments, _tell), endings=remote.PICTURES, without=None if store is None else store.url)
     if not photos:
         raise UsageError(" ".join(["--inputs: no pictures there.", *(why for _, why in summary.failed)]))
     inputs = jobs.find_inputs(photos, without=output)
@@ -620,7 +581,7 @@ def _packed(arguments):
     Finish.of(settings)
     styles = presets.find_styles(arguments.styles)
     looks = [(style, presets.apply_settings(style.look, arguments.set)) for style in styles]
-    inputs = jobs.find_inputs(arguments.inputs)
+    inputs = jobs.find_inputs(gan.sampled_inputs(arguments.inputs, arguments, _tell))
     jobs.refuse_collisions(inputs, looks, settings, Path("prints"))
     shipped, files = package.split_shipped(arguments.styles)
     what = f"{len(inputs)} photographs, to be rendered in {len(styles)} styles each"

@@ -85,7 +85,7 @@ class Screen(AbstractContextManager):
             case JobDone(job, done):
                 self._ended(job)
                 word = "[yellow]done, look at it[/]" if done.findings else "[green]done[/]  "
-                self._say(f"{word} {escape(self.shown(job.output))}  {duration(done.seconds)}, loss {done.loss:.4g}")
+                self._say(f"{word} {escape(self.shown(job.output))}  {duration(done.seconds)}{_loss(done)}")
                 for finding in done.findings:
                     self._say(f"  {escape(finding)}")
             case Notice(job, text):
@@ -124,9 +124,14 @@ class Screen(AbstractContextManager):
         self.console.print(text, soft_wrap=True)
 
 
+def _loss(done: Done) -> str:
+    return "" if done.loss is None else f", loss {done.loss:.4g}"
+
+
 def as_record(event: Event, shown: Callable[[Path], str] = str) -> dict:
     """An event as a JSON object."""
-    job = {"photo": str(event.job.photo), "style": event.job.style.name, "output": shown(event.job.output)}
+    source, manner = event.job.names
+    job = {"photo": source, "style": manner, "output": shown(event.job.output)}
     match event:
         case JobStarted():
             return {"event": "started", **job}

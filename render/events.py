@@ -8,11 +8,11 @@ from render.jobs import Job
 @dataclass(frozen=True)
 class Done:
     """What a finished job says of itself. findings: what the automatic checks saw and a person should look at; busy_s:
-    those of its seconds in which the device painted, the rest being files and finish."""
+    those of its seconds in which the device painted, the rest being files and finish; loss: None for samples."""
 
     seconds: float
     bytes: int
-    loss: float
+    loss: float | None
     findings: tuple[str, ...] = ()
     busy_s: float = 0.0
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from render import checks, colour, export, icc, images, photoreal
 from render.images import Photo
-from render.jobs import Settings
+from render.jobs import Settings, proof_path
 from render.prints import Layout
 
 
@@ -26,10 +26,6 @@ class Finish:
         export.check_output(settings.format, bit_depth=settings.bit_depth, intent=settings.intent)
         proof = None if settings.soft_proof is None else icc.load_profile(settings.soft_proof, proof=True)
         return cls(settings, icc.load_profile(settings.profile), proof)
-
-
-def proof_path(print_: Path) -> Path:
-    return print_.with_name(f"{print_.stem}.proof.png")
 
 
 def finish(output: Path, painted: np.ndarray, photo: Photo, layout: Layout, how: Finish, *, provenance: Mapping,

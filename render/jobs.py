@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -59,6 +59,11 @@ class Settings:
         return lay_out(photo_size, parse_paper(self.paper), dpi=self.dpi, bleed_mm=self.bleed_mm, fit=self.fit)
 
     @property
+    def longest_px(self) -> int:
+        """The long side of the largest picture, about."""
+        return max(self.layout((1000, 1000)).picture)
+
+    @property
     def changes_what_was_painted(self) -> bool:
         """Whether the file holds other colours than the optimiser painted, so that these are kept beside it."""
         return self.photoreal is not None or self.color in ("luminance", "histogram")
@@ -92,6 +97,59 @@ class Job:
     @property
     def label(self) -> str:
         return f"{self.photo.name} x {self.style.name}"
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """(what it is made of, in which manner), for lists."""
+        return str(self.photo), self.style.name
+
+    @property
+    def pictures(self) -> int:
+        return 1
+
+    @property
+    def group(self) -> str:
+        """Jobs of one group are best done by the same worker."""
+        return self.style.name
+
+    def facts(self) -> dict:
+        """What was asked for, as JSON."""
+        return {"settings": asdict(self.settings), "look": self.look.model_dump(mode="json")}
+
+    def files(self) -> tuple[Path, ...]:
+        """Everything that it reads."""
+        start = () if self.look.init in ("content", "noise") else (Path(self.look.init),)
+        profiles = (Path(p) for p in (self.settings.profile, self.settings.soft_proof) if p is not None and p not in BUILT_IN)
+        return (self.photo, *(picture.path for picture in self.style.pictures), *start, *profiles)
+
+    def with_files(self, here: Callable[[Path], Path]) -> "Job":
+        """The same, reading them elsewhere. here: path -> where it is now."""
+        def moved(name: str | None) -> str | None:
+            return name if name is None or name in BUILT_IN else str(here(Path(name)))
+        pictures = tuple(replace(picture, path=here(picture.path)) for picture in self.style.pictures)
+        look = self.look
+        if look.init not in ("content", "noise"):
+            look = look.model_copy(update={"init": str(here(Path(look.init)))})
+        settings = replace(self.settings, profile=moved(self.settings.profile), soft_proof=moved(self.settings.soft_proof))
+        return replace(self, photo=here(self.photo), style=replace(self.style, pictures=pictures), look=look, settings=settings)
+
+    @property
+    def own_file(self) -> Path | None:
+        """What it reads and no other job is likely to."""
+        return self.photo
+
+    @property
+    def products(self) -> list[Path]:
+        """Files that it writes, or may write, the one by which it is known last."""
+        return [proof_path(self.output), self.output]
+
+    @property
+    def folder(self) -> Path:
+        return self.output.parent
+
+    def moved(self, folder: Path) -> "Job":
+        """The same, written to another folder."""
+        return replace(self, output=folder / self.output.name)
 
 
 def find_inputs(entries: Sequence[str], *, without: Path | None = None) -> tuple[Input, ...]:
@@ -189,7 +247,7 @@ def make_job(photo: Path, style: Style, look: Look, settings: Settings, output: 
     painting |= {"weights": weights_sha256, "match": settings.color == "match"}
     if settings.paper is None:
         del painting["dpi"]
-    painted = _digest([RECIPE, sha256(photo), pictures, look_facts, painting])
+    painted = digest([RECIPE, sha256(photo), pictures, look_facts, painting])
     return Job(finished_id(painted, settings), painted, photo, style, look, settings, output)
 
 
@@ -199,7 +257,7 @@ def finished_id(painted: str, settings: Settings) -> str:
     for name in ("profile", "soft_proof"):  # files count by their content
         if facts[name] not in (None, *BUILT_IN):
             facts[name] = sha256(Path(facts[name]))
-    return _digest([painted, facts])
+    return digest([painted, facts])
 
 
 def output_path(item: Input, style: Style, settings: Settings, output: Path) -> Path:
@@ -220,6 +278,10 @@ def refuse_collisions(inputs: Sequence[Input], looks: Sequence[tuple[Style, Look
                 )
 
 
+def proof_path(print_: Path) -> Path:
+    return print_.with_name(f"{print_.stem}.proof.png")
+
+
 @lru_cache(maxsize=None)
 def sha256(path: Path) -> str:
     """Of a file's content, read once. Raises PictureError."""
@@ -230,5 +292,5 @@ def sha256(path: Path) -> str:
         raise PictureError(f"{path}: {error.strerror}. Check the name and the permissions and rerun.") from error
 
 
-def _digest(facts) -> str:
+def digest(facts) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:20]

@@ -115,10 +115,10 @@ class Ledger:
         row = self._db.execute("select id, started_s from jobs where output = ?", (self._key(job),)).fetchone()
         if row is not None and row[0] == job.id:
             facts.setdefault("started_s", row[1])
-        settings = json.dumps({"settings": asdict(job.settings), "look": job.look.model_dump(mode="json")})
+        source, manner = job.names
         columns = {
-            "output": self._key(job), "id": job.id, "photo": os.path.abspath(job.photo), "style": job.style.name,
-            "status": status, "settings": settings, **facts,
+            "output": self._key(job), "id": job.id, "photo": os.path.abspath(source), "style": manner,
+            "status": status, "settings": json.dumps(job.facts()), **facts,
         }
         names, marks = ", ".join(columns), ", ".join("?" * len(columns))
         with self._db:

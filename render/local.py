@@ -15,8 +15,10 @@ from render.batch import Stop, never
 from render.device import Device, is_out_of_memory, prepare, with_less_memory
 from render.errors import RenderError
 from render.events import Event, JobDone, JobFailed, JobStarted, Notice
+from render.gan.rendering import ShardRenderer
+from render.gan.shards import Sampling
 from render.jobs import Job, Settings
-from render.pipeline import Keeping, Renderer
+from render.pipeline import Gather, Keeping, Renderer, alone
 
 TRIES = 3  # of a job that runs out of memory
 
@@ -28,7 +30,7 @@ class LocalRunner:
     """keeping: where unfinished jobs are kept; workers: processes, each with its share of the cores and of the memory."""
 
     device: Device
-    settings: Settings
+    settings: Settings | Sampling
     keeping: Keeping | None
     workers: int = 1
 
@@ -60,9 +62,12 @@ class LocalRunner:
         return None
 
 
-def make_renderer(device: Device, settings: Settings) -> Renderer:
+def make_renderer(device: Device, settings: Settings | Sampling, gather: Gather = alone) -> Renderer | ShardRenderer:
+    """What renders the jobs of these settings. gather: see Renderer."""
     prepare(device)
-    return Renderer(device, weights.load(settings.weights, preprocessing=settings.preprocessing))
+    if isinstance(settings, Sampling):
+        return ShardRenderer(device)
+    return Renderer(device, weights.load(settings.weights, preprocessing=settings.preprocessing), gather)
 
 
 def attempt(renderer: Renderer, job: Job, keeping: Keeping | None, report: Report, asked: Job | None = None) -> JobDone | JobFailed:

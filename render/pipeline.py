@@ -140,6 +140,13 @@ class Crew(TileRunner, Protocol):
     def dismiss(self) -> None: ...
 
 
+Gather = Callable[[TileWork, Callable[[str], None], Network], Crew | None]
+
+
+def alone(*_) -> None:
+    """No crew: a Gather."""
+
+
 class Renderer:
     """Renders jobs one after another on one device, keeping the network and the style targets between them.
 
@@ -147,7 +154,7 @@ class Renderer:
     """
 
     def __init__(self, device: Device, weights: Weights,
-                 gather: Callable[[TileWork, Callable[[str], None], Network], Crew | None] = lambda *_: None):
+                 gather: Gather = alone):
         self.device, self.weights, self.gather = device, weights, gather
         self.network = weights.network(device=device.name, dtype=device.dtype)
         self._targets: OrderedDict[tuple, StyleTarget] = OrderedDict()

@@ -11,9 +11,9 @@ import numpy as np
 from render import export, images
 from render.errors import PictureError, UsageError
 from render.events import Done
-from render.finish import Finish, finish, proof_path
+from render.finish import Finish, finish
 from render.images import PICTURE_ENDINGS
-from render.jobs import Settings, finished_id, sha256
+from render.jobs import Settings, finished_id, proof_path, sha256
 from render.ledger import Ledger
 from render.pipeline import Keeping, Painted, load_painted, read_photo, store_painted
 from render.prints import Layout

@@ -24,9 +24,8 @@ from render.batch import JobRunner, Stop, never
 from render.errors import PictureError, RenderError, UsageError
 from render.events import Done, Event, JobDone, JobFailed, JobStarted
 from render.export import write_bytes
-from render.finish import proof_path
 from render.images import PICTURE_ENDINGS
-from render.jobs import Job
+from render.jobs import Job, proof_path
 from render.ledger import Ledger, size_on_disk
 
 PICTURES = frozenset(PICTURE_ENDINGS)

@@ -8,6 +8,9 @@
     python scripts/bench.py workers                      pictures an hour by 1 and 2 Ray workers of one core, driver's cost a job
     python scripts/bench.py tile-parallel                one step of 2048 px by 1 and 2 Ray workers of one core
     python scripts/bench.py night JOB_MS EVENT_MS        8 machines of 8 GPUs and 10 000 pairs, simulated from measured costs
+    python scripts/bench.py gan-sampling CHECKPOINT...   samples a second, end to end, against the bare generator's
+    python scripts/bench.py gan-workers CHECKPOINT       the same by 1 and 2 Ray workers of one core
+    python scripts/bench.py gan-quality DATA CHECKPOINT...  what a classifier sees in samples of Fashion-MNIST (IDX files in DATA)
 """
 
 import argparse
@@ -57,6 +60,13 @@ def main() -> None:
     words.add_argument("job_ms", type=float, help="driver's time for a job's hand-out, result and ledger")
     words.add_argument("event_ms", type=float, help="driver's time for a progress event; a worker sends one a second")
     words.set_defaults(command=simulate_night)
+    for name, command in (("gan-sampling", time_sampling), ("gan-workers", time_sample_workers), ("gan-quality", judge_samples)):
+        words = commands.add_parser(name)
+        if name == "gan-quality":
+            words.add_argument("data", type=Path)
+        words.add_argument("checkpoints", type=Path, nargs="+")
+        words.add_argument("--count", type=int, default=20_000)
+        words.set_defaults(command=command)
     arguments = parser.parse_args()
     print(f"{torch.__version__}, {device.cores()} cores, {device.choose().precision} features by default")
     arguments.command(arguments)
@@ -333,7 +343,7 @@ def time_tile_parallel(arguments) -> None:
     work = pipeline.TileWork(scene, 1024, 4, tuple(weighting.style_layers), tuple(weighting.content_layers), weighting.edge, "max")
     image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
     with connected(None, weights="caffe", preprocessing=None), tempfile.TemporaryDirectory() as folder:
-        post = Post("cpu", chosen.precision, "caffe", None, 8 * 2**30, 1.0, 1, sign(folder), 600.0)
+        post = Post("cpu", chosen.precision, jobs.Settings(), 8 * 2**30, 1.0, 1, sign(folder), 600.0)
         helper = Actor.options(num_cpus=1).remote(post)
         ray.get(helper.present.remote())
         steps = {}
@@ -375,6 +385,130 @@ def simulate_night(arguments) -> None:
                 busy_s += seconds
                 heapq.heappush(calls, (free_s + seconds, gpu, seconds))
         print(f"{gpus:7} {events_a_second:9} {busy_s / (gpus * end):9.1%} {10_000 / end * 3600:11.0f} {driver_s / end:12.1%}")
+
+
+# ---- GANs -----------------------------------------------------------------------------------------------------------
+
+
+def time_sampling(arguments) -> None:
+    """The bare generator gets ready-made latents, in batches as they suit it best, and its images are thrown away."""
+    from render.gan import files, rendering, sampling
+
+    chosen = device.choose(precision="float32")
+    device.prepare(chosen)
+    for path in arguments.checkpoints:
+        sampler = sampling.Sampler(files.load(path), chosen.name, chosen.threads)
+        drawn, count = sampling.Drawn(7), arguments.count // 1024 * 1024
+        bare = {size: best(lambda size=size: run_bare(sampler, count, size)) for size in (sampling.CHUNK, 256, 1024)}
+        arrays = best(lambda: sum(len(images) for _, images in sampler.samples(drawn, 0, count)))
+        with tempfile.TemporaryDirectory() as folder:
+            samples = [images for _, images in sampler.samples(drawn, 0, min(count, 4096))]
+            began = time.perf_counter()
+            for i, images in enumerate(samples):
+                rendering.write_pngs([Path(folder, f"{i}-{j}.png") for j in range(len(images))], images)
+            png_s = (time.perf_counter() - began) / sum(map(len, samples)) * count
+        told = ", ".join(f"{count / seconds:.0f} in batches of {size}" for size, seconds in bare.items())
+        print(f"{path.parent.name}: bare {told}; arrays {count / arrays:.0f} samples/s ({min(bare.values()) / arrays:.3f} of the best bare); "
+              f"PNG files add {1000 * png_s / count:.3f} ms a sample: {count / (arrays + png_s):.0f} samples/s", flush=True)
+
+
+def best(call) -> float:
+    """Least seconds of three."""
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
+def run_bare(sampler, count: int, size: int) -> None:
+    latents = torch.zeros(size, *sampler.generator.latent).uniform_(-1, 1).to(sampler.device)
+    with torch.inference_mode():
+        for _ in range(count // size):
+            sampler.network(latents)
+    device.synchronise(sampler.device.type)
+
+
+def time_sample_workers(arguments) -> None:
+    """Arrays, from the end of each worker's first shard to the last."""
+    from render.distributed.cluster import connected
+    from render.distributed.ray_jobs import RayRunner
+    from render.events import JobDone
+    from render.gan.shards import SHARD, Sampling, plan_shards
+
+    rates = {}
+    with connected(None, weights="caffe", preprocessing=None) as cluster, tempfile.TemporaryDirectory() as folder:
+        settings = Sampling(arguments.checkpoints[0].absolute(), 7, format="npz")
+        for count in (1, 2):
+            shards, ends = plan_shards(settings, arguments.count, Path(folder, str(count))), []
+            keeping = pipeline.Keeping.under(Path(folder, str(count), ".render"))
+            keeping.checkpoints.mkdir(parents=True)
+            RayRunner(cluster, "cpu", settings, keeping, wanted=count).run(
+                shards, lambda event: ends.append(time.perf_counter()) if isinstance(event, JobDone) else None)
+            rates[count] = (len(ends) - count) * SHARD / (ends[-1] - ends[count - 1])
+            print(f"{count} workers: {rates[count]:.0f} samples/s", flush=True)
+    print(f"2 workers against twice one: {rates[2] / (2 * rates[1]):.3f}")
+
+
+def judge_samples(arguments) -> None:
+    """A classifier trained on the real pictures and their labels, independent of every GAN, looks at samples."""
+    from render.gan import files, sampling
+    from render.gan.data import read_idx
+
+    def idx(name: str, dimensions: int):
+        return torch.from_numpy(read_idx(arguments.data / f"{name}-ubyte.gz", dimensions=dimensions))
+    train, test = (idx(f"{part}-images-idx3", 3)[:, None].float() / 255 for part in ("train", "t10k"))
+    labels, test_labels = idx("train-labels-idx1", 1).long(), idx("t10k-labels-idx1", 1).long()
+    classifier = trained_classifier(train, labels)
+    wanted, logits = seen(classifier, test)
+    print(f"classifier: {(logits.argmax(1) == test_labels).float().mean():.1%} of the test pictures right")
+    print("                accuracy of its guess  classes   Frechet distance")
+    rows = {"training data": train[torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:10_000]]}
+    for path in arguments.checkpoints:
+        sampler = sampling.Sampler(files.load(path), threads=device.cores())
+        samples = torch.cat([torch.from_numpy(images) for _, images in sampler.samples(sampling.Drawn(7), 0, 10_000)])
+        rows[path.parent.name] = samples.permute(0, 3, 1, 2).float() / 255
+    for name, pictures in rows.items():
+        features, logits = seen(classifier, pictures)
+        shares = torch.bincount(logits.argmax(1), minlength=10) / len(pictures)
+        classes = torch.exp(-(shares * shares.clamp(min=1e-12).log()).sum())
+        confidence = logits.softmax(1).max(1).values.mean()
+        print(f"{name:>14} {confidence:21.3f} {classes:8.2f} {frechet(features, wanted):18.2f}   "
+              f"{' '.join(f'{100 * share:.0f}' for share in shares)} %", flush=True)
+
+
+def trained_classifier(pictures: torch.Tensor, labels: torch.Tensor) -> torch.nn.Module:
+    from torch import nn
+
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(64 * 49, 128), nn.ReLU(), nn.Linear(128, 10))
+    adam = torch.optim.Adam(network.parameters(), 1e-3)
+    for _ in range(3):
+        for places in torch.randperm(len(pictures)).split(128):
+            loss = nn.functional.cross_entropy(network(pictures[places]), labels[places])
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+    return network.eval()
+
+
+@torch.inference_mode()
+def seen(classifier, pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(features before the last layer (N, 128), logits (N, 10))."""
+    features = torch.cat([classifier[:-1](part) for part in pictures.split(500)])
+    return features, classifier[-1](features)
+
+
+def frechet(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Between Gaussians fitted to features (Heusel et al. 2017, eq. 6)."""
+    (mean_a, cov_a), (mean_b, cov_b) = ((x.double().mean(0), x.double().T.cov()) for x in (a, b))
+    values, vectors = torch.linalg.eigh(cov_a)
+    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    both = torch.linalg.eigvalsh(root @ cov_b @ root).clamp(min=0).sqrt().sum()
+    return ((mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * both).item()
 
 
 if __name__ == "__main__":

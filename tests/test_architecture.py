@@ -11,22 +11,26 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 ORDER = (
-    "render", "render.errors", "render.deadline", "render.notify", "render.prints", "render.layers", "render.tiling", "render.memory", "render.icc", "render.images",
+    "render", "render.words", "render.errors", "render.deadline", "render.notify", "render.prints", "render.layers", "render.tiling", "render.memory", "render.icc", "render.images",
     "render.export", "render.colour", "render.photoreal", "render.checks", "render.presets.look", "render.presets",
     "render.schedule", "render.jobs", "render.events", "render.ledger",
     "render.device", "render.linalg", "render.moments", "render.losses", "render.features", "render.objective",
     "render.optimise", "render.torchvision_guard", "render.weights", "render.checkpoint", "render.finish", "render.pipeline",
-    "render.recolor", "render.batch", "render.remote", "render.local", "render.distributed", "render.estimate", "render.console", "render.doctor",
-    "render.cli", "render.__main__",
+    "render.recolor", "render.batch",
+    "render.gan", "render.gan.architectures", "render.gan.losses", "render.gan.augment", "render.gan.data", "render.gan.foreign",
+    "render.gan.files", "render.gan.training", "render.gan.sampling", "render.gan.sheets", "render.gan.shards", "render.gan.rendering",
+    "render.remote", "render.local", "render.distributed", "render.estimate", "render.console", "render.doctor",
+    "render.gan.screen", "render.gan.commands", "render.cli", "render.__main__",
 )  # fmt: skip
 
-PLANNING = ("errors", "layers", "icc", "images", "export", "schedule", "jobs", "ledger", "events", "presets", "presets.look")
+PLANNING = ("errors", "layers", "icc", "images", "export", "schedule", "jobs", "ledger", "events", "presets", "presets.look",
+            "gan.shards")
 
 
 def modules() -> dict[str, Path]:
     """Name and file of every module that is installed (setup.cfg: presets/ as render.presets, and so on)."""
     found = {}
-    for package, folder in (("render", "render"), ("render.presets", "presets"), ("render.distributed", "distributed")):
+    for package, folder in (("render", "render"), ("render.gan", "render/gan"), ("render.presets", "presets"), ("render.distributed", "distributed")):
         for path in sorted((ROOT / folder).glob("*.py")):
             found[package if path.stem == "__init__" else f"{package}.{path.stem}"] = path
     return found

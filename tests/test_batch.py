@@ -133,7 +133,7 @@ def test_a_deadline_that_has_passed_starts_nothing(jobs, ledger):
 
 
 def test_pictures_per_hour_and_the_devices_share_come_from_what_was_finished():
-    summary = Summary(done=6, seconds=1800, busy_s=2700, workers=2)
+    summary = Summary(done=6, pictures=6, seconds=1800, busy_s=2700, workers=2)
     assert summary.pictures_per_hour == 12 and summary.devices_busy == 0.75
     assert Summary(seconds=5).pictures_per_hour is None  # nothing was finished: no pace
 

@@ -71,7 +71,7 @@ def test_nothing_but_the_line_a_minute_is_said_of_progress(jobs, capsys):
     assert capsys.readouterr().err == ""
 
 
-SUMMARY = Summary(done=6, skipped=2, left=3, failed=[("a.jpg x x", "is empty")], seconds=1800, busy_s=2700, workers=2)
+SUMMARY = Summary(done=6, pictures=6, skipped=2, left=3, failed=[("a.jpg x x", "is empty")], seconds=1800, busy_s=2700, workers=2)
 
 
 def test_the_summary_tells_done_failed_why_left_pace_and_use(capsys):
@@ -83,7 +83,7 @@ def test_the_summary_tells_done_failed_why_left_pace_and_use(capsys):
 
 
 def test_a_slow_pace_keeps_its_decimal_and_no_pace_is_told_of_nothing(capsys):
-    console.print_summary(Summary(done=1, seconds=2400, busy_s=2400), output="prints", as_json=False)
+    console.print_summary(Summary(done=1, pictures=1, seconds=2400, busy_s=2400), output="prints", as_json=False)
     console.print_summary(Summary(seconds=2400, left=1), output="prints", as_json=False)
     one, none = capsys.readouterr().err.splitlines()
     assert "1.5 pictures an hour, devices busy 100 %" in one and "an hour" not in none

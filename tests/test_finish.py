@@ -11,8 +11,8 @@ from conftest import painting_pixels, photo_pixels, save
 from profiles import adobe_like_profile, printer_profile
 from render import colour, export, icc, images
 from render.errors import PictureError, UsageError
-from render.finish import Finish, finish, proof_path
-from render.jobs import Settings
+from render.finish import Finish, finish
+from render.jobs import Settings, proof_path
 from test_export import small_disk
 
 SIZE = (48, 64)

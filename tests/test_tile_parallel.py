@@ -10,6 +10,7 @@ import torch
 
 from conftest import ray_cluster
 from render import device, weights
+from render.jobs import Settings
 from render.memory import Budget, Scene
 from render.objective import ContentTarget, Objective, Weighting, content_target, style_target
 from render.pipeline import TileWork
@@ -17,7 +18,7 @@ from render.tiling import plan_tiles
 
 SIZE, TILE_PX = (208, 304), 112
 LAYERS = {"relu1_1": 1.0, "relu2_1": 2.0}
-POST = dict(device="cpu", precision="float32", weights="caffe", preprocessing=None, memory_bytes=2**31, share=1.0, threads=1,
+POST = dict(device="cpu", precision="float32", settings=Settings(), memory_bytes=2**31, share=1.0, threads=1,
             sign=("", ""), stall_s=60.0)
 
 

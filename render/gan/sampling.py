@@ -1,0 +1,133 @@
+"""Samples of a generator: number i of a seed is the same picture in whatever batch, order, process or machine it is made.
+
+Latents are drawn, and the network is run, in chunks of CHUNK numbers whose first is a multiple of CHUNK: arithmetic in
+floats depends on the size of a batch, so that is always the same. A chunk is one thread's work, for the same reason.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from render.errors import WeightsError
+from render.gan.files import Generator
+
+CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Which latents. truncation: they are drawn towards their mean by this factor, 1 for not at all: fewer odd samples, less
+    variety (Karras et al. 2019, appendix B, in the latents' own space)."""
+
+    seed: int
+    truncation: float = 1.0
+
+
+def latents(generator: Generator, drawn: Drawn, chunk: int) -> np.ndarray:
+    """(CHUNK, *latent) float32: of the numbers from chunk * CHUNK on. Philox (Salmon et al. 2011) with seed and chunk as
+    its key: no latent depends on another."""
+    numbers = np.random.Generator(np.random.Philox(key=[drawn.seed % 2**64, chunk]))
+    size = (CHUNK, *generator.latent)
+    if generator.distribution == "uniform":
+        found = 2 * numbers.random(size, dtype=np.float32) - 1
+    else:
+        found = numbers.standard_normal(size, dtype=np.float32)
+    return found * np.float32(drawn.truncation)
+
+
+def latents_of(generator: Generator, drawn: Drawn, indices: Sequence[int]) -> np.ndarray:
+    """(N, *latent): of any numbers."""
+    return np.stack([latents(generator, drawn, i // CHUNK)[i % CHUNK] for i in indices])
+
+
+def slerp(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
+    """Between two latents on the great circle (Shoemake 1985; for GANs White 2016): in between a Gaussian latent keeps the
+    length that the generator was trained on. Parallel ones are joined by a line."""
+    cosine = float((a * b).sum() / max(1e-12, np.linalg.norm(a) * np.linalg.norm(b)))
+    angle = math.acos(min(1.0, max(-1.0, cosine)))
+    if math.sin(angle) < 1e-6:
+        return ((1 - t) * a + t * b).astype(np.float32)
+    return ((math.sin((1 - t) * angle) * a + math.sin(t * angle) * b) / math.sin(angle)).astype(np.float32)
+
+
+def between(generator: Generator, drawn: Drawn, indices: Sequence[int], frames: int) -> np.ndarray:
+    """(frames, *latent) from the first number over all the others to the last, evenly, by slerp."""
+    stops = latents_of(generator, drawn, indices)
+    found = []
+    for i in range(frames):
+        place = i * (len(stops) - 1) / max(1, frames - 1)
+        leg = min(int(place), len(stops) - 2)
+        found.append(slerp(stops[leg], stops[leg + 1], place - leg))
+    return np.stack(found)
+
+
+class Sampler:
+    """A generator on a device, run by `threads` threads."""
+
+    def __init__(self, generator: Generator, device: str = "cpu", threads: int = 1):
+        self.generator, self.device, self.threads = generator, torch.device(device), threads if device == "cpu" else 1
+        self.network = generator.network.to(self.device)
+
+    def samples(self, drawn: Drawn, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
+        """(first number, (N, H, W, C) uint8), chunk by chunk in order, for the numbers in [start, stop)."""
+        chunks = range(start // CHUNK, -(-stop // CHUNK))
+        for chunk, found in zip(chunks, self._mapped(lambda c: self._run(latents(self.generator, drawn, c)), chunks)):
+            first = max(start, chunk * CHUNK)
+            yield first, found[first - chunk * CHUNK: stop - chunk * CHUNK]
+
+    def images(self, latents: np.ndarray) -> np.ndarray:
+        """(N, H, W, C) uint8 of latents (N, *latent)."""
+        filled = np.concatenate([latents, np.zeros((-len(latents) % CHUNK, *latents.shape[1:]), np.float32)])
+        chunks = [filled[i:i + CHUNK] for i in range(0, len(filled), CHUNK)]
+        return np.concatenate(list(self._mapped(self._run, chunks)))[: len(latents)]
+
+    def _mapped(self, call: Callable, things: Sequence) -> Iterator:
+        """In order; a few ahead, so that memory holds only those."""
+        if self.threads == 1 or len(things) == 1:
+            with _one_thread():
+                yield from map(call, things)
+            return
+        with ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            ahead, waiting = [], iter(things)
+            for thing in waiting:
+                ahead.append(pool.submit(call, thing))
+                if len(ahead) == 2 * self.threads:
+                    yield ahead.pop(0).result()
+            for job in ahead:
+                yield job.result()
+
+    @torch.inference_mode()
+    def _run(self, latents: np.ndarray) -> np.ndarray:
+        try:
+            images = self.network(torch.from_numpy(latents).to(self.device))
+        except (RuntimeError, AssertionError, TypeError) as error:  # whatever a generator from elsewhere raises
+            raise WeightsError(f"the generator refuses latents of {'x'.join(map(str, latents.shape))}: "
+                               f"{str(error).strip().splitlines()[-1]}. Check --latent; the first number is the batch, which must "
+                               "be free: with torch.export, give dynamic_shapes.") from error
+        return _as_bytes(images, signed=self.generator.signed)
+
+
+def _as_bytes(images: torch.Tensor, *, signed: bool) -> np.ndarray:
+    """(N, C, H, W) -> (N, H, W, C) uint8. Raises WeightsError for what are no images."""
+    if not isinstance(images, torch.Tensor) or images.dim() != 4 or images.shape[1] not in (1, 3):
+        found = "x".join(map(str, images.shape)) if isinstance(images, torch.Tensor) else type(images).__name__
+        raise WeightsError(f"the generator gives {found}, and images are (N, 1 or 3, height, width).")
+    if not torch.isfinite(images).all():
+        raise WeightsError("the generator gives images that are not numbers (NaN or infinite).")
+    scaled = images.float().mul(127.5).add_(127.5) if signed else images.float() * 255
+    return scaled.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

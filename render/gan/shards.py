@@ -1,0 +1,119 @@
+"""What to sample, as plain values: ranges of numbers, each a job like any other to ledger and runners."""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from render.errors import UsageError
+from render.jobs import digest, sha256
+
+SHARD = 512  # samples of a job: a second or so of work, and a line in the log
+FORMATS = ("png", "npz")
+RECIPE = 1  # part of every shard's identity: raise it when the same words make other pixels
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What all samples of a run share. latent, distribution, signed: of a generator from elsewhere, see files.load;
+    truncation: see sampling.Drawn; format: of FORMATS."""
+
+    checkpoint: Path
+    seed: int = 0
+    truncation: float = 1.0
+    format: str = "png"
+    latent: tuple[int, ...] | None = None
+    distribution: str = "normal"
+    signed: bool = True
+
+    precision = "float32"  # of the network
+    longest_px = 0  # no print that several workers could share
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Samples [start, stop), to be written into folder. id: hash of what decides their pixels."""
+
+    id: str
+    settings: Sampling
+    start: int
+    stop: int
+    folder: Path
+
+    @property
+    def label(self) -> str:
+        return f"{self.settings.checkpoint.name}, samples {self.start} to {self.stop - 1}"
+
+    @property
+    def names(self) -> tuple[str, str]:
+        return str(self.settings.checkpoint), f"seed {self.settings.seed}, samples {self.start} to {self.stop - 1}"
+
+    @property
+    def pictures(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def own_file(self) -> None:
+        return None
+
+    @property
+    def products(self) -> list[Path]:
+        """The files, in the order in which they are written."""
+        if self.settings.format == "npz":
+            return [self.folder / ".render" / "shards" / f"{self.start:06d}-{self.stop - 1:06d}.npy"]
+        return [self.folder / f"{i:06d}.png" for i in range(self.start, self.stop)]
+
+    @property
+    def output(self) -> Path:
+        """The last file: once it is there all are."""
+        return self.products[-1]
+
+    @property
+    def group(self) -> str:
+        return str(self.settings.checkpoint)
+
+    @property
+    def painted(self) -> str:
+        return self.id
+
+    def facts(self) -> dict:
+        return {"settings": {**asdict(self.settings), "checkpoint": str(self.settings.checkpoint)}, "look": {}}
+
+    def files(self) -> tuple[Path, ...]:
+        return (self.settings.checkpoint,)
+
+    def with_files(self, here) -> "Shard":
+        """here: path -> where it is now."""
+        return replace(self, settings=replace(self.settings, checkpoint=here(self.settings.checkpoint)))
+
+    def moved(self, folder: Path) -> "Shard":
+        return replace(self, folder=folder)
+
+
+def plan_shards(settings: Sampling, count: int, folder: Path, *, start: int = 0) -> tuple[Shard, ...]:
+    """Ranges that end at multiples of SHARD, so that more samples of the same leave the first ones as they are.
+
+    Raises PictureError when the checkpoint cannot be read.
+    """
+    if settings.format not in FORMATS:
+        raise UsageError(f"--format {settings.format}: use {' or '.join(FORMATS)}.")
+    facts = {**asdict(settings), "checkpoint": sha256(settings.checkpoint)}
+    ends = [*range(SHARD * (start // SHARD + 1), start + count, SHARD), start + count]
+    starts = [start, *ends[:-1]]
+    return tuple(Shard(digest([RECIPE, facts, a, b]), settings, a, b, folder) for a, b in zip(starts, ends))
+
+
+def parse_query(text: str) -> tuple[Sampling, int, int]:
+    """"gan:CHECKPOINT?count=16&seed=7&start=0&truncation=0.8" -> (what, how many, the first). Raises UsageError."""
+    path, _, query = text.removeprefix("gan:").partition("?")
+    known = {"count": int, "seed": int, "start": int, "truncation": float}
+    found = {"count": 16, "seed": 0, "start": 0, "truncation": 1.0}
+    for word in filter(None, query.split("&")):
+        key, _, value = word.partition("=")
+        if key not in known:
+            raise UsageError(f"--inputs {text}: {key!r} is not one of {', '.join(known)}. Write it like gan:gan.safetensors?count=16&seed=7.")
+        try:
+            found[key] = known[key](value)
+        except ValueError:
+            raise UsageError(f"--inputs {text}: {key}={value} is not a number.") from None
+    if not path or found["count"] < 1 or found["start"] < 0:
+        raise UsageError(f"--inputs {text}: write it like gan:gan.safetensors?count=16&seed=7, with a count of 1 or more.")
+    return Sampling(Path(path), found["seed"], found["truncation"]), found["count"], found["start"]

@@ -1,0 +1,208 @@
+"""Training: the same end whether interrupted or not, what is kept, and collapse."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+
+from conftest import run, save_photo
+from render import device
+from render.errors import DivergedError, UsageError, WeightsError
+from render.gan import files, training
+from render.gan.architectures import ARCHITECTURES
+from render.gan.data import Data
+from render.gan.training import Epoch, Recipe, Step, Training
+from test_gan_data import digits, idx
+
+CPU = device.choose("cpu", "float32", threads=1)
+
+
+@pytest.fixture(autouse=True)
+def short_epochs(monkeypatch):
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setattr(training, "FEWEST_STEPS", 4)
+    yield
+    torch.set_num_threads(before)
+
+
+def squares(shape=(1, 28, 28), count=40) -> Data:
+    """Bright squares at random places: something to learn."""
+    rng = np.random.default_rng(0)
+    images = np.zeros((count, *shape), np.uint8)
+    for image in images:
+        top, left = rng.integers(0, shape[1] // 2, 2)
+        image[:, top:top + shape[1] // 2, left:left + shape[1] // 2] = rng.integers(128, 256)
+    return Data(torch.from_numpy(images), "squares")
+
+
+def trained(path: Path, name: str, *epochs: int, data=None, **changes) -> Training:
+    """Trained to so many epochs in all, each time by a new Training, as by another process."""
+    recipe = Recipe.of(ARCHITECTURES[name], 32 if name == "compact" else None, **{"batch": 8, **changes})
+    for count in epochs:
+        found = Training(recipe, data or squares(recipe.shape), CPU, path)
+        found.run(count, lambda event: None)
+    return found
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_an_interrupted_training_ends_with_the_very_weights_of_one_that_was_not(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(training, "FEWEST_STEPS", 2)
+    whole = trained(tmp_path / "whole", name, 3, data=squares(ARCHITECTURES[name].shape or (3, 32, 32), count=8), batch=4, critic_steps=2)
+    parts = trained(tmp_path / "parts", name, 1, 3, data=whole.data, batch=4, critic_steps=2)
+    (a, facts_a), (b, facts_b) = files.read(whole.path), files.read(parts.path)
+    assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+    for facts in (facts_a, facts_b):
+        for epoch in facts["history"]:
+            del epoch["seconds"]
+    assert facts_a == facts_b and len(facts_a["history"]) == 3
+    other = trained(tmp_path / "other", name, 1, data=whole.data, batch=4, critic_steps=2, seed=1)
+    assert not torch.equal(files.read(other.path)[0]["ema." + next(iter(other.generator.state_dict()))],
+                           a["ema." + next(iter(other.generator.state_dict()))])
+
+
+def test_a_run_that_dies_within_an_epoch_goes_on_from_the_last_one(tmp_path):
+    recipe = Recipe.of(ARCHITECTURES["fc"], batch=8)
+
+    def die(event):
+        if isinstance(event, Step) and (event.epoch, event.step) == (2, 3):
+            raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        Training(recipe, squares(), CPU, tmp_path / "x").run(3, die)
+    resumed = trained(tmp_path / "x", "fc", 3)
+    assert [epoch.number for epoch in resumed.history] == [1, 2, 3]
+    whole = trained(tmp_path / "whole", "fc", 3)
+    assert all(torch.equal(a, b) for a, b in zip(resumed.generator.state_dict().values(), whole.generator.state_dict().values()))
+
+
+@pytest.mark.parametrize("loss", ["minimax", "least-squares", "wasserstein", "hinge"])
+def test_the_samples_come_nearer_to_the_data_with_every_loss(tmp_path, loss):
+    data = squares(count=64)
+    recipe = Recipe.of(ARCHITECTURES["fc"], loss=loss, batch=16, learning_rate=1e-3, ema=0.9)
+    found = Training(recipe, data, CPU, tmp_path / "x")
+    wanted = data.images.float().mean().item() / 255  # grey, as untrained samples are, is 0.5
+
+    def error():
+        return abs(found.samples().mean().item() - wanted)
+    before = error()
+    found.run(30, lambda event: None)
+    assert before > 0.2 and error() < 0.8 * before
+
+
+def test_the_average_follows_the_generator_slowly(tmp_path):
+    slow, none = (trained(tmp_path / str(ema), "fc", 1, ema=ema) for ema in (0.999, 0.0))
+    for name, mine in none.average.state_dict().items():
+        assert torch.equal(mine, none.generator.state_dict()[name])
+    last = slow.generator.state_dict()
+    assert any(not torch.equal(mine, last[name]) for name, mine in slow.average.state_dict().items())
+
+
+def test_the_checkpoint_says_what_it_is_of(tmp_path):
+    trained(tmp_path / "gan.safetensors", "conv", 1)
+    with safe_open(tmp_path / "gan.safetensors", "pt") as file:
+        facts = json.loads(file.metadata()["render"])
+    assert facts["architecture"] == "conv" and facts["shape"] == [1, 28, 28]
+    assert facts["recipe"]["label_noise"] == 0.05 and facts["recipe"]["loss"] == "minimax" and facts["recipe"]["seed"] == 0
+    assert facts["data"] == {"name": "squares", "images": 40} and facts["versions"].keys() == {"render", "torch"}
+    assert facts["history"][0]["number"] == 1
+
+
+def test_another_training_is_not_gone_on_with(tmp_path):
+    trained(tmp_path / "x", "fc", 1)
+    with pytest.raises(UsageError, match="of a training with batch 8, not 16.*--fresh"):
+        trained(tmp_path / "x", "fc", 2, batch=16)
+    with pytest.raises(UsageError, match="of a training with architecture fc, not dcgan"):
+        trained(tmp_path / "x", "dcgan", 2)
+    with pytest.raises(UsageError, match="of a training with images 40, not 39"):
+        trained(tmp_path / "x", "fc", 2, data=squares(count=39))
+    (tmp_path / "y").write_bytes(b"nonsense")
+    with pytest.raises(WeightsError, match="damaged, or no safetensors file"):
+        trained(tmp_path / "y", "fc", 1)
+
+
+def test_a_penalty_with_batch_normalisation_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="--loss wasserstein: its gradient penalty.*batch normalisation"):
+        trained(tmp_path / "x", "compact", 1, loss="wasserstein")
+
+
+# --- collapse --------------------------------------------------------------------------------------------------------
+
+
+def test_a_discriminator_that_tells_all_apart_is_said_and_ends_the_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "FEWEST_STEPS", 60)
+    monkeypatch.setattr(training, "ALL_ALIKE", 0.0)
+    recipe = replace(Recipe.of(ARCHITECTURES["fc"], batch=16), seed=1)
+    found = Training(recipe, squares(), CPU, tmp_path / "x")
+    found.optimisers["generator"].param_groups[0]["lr"] = 0.0  # it never gets better
+    epochs = []
+    with pytest.raises(DivergedError, match="collapsed: the discriminator's loss is at .* for 3 epochs. Use another --loss"):
+        found.run(30, lambda event: epochs.append(event) if isinstance(event, Epoch) else None)
+    assert all("nothing to learn" in epoch.trouble for epoch in epochs[-3:]) and len(epochs) < 30
+    assert len(files.read_facts(tmp_path / "x")["history"]) == len(epochs)  # kept
+
+
+def test_samples_that_are_all_alike_are_said_once_it_had_time_to_learn(tmp_path, monkeypatch):
+    recipe = Recipe.of(ARCHITECTURES["fc"], batch=8)
+    found = Training(recipe, squares(), CPU, tmp_path / "x")
+    with torch.no_grad():
+        for network in (found.generator, found.average):
+            network[0].weight.zero_()  # the latent counts no more
+    for optimiser in found.optimisers.values():
+        optimiser.param_groups[0]["lr"] = 0.0
+    found.run(1, lambda event: None)
+    monkeypatch.setattr(training, "WARM_UP_STEPS", 5)
+    found.run(2, lambda event: None)
+    assert found.history[0].trouble == "" and found.history[1].trouble.startswith("the samples are all alike (0 %")
+
+
+def test_a_healthy_epoch_has_no_trouble(tmp_path):
+    assert trained(tmp_path / "x", "fc", 2, batch=16).history[-1].trouble == ""
+
+
+def test_losses_that_are_no_numbers_end_the_training_and_keep_what_was(tmp_path):
+    trained(tmp_path / "x", "fc", 1)
+    found = Training(Recipe.of(ARCHITECTURES["fc"], batch=8), squares(), CPU, tmp_path / "x")
+    with torch.no_grad():
+        found.generator[0].weight.fill_(float("nan"))
+    with pytest.raises(DivergedError, match="epoch 2: the losses are no longer numbers.*--learning-rate"):
+        found.run(2, lambda event: None)
+    assert len(files.read_facts(tmp_path / "x")["history"]) == 1
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_render_gan_train_leaves_checkpoint_grids_and_plot_and_goes_on(tmp_path):
+    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(digits(30)))
+    words = ["gan", "train", "--data", ".", "--architecture", "fc", "--batch", "4", "--device", "cpu", "--output", "out", "--json"]
+    first = run(*words, "--epochs", "1", cwd=tmp_path)
+    assert first.status == 0, first.err
+    again = run(*words, "--epochs", "2", cwd=tmp_path)
+    assert again.status == 0 and [record["number"] for record in again.of("epoch")] == [2] and "going on after epoch 1" in again.err
+    out = tmp_path / "out"
+    for name in ("grids/epoch-0001.png", "grids/epoch-0002.png"):
+        with Image.open(out / name) as image:
+            assert image.size == (224, 224) and np.asarray(image).std() > 5
+    with Image.open(out / "losses.png") as image:
+        assert image.size[0] > 500
+    assert len(files.read_facts(out / "gan.safetensors")["history"]) == 2
+    other = run(*words, "--epochs", "3", "--seed", "5", cwd=tmp_path)
+    assert other.status == 2 and "seed 0, not 5" in other.err
+    assert run(*words, "--epochs", "1", "--seed", "5", "--fresh", cwd=tmp_path).status == 0
+
+
+def test_bad_data_writes_nothing(tmp_path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/train-images-idx3-ubyte").write_bytes(idx(digits(30))[:-1])
+    for name, size in (("a", (32, 32)), ("b", (32, 40))):
+        save_photo(tmp_path / f"p/{name}.png", size=size)
+    for words, status, message in ((("d", "--architecture", "fc"), 1, "cut short"), (("p",), 2, "squares of one size"),
+                                   (("d", "--augment", "noise"), 2, "'noise' is not one of colour, translation, cutout")):
+        done = run("gan", "train", "--data", *words, "--output", "out", cwd=tmp_path)
+        assert (done.status, message in done.err) == (status, True), done.err
+        assert not (tmp_path / "out").exists()
