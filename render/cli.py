@@ -12,6 +12,7 @@ from pathlib import Path
 from render import __version__
 from render.errors import RenderError, UsageError
 from render.gan import commands as gan
+from render.runners import wants_ray
 from render.words import command, minutes, number, positive, seconds, share
 
 INTERRUPTED = 130
@@ -304,7 +305,7 @@ def _batch(arguments) -> int:
 def _workplace(arguments, output: Path):
     """(settings, device, keeping -> runner) for a batch; the device is None where Ray's workers choose theirs. A dry run
     is always for this machine."""
-    if not _wants_ray(arguments) or arguments.dry_run:
+    if not wants_ray(arguments) or arguments.dry_run:
         device, settings = _device_and_settings(arguments, format=arguments.format)
         yield settings, device, lambda keeping: _local_runner(arguments, device, settings, keeping)
         return
@@ -321,27 +322,6 @@ def _workplace(arguments, output: Path):
         cpus = found.cpus_each(arguments.cpus_per_worker, arguments.workers)
         yield settings, None, lambda keeping: RayRunner(
             found, name, settings, keeping, arguments.workers, cpus, memory_bytes, 60 * arguments.timeout)
-
-
-def _wants_ray(arguments) -> bool:
-    if arguments.runner != "auto":
-        if arguments.runner == "local" and arguments.address:
-            raise UsageError(f"--address {arguments.address}: of a Ray cluster, and --runner local does without. Leave one of them out.")
-        return arguments.runner == "ray"
-    if arguments.address:
-        return True
-    from render import device
-
-    if arguments.device == "cpu" or len(device.gpus()) < 2:
-        return False
-    try:
-        from render.distributed.cluster import import_ray
-
-        import_ray()
-    except UsageError:
-        print(f"render: {len(device.gpus())} GPUs are here and one will be used. For all: pip install 'render-prints[ray]'", file=sys.stderr)
-        return False
-    return True
 
 
 @contextmanager

@@ -399,7 +399,7 @@ def time_sampling(arguments) -> None:
     for path in arguments.checkpoints:
         sampler = sampling.Sampler(files.load(path), chosen.name, chosen.threads)
         drawn, count = sampling.Drawn(7), arguments.count // 1024 * 1024
-        bare = {size: best(lambda size=size: run_bare(sampler, count, size)) for size in (sampling.CHUNK, 256, 1024)}
+        bare = {size: best(lambda size=size: run_bare(sampler, count, size)) for size in (64, 256, 1024)}
         arrays = best(lambda: sum(len(images) for _, images in sampler.samples(drawn, 0, count)))
         with tempfile.TemporaryDirectory() as folder:
             samples = [images for _, images in sampler.samples(drawn, 0, min(count, 4096))]

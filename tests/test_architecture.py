@@ -20,7 +20,7 @@ ORDER = (
     "render.gan", "render.gan.architectures", "render.gan.losses", "render.gan.augment", "render.gan.data", "render.gan.foreign",
     "render.gan.files", "render.gan.training", "render.gan.sampling", "render.gan.sheets", "render.gan.shards", "render.gan.rendering",
     "render.remote", "render.local", "render.distributed", "render.estimate", "render.console", "render.doctor",
-    "render.gan.screen", "render.gan.commands", "render.cli", "render.__main__",
+    "render.runners", "render.gan.screen", "render.gan.commands", "render.cli", "render.__main__",
 )  # fmt: skip
 
 PLANNING = ("errors", "layers", "icc", "images", "export", "schedule", "jobs", "ledger", "events", "presets", "presets.look",

@@ -18,7 +18,7 @@ from render.errors import UsageError, WeightsError
 from render.gan import files, foreign, sheets
 from render.gan.architectures import ARCHITECTURES
 from render.gan.files import Generator
-from render.gan.sampling import CHUNK, Drawn, Sampler, between, latents, latents_of, slerp
+from render.gan.sampling import CHUNK, Drawn, Sampler, batch_of, between, latents, latents_of, slerp
 from render.gan.shards import SHARD, Sampling, parse_query, plan_shards
 from render.gan.training import Recipe, Training
 from test_gan_training import squares
@@ -51,25 +51,31 @@ def made(sampler, drawn, start, stop) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["fc", "dcgan", "compact"])
 def test_a_sample_depends_on_seed_and_number_alone(checkpoint, name):
-    whole = made(fresh(checkpoint, name), Drawn(7), 0, 3 * CHUNK)
+    whole = made(fresh(checkpoint, name), Drawn(7), 0, CHUNK + 40)
     assert len(np.unique(whole.reshape(len(whole), -1), axis=0)) == len(whole)
-    for threads, start, stop in ((1, 5, 6), (1, CHUNK - 1, CHUNK + 2), (2, 0, 3 * CHUNK), (3, 10, 2 * CHUNK + 1)):
+    for threads, start, stop in ((1, 5, 6), (1, CHUNK - 1, CHUNK + 2), (2, 0, CHUNK + 40), (3, 10, CHUNK - 3)):
         assert np.array_equal(made(fresh(checkpoint, name, threads), Drawn(7), start, stop), whole[start:stop])
     assert not np.array_equal(made(fresh(checkpoint, name), Drawn(8), 0, 4), whole[:4])
 
 
 def test_chunks_come_in_order_with_their_first_number(checkpoint):
-    found = list(fresh(checkpoint, "fc", threads=2).samples(Drawn(1), 60, 200))
-    assert [(first, len(images)) for first, images in found] == [(60, 4), (64, 64), (128, 64), (192, 8)]
+    found = list(fresh(checkpoint, "fc", threads=2).samples(Drawn(1), 250, 600))
+    assert [(first, len(images)) for first, images in found] == [(250, 6), (256, 256), (512, 88)]
 
 
 def test_latents_are_as_distributed_and_truncation_draws_them_in():
     uniform, normal = (Generator(torch.nn.Identity(), (96,), kind, True) for kind in ("uniform", "normal"))
-    u, n = (np.concatenate([latents(g, Drawn(0), c) for c in range(50)]) for g in (uniform, normal))
+    u, n = (np.concatenate([latents(g, Drawn(0), c) for c in range(15)]) for g in (uniform, normal))
+    assert np.array_equal(n[CHUNK + 3], latents(normal, Drawn(0), 1)[3])
     assert -1 <= u.min() < -0.99 and 0.99 < u.max() <= 1 and abs(u.mean()) < 0.01 and abs(u.std() - 3**-0.5) < 0.01
     assert abs(n.mean()) < 0.01 and abs(n.std() - 1) < 0.01 and n.dtype == np.float32
     assert np.allclose(latents(normal, Drawn(0, 0.5), 3), latents(normal, Drawn(0), 3) / 2)
     assert np.array_equal(latents_of(normal, Drawn(0), [130, 2]), np.stack([n[130], n[2]]))
+
+
+@pytest.mark.parametrize(("shape", "batch"), [((1, 28, 28), 256), ((3, 64, 64), 64), ((3, 256, 256), 4), ((3, 2048, 2048), 1), (None, 64)])
+def test_large_images_come_in_smaller_batches_that_divide_a_chunk(shape, batch):
+    assert batch_of(shape) == batch and CHUNK % batch == 0
 
 
 def test_slerp_goes_from_end_to_end_on_the_circle():

@@ -1,10 +1,11 @@
 """`render gan`: words to calls."""
 
 import sys
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from render.errors import RenderError, UsageError
+from render.runners import wants_ray
 from render.words import command, number, positive, share, whole
 
 GRID_LIMIT = 10_000  # samples of one grid
@@ -189,25 +190,20 @@ def _drawn(settings):
     return Drawn(settings.seed, settings.truncation)
 
 
+@contextmanager
 def _runner(arguments, settings, keeping, device):
-    from contextlib import contextmanager, nullcontext
-
     from render.local import LocalRunner
 
-    if arguments.runner == "local" and arguments.address:
-        raise UsageError(f"--address {arguments.address}: of a Ray cluster, and --runner local does without. Leave one of them out.")
-    if not (arguments.runner == "ray" or arguments.address):
-        return nullcontext(LocalRunner(device, settings, keeping))
+    if not wants_ray(arguments):
+        yield LocalRunner(device, settings, keeping)
+        return
     from render.distributed import cluster
 
-    @contextmanager
-    def on_ray():
-        with cluster.connected(arguments.address, weights="caffe", preprocessing=None, device=arguments.device) as found:
-            from render.distributed.ray_jobs import RayRunner
+    with cluster.connected(arguments.address, weights="caffe", preprocessing=None, device=arguments.device) as found:
+        from render.distributed.ray_jobs import RayRunner
 
-            cpus = found.cpus_each(arguments.cpus_per_worker, arguments.workers)
-            yield RayRunner(found, found.device(arguments.device), settings, keeping, arguments.workers, cpus, None, 60 * arguments.timeout)
-    return on_ray()
+        cpus = found.cpus_each(arguments.cpus_per_worker, arguments.workers)
+        yield RayRunner(found, found.device(arguments.device), settings, keeping, arguments.workers, cpus, None, 60 * arguments.timeout)
 
 
 # ---- samples as a batch's inputs ------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Samples of a generator: number i of a seed is the same picture in whatever batch, order, process or machine it is made.
 
-Latents are drawn, and the network is run, in chunks of CHUNK numbers whose first is a multiple of CHUNK: arithmetic in
-floats depends on the size of a batch, so that is always the same. A chunk is one thread's work, for the same reason.
+Latents are drawn in chunks of CHUNK numbers whose first is a multiple of CHUNK, and the network is run on batches of always
+the same size and start: arithmetic in floats depends on the size of a batch. A batch is one thread's work, for the same reason.
 """
 
 import math
@@ -16,7 +16,8 @@ import torch
 from render.errors import WeightsError
 from render.gan.files import Generator
 
-CHUNK = 64
+CHUNK = 256
+PIXELS = 2**18  # of a batch: weights are read once for all of them, and memory holds them
 
 
 @dataclass(frozen=True)
@@ -66,25 +67,37 @@ def between(generator: Generator, drawn: Drawn, indices: Sequence[int], frames: 
     return np.stack(found)
 
 
+def batch_of(shape: tuple[int, int, int] | None) -> int:
+    """Samples of a batch: a power of two that divides CHUNK, fewer for large images (C, H, W)."""
+    if shape is None:
+        return 64
+    return min(CHUNK, 2 ** max(0, int(math.log2(PIXELS / (shape[1] * shape[2])))))
+
+
 class Sampler:
     """A generator on a device, run by `threads` threads."""
 
     def __init__(self, generator: Generator, device: str = "cpu", threads: int = 1):
         self.generator, self.device, self.threads = generator, torch.device(device), threads if device == "cpu" else 1
         self.network = generator.network.to(self.device)
+        self.batch = batch_of(generator.shape)
 
     def samples(self, drawn: Drawn, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
-        """(first number, (N, H, W, C) uint8), chunk by chunk in order, for the numbers in [start, stop)."""
-        chunks = range(start // CHUNK, -(-stop // CHUNK))
-        for chunk, found in zip(chunks, self._mapped(lambda c: self._run(latents(self.generator, drawn, c)), chunks)):
-            first = max(start, chunk * CHUNK)
-            yield first, found[first - chunk * CHUNK: stop - chunk * CHUNK]
+        """(first number, (N, H, W, C) uint8), batch by batch in order, for the numbers in [start, stop)."""
+        places = range(start // self.batch * self.batch, stop, self.batch)
+        for place, found in zip(places, self._mapped(lambda place: self._run(self._latents(drawn, place)), places)):
+            first = max(start, place)
+            yield first, found[first - place: stop - place]
+
+    def _latents(self, drawn: Drawn, place: int) -> np.ndarray:
+        start = place % CHUNK
+        return latents(self.generator, drawn, place // CHUNK)[start:start + self.batch]
 
     def images(self, latents: np.ndarray) -> np.ndarray:
         """(N, H, W, C) uint8 of latents (N, *latent)."""
-        filled = np.concatenate([latents, np.zeros((-len(latents) % CHUNK, *latents.shape[1:]), np.float32)])
-        chunks = [filled[i:i + CHUNK] for i in range(0, len(filled), CHUNK)]
-        return np.concatenate(list(self._mapped(self._run, chunks)))[: len(latents)]
+        filled = np.concatenate([latents, np.zeros((-len(latents) % self.batch, *latents.shape[1:]), np.float32)])
+        batches = [filled[i:i + self.batch] for i in range(0, len(filled), self.batch)]
+        return np.concatenate(list(self._mapped(self._run, batches)))[: len(latents)]
 
     def _mapped(self, call: Callable, things: Sequence) -> Iterator:
         """In order; a few ahead, so that memory holds only those."""
