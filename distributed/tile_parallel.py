@@ -117,7 +117,7 @@ class RayCrew:
     def sums(self, image: torch.Tensor) -> Sums:
         self.image, self.step, self.summed = image, self.step + 1, {}
         total = None
-        for _, sums in self._in_order(len(self.tiles), self._sums_calls, self.summed, prefer=self.owners):
+        for _, sums in self._in_order(len(self.tiles), self._sums_calls, self.summed, prefer=self.owners, soft=True):
             sums = sums.to(self.mine.network.device)
             total = sums if total is None else total + sums
         return total
@@ -151,11 +151,13 @@ class RayCrew:
         self.summed[i] = member
         return [*before, ("sums", i, _pixels(self.image, self.tiles[i]), self.step)]
 
-    def _in_order(self, tiles: int, calls, owners: dict[int, int], prefer: Mapping[int, int] | None = None) -> Iterator[tuple]:
+    def _in_order(self, tiles: int, calls, owners: dict[int, int], prefer: Mapping[int, int] | None = None, *,
+                  soft: bool = False) -> Iterator[tuple]:
         """(tile, answer) in the tiles' order, whoever is quicker.
 
         calls(tile, member): what the member is asked, one after the other; the last answer counts. owners: filled with who
-        took which tile. prefer: who has to take it, if still there; otherwise whoever is ready.
+        took which tile. prefer: who has to take it, if still there; otherwise whoever is ready. soft: who has nothing left
+        may take a tile that another one will not come to soon, and so members of unlike or changing speed end together.
         """
         prefer = dict(prefer or {})
         waiting = deque(range(tiles))
@@ -170,7 +172,15 @@ class RayCrew:
                     waiting.remove(i)
                     owners[i] = member
                     return i
+            if soft and (i := next(filter(comes_late, reversed(waiting)), None)) is not None:
+                waiting.remove(i)
+                owners[i] = member
+                return i
             return None
+
+        def comes_late(i: int) -> bool:
+            """A helper that has not been asked for it has others to do first; the leader does one at a time."""
+            return prefer[i] != LEADER or sum(prefer[j] == LEADER for j in waiting) > 1
 
         def land(timeout_s: float) -> bool:
             ready, _ = ray.wait(list(flying), num_returns=1, timeout=timeout_s)

@@ -99,6 +99,23 @@ def test_one_step_by_many_workers_is_the_local_one_to_the_bit(network, pictures,
     crew.dismiss()
 
 
+def test_who_has_done_takes_tiles_of_who_is_late_and_the_picture_stays(network, pictures, helpers):
+    w = weighting()
+    wanted = alone(network, pictures, w)(pictures[0])
+    crew, found = together(network, pictures, w, helpers[:1])
+    for i in range(len(crew.tiles)):  # all are the helper's
+        ray.get(crew._ask(0, crew._content_calls(i, 0)))
+        crew.owners[i] = 0
+    assert same(found(pictures[0]), wanted)
+    assert {-1, 0} == set(crew.owners.values())
+    held = dict(crew.owners)
+    assert same(found(pictures[0]), wanted) and len(set(held.values())) == 2
+    crew.owners.update(dict.fromkeys(crew.owners, -1))
+    crew.content_squares(crew.content)  # decided anew by who is ready
+    assert same(found(pictures[0]), wanted)
+    crew.dismiss()
+
+
 def test_the_leader_keeps_as_many_activations_as_its_plan_allows_and_the_picture_stays(network, pictures, helpers):
     w = weighting()
     wanted = alone(network, pictures, w)(pictures[0])
