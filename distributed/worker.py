@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -98,6 +99,9 @@ class Worker:
         self.sees_output = _reads(*post.sign)
         self.helpers: tuple = ()
         self.on_the_bench: Bench | None = None
+        # What it sets holds for threads that begin afterwards, so nothing is computed by Ray's own.
+        device.prepare(self.device)
+        self.hands = ThreadPoolExecutor(1, initializer=device.prepare, initargs=(self.device,))
         self.stopping = threading.Event()
 
     @cached_property
@@ -237,12 +241,11 @@ class Worker:
     @ray.method(concurrency_group="work")
     def bench_for(self, work: TileWork | None) -> None:
         """Begins a scale of somebody else's job; None ends it."""
-        device.prepare(self.device)
         self.on_the_bench = work and Bench(self.renderer.network.with_pooling(work.pooling), work, self.device.budget)
 
     @ray.method(concurrency_group="work")
     def bench(self, name: str, *arguments):
-        return getattr(self.on_the_bench, name)(*arguments)
+        return self.hands.submit(getattr(self.on_the_bench, name), *arguments).result()
 
     def _gather(self, work: TileWork, notify, network) -> RayCrew | None:
         helpers = self.helpers[: len(work.tiles) - 1]

@@ -183,11 +183,13 @@ def memory_bytes(device: str) -> int:
 def _keep_freed_memory() -> None:
     """Has glibc reuse blocks of up to REUSED_BYTES instead of handing each back to the system: every iteration needs the
     same ones, and fresh pages cost more than the arithmetic on them. Larger ones go back, or their leftovers would make
-    the process half as large again as what it uses (measured: BENCHMARKS.md)."""
+    the process half as large again as what it uses (measured: BENCHMARKS.md). The thresholds hold for the main arena
+    alone, so threads that begin after this use that one as well."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):  # not glibc
         return
-    trim_threshold, mmap_threshold = -1, -3  # malloc.h
+    trim_threshold, mmap_threshold, arena_max = -1, -3, -8  # malloc.h
+    mallopt(arena_max, 1)
     mallopt(mmap_threshold, REUSED_BYTES)
     mallopt(trim_threshold, 2 * REUSED_BYTES)

@@ -15,6 +15,7 @@
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -326,7 +327,7 @@ def time_workers(arguments) -> None:
 
 
 def time_tile_parallel(arguments) -> None:
-    """Leader alone and leader with one helper, alternating; one core each, without block 5, all tiles kept by whoever has them."""
+    """Leader alone and leader with one helper, three times each, alternating; one core each, without block 5, all tiles kept by whoever has them."""
     import ray
 
     from render.distributed.cluster import connected, sign
@@ -346,8 +347,8 @@ def time_tile_parallel(arguments) -> None:
         post = Post("cpu", chosen.precision, jobs.Settings(), 8 * 2**30, 1.0, 1, sign(folder), 600.0)
         helper = Actor.options(num_cpus=1).remote(post)
         ray.get(helper.present.remote())
-        steps = {}
-        for name, helpers in (("alone", []), ("with a helper", [helper])):
+        steps = {"alone": [], "with a helper": []}
+        for name, helpers in 3 * [("alone", []), ("with a helper", [helper])]:
             crew = RayCrew(Bench(network, work), helpers, print, stall_s=600.0)
             style = style_target(network, [(image, 1.0)], weighting, lambda size: tiling.plan_tiles(size, weighting.layers, 1024),
                                  moments_of=crew.moments)
@@ -356,10 +357,12 @@ def time_tile_parallel(arguments) -> None:
             state = optimise.State(image.mul(0.9), optimise.Lbfgs(4))
             marks = [time.perf_counter()]
             optimise.minimise(objective, state, iterations=4, report=lambda step: marks.append(time.perf_counter()))
-            steps[name] = min(b - a for a, b in zip(marks, marks[1:]))
-            print(f"2048 x 1536, {name}: {steps[name]:.1f} s a step", flush=True)
+            took = [b - a for a, b in zip(marks, marks[1:])][1:]
+            steps[name] += took
+            print(f"2048 x 1536, {name}: {' '.join(f'{seconds:.1f}' for seconds in took)} s a step", flush=True)
             crew.dismiss()
-    print(f"speed-up {steps['alone'] / steps['with a helper']:.2f}")
+    for name, of in (("best", min), ("median", statistics.median)):
+        print(f"{name}: {of(steps['alone']):.1f} -> {of(steps['with a helper']):.1f} s, speed-up {of(steps['alone']) / of(steps['with a helper']):.2f}")
 
 
 def simulate_night(arguments) -> None:
