@@ -60,6 +60,23 @@ def test_latents_become_images_in_range_and_images_logits(name, size_px):
     assert not torch.equal(images[0], images[1])
 
 
+def test_noise_is_drawn_in_training_and_always_the_same_afterwards():
+    torch.manual_seed(0)
+    generator = ARCHITECTURES["compact"].generator((3, 32, 32))
+    for name, strength in generator.named_parameters():
+        if name.endswith("strength"):
+            strength.data.fill_(1.0)
+    latents = torch.randn(2, 128)
+    with torch.no_grad():
+        assert not torch.equal(generator(latents), generator(latents))
+        generator.eval()
+        assert torch.equal(generator(latents), generator(latents))
+        assert torch.allclose(generator(latents)[:1], generator(latents[:1]), atol=1e-5)
+        saved = ARCHITECTURES["compact"].generator((3, 32, 32)).eval()
+        saved.load_state_dict(generator.state_dict())
+        assert torch.equal(saved(latents), generator(latents))
+
+
 def test_a_size_that_an_architecture_does_not_have_is_refused():
     with pytest.raises(UsageError, match="--size 64: fc makes pictures of 28 x 28 px"):
         ARCHITECTURES["fc"].shape_for(64)

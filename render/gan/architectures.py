@@ -131,9 +131,26 @@ COMPACT_LATENT = 128
 _CHANNELS = {4: 256, 8: 128, 16: 128, 32: 64, 64: 32, 128: 16, 256: 8}  # by the map's side, of both networks
 
 
-def _up(channels: int, out: int) -> nn.Sequential:
-    return nn.Sequential(nn.Upsample(scale_factor=2), spectral_norm(nn.Conv2d(channels, 2 * out, 3, padding=1, bias=False)),
-                         nn.BatchNorm2d(2 * out), nn.GLU(dim=1))
+class _Noise(nn.Module):
+    """Adds noise of learnt strength, from which fine texture is made (Karras et al. 2019, section 3.2): drawn anew in
+    training, and always the same afterwards, so that a latent alone decides its picture."""
+
+    def __init__(self, side: int):
+        super().__init__()
+        self.strength = nn.Parameter(torch.zeros(()))
+        self.register_buffer("fixed", torch.randn(1, 1, side, side))
+
+    def forward(self, x):
+        noise = torch.randn(len(x), *self.fixed.shape[1:], device=x.device) if self.training else self.fixed
+        return x + (self.strength * noise).to(x.dtype)
+
+
+def _up(channels: int, side: int, out: int) -> nn.Sequential:
+    """To `out` channels at `side` px. Interpolated, and mirrored at the edge: with pixels repeated and zeros beyond the edge
+    samples had a grid and a frame (seen)."""
+    return nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear"),
+                         spectral_norm(nn.Conv2d(channels, 2 * out, 3, padding=1, padding_mode="reflect", bias=False)),
+                         _Noise(side), nn.BatchNorm2d(2 * out), nn.GLU(dim=1))
 
 
 class _Excite(nn.Module):
@@ -149,18 +166,17 @@ class _Excite(nn.Module):
 
 
 class _CompactGenerator(nn.Module):
-    """After Liu et al. 2021 (FastGAN): one wide map, doubled to the image's size, fine maps excited by coarse ones. Their
-    injected noise is left out, so that a latent alone decides its picture."""
+    """After Liu et al. 2021 (FastGAN): one wide map, doubled to the image's size, fine maps excited by coarse ones."""
 
     def __init__(self, shape):
         super().__init__()
         self.sides = [side for side in _CHANNELS if side <= shape[1]]
         self.first = nn.Sequential(spectral_norm(nn.ConvTranspose2d(COMPACT_LATENT, 2 * _CHANNELS[4], 4, bias=False)),
                                    nn.BatchNorm2d(2 * _CHANNELS[4]), nn.GLU(dim=1))
-        self.up = nn.ModuleDict({str(side): _up(_CHANNELS[side // 2], _CHANNELS[side]) for side in self.sides[1:]})
+        self.up = nn.ModuleDict({str(side): _up(_CHANNELS[side // 2], side, _CHANNELS[side]) for side in self.sides[1:]})
         self.excite = nn.ModuleDict({str(side): _Excite(_CHANNELS[side // 8], _CHANNELS[side])
                                      for side in self.sides if side >= 32})
-        self.last = spectral_norm(nn.Conv2d(_CHANNELS[self.sides[-1]], 3, 3, padding=1))
+        self.last = spectral_norm(nn.Conv2d(_CHANNELS[self.sides[-1]], 3, 3, padding=1, padding_mode="reflect"))
 
     def forward(self, latents):
         maps = {4: self.first(F.normalize(latents, dim=1)[:, :, None, None] * COMPACT_LATENT**0.5)}
@@ -200,7 +216,7 @@ class _CompactDiscriminator(nn.Module):
         self.halved = nn.Sequential(*(_Halved(_CHANNELS[a], _CHANNELS[b]) for a, b in zip(sides, sides[1:])))
         self.judge = nn.Sequential(spectral_norm(nn.Conv2d(_CHANNELS[8], _CHANNELS[8], 1, bias=False)), nn.BatchNorm2d(_CHANNELS[8]),
                                    nn.LeakyReLU(0.2), spectral_norm(nn.Conv2d(_CHANNELS[8], 1, 4, bias=False)))
-        self.paint = nn.Sequential(_up(_CHANNELS[8], 64), _up(64, 32), nn.Conv2d(32, 3, 3, padding=1), nn.Tanh())
+        self.paint = nn.Sequential(_up(_CHANNELS[8], 16, 64), _up(64, 32, 32), nn.Conv2d(32, 3, 3, padding=1), nn.Tanh())
 
     def forward(self, images):
         return self.judge(self.halved(self.first(images))).mean((1, 2, 3))
