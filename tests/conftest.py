@@ -1,6 +1,7 @@
 """Small real pictures, and the program run as people run it."""
 
 import contextlib
+import io
 import json
 import os
 import subprocess
@@ -83,6 +84,17 @@ def run(*words, cwd: Path) -> Run:
     done = subprocess.run([*PROGRAM, *map(str, words)], cwd=cwd, capture_output=True, text=True, timeout=300)
     assert "Traceback" not in done.stderr, done.stderr
     return Run(done.returncode, done.stdout, done.stderr)
+
+
+def run_here(*words, cwd: Path) -> Run:
+    """As `run`, but in this process, which is quicker."""
+    from render import cli, jobs
+
+    jobs.sha256.cache_clear()
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = cli.main([str(word) for word in words])
+    return Run(status, out.getvalue(), err.getvalue())
 
 
 def start(*words, cwd: Path) -> subprocess.Popen:

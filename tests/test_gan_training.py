@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from conftest import run, save_photo
+from conftest import run_here, save_photo
 from render import device
 from render.errors import DivergedError, UsageError, WeightsError
 from render.gan import files, training
@@ -180,9 +180,9 @@ def test_losses_that_are_no_numbers_end_the_training_and_keep_what_was(tmp_path)
 def test_render_gan_train_leaves_checkpoint_grids_and_plot_and_goes_on(tmp_path):
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(digits(30)))
     words = ["gan", "train", "--data", ".", "--architecture", "fc", "--batch", "4", "--device", "cpu", "--output", "out", "--json"]
-    first = run(*words, "--epochs", "1", cwd=tmp_path)
+    first = run_here(*words, "--epochs", "1", cwd=tmp_path)
     assert first.status == 0, first.err
-    again = run(*words, "--epochs", "2", cwd=tmp_path)
+    again = run_here(*words, "--epochs", "2", cwd=tmp_path)
     assert again.status == 0 and [record["number"] for record in again.of("epoch")] == [2] and "going on after epoch 1" in again.err
     out = tmp_path / "out"
     for name in ("grids/epoch-0001.png", "grids/epoch-0002.png"):
@@ -191,9 +191,9 @@ def test_render_gan_train_leaves_checkpoint_grids_and_plot_and_goes_on(tmp_path)
     with Image.open(out / "losses.png") as image:
         assert image.size[0] > 500
     assert len(files.read_facts(out / "gan.safetensors")["history"]) == 2
-    other = run(*words, "--epochs", "3", "--seed", "5", cwd=tmp_path)
+    other = run_here(*words, "--epochs", "3", "--seed", "5", cwd=tmp_path)
     assert other.status == 2 and "seed 0, not 5" in other.err
-    assert run(*words, "--epochs", "1", "--seed", "5", "--fresh", cwd=tmp_path).status == 0
+    assert run_here(*words, "--epochs", "1", "--seed", "5", "--fresh", cwd=tmp_path).status == 0
 
 
 def test_bad_data_writes_nothing(tmp_path):
@@ -203,6 +203,6 @@ def test_bad_data_writes_nothing(tmp_path):
         save_photo(tmp_path / f"p/{name}.png", size=size)
     for words, status, message in ((("d", "--architecture", "fc"), 1, "cut short"), (("p",), 2, "squares of one size"),
                                    (("d", "--augment", "noise"), 2, "'noise' is not one of colour, translation, cutout")):
-        done = run("gan", "train", "--data", *words, "--output", "out", cwd=tmp_path)
+        done = run_here("gan", "train", "--data", *words, "--output", "out", cwd=tmp_path)
         assert (done.status, message in done.err) == (status, True), done.err
         assert not (tmp_path / "out").exists()
