@@ -278,7 +278,7 @@ def _batch(arguments) -> int:
         raise UsageError(" ".join(["--inputs: no pictures there.", *(why for _, why in summary.failed)]))
     inputs = jobs.find_inputs(photos, without=output)
     with ExitStack() as open_:
-        settings, device, make_runner = open_.enter_context(_workplace(arguments, output))
+        settings, device, make_runner = open_.enter_context(_workplace(arguments))
         planned = jobs.plan_jobs(
             inputs, looks, settings, output, weights_sha256=_fingerprint(settings),
             failed=lambda what, why: summary.failed.append((what, why)),
@@ -302,7 +302,7 @@ def _batch(arguments) -> int:
 
 
 @contextmanager
-def _workplace(arguments, output: Path):
+def _workplace(arguments):
     """(settings, device, keeping -> runner) for a batch; the device is None where Ray's workers choose theirs. A dry run
     is always for this machine."""
     if not wants_ray(arguments) or arguments.dry_run:

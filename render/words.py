@@ -39,20 +39,18 @@ def number(text: str) -> float:
 
 
 def positive(text: str) -> int:
-    try:
-        found = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number") from None
-    if found < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return found
+    return _whole(text, 1)
 
 
 def whole(text: str) -> int:
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
     try:
         found = int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number") from None
-    if found < 0:
-        raise argparse.ArgumentTypeError("must be 0 or more")
+    if found < least:
+        raise argparse.ArgumentTypeError(f"must be {least} or more")
     return found

@@ -394,35 +394,36 @@ def simulate_night(arguments) -> None:
 
 
 def time_sampling(arguments) -> None:
-    """The bare generator gets ready-made latents, in batches as they suit it best, and its images are thrown away."""
-    from render.gan import files, rendering, sampling
+    """Best of three, alternating. The bare generator gets ready-made latents, in batches as they suit it best, and its
+    images are thrown away; arrays are samples in memory; files are those of `render gan sample`, a fresh folder each time."""
+    from render.gan import files, rendering, sampling, shards
 
     chosen = device.choose(precision="float32")
     device.prepare(chosen)
+    count = arguments.count // 2048 * 2048
     for path in arguments.checkpoints:
         sampler = sampling.Sampler(files.load(path), chosen.name, chosen.threads)
-        drawn, count = sampling.Drawn(7), arguments.count // 1024 * 1024
-        bare = {size: best(lambda size=size: run_bare(sampler, count, size)) for size in (64, 256, 1024)}
-        arrays = best(lambda: sum(len(images) for _, images in sampler.samples(drawn, 0, count)))
-        with tempfile.TemporaryDirectory() as folder:
-            samples = [images for _, images in sampler.samples(drawn, 0, min(count, 4096))]
-            began = time.perf_counter()
-            for i, images in enumerate(samples):
-                rendering.write_pngs([Path(folder, f"{i}-{j}.png") for j in range(len(images))], images)
-            png_s = (time.perf_counter() - began) / sum(map(len, samples)) * count
-        told = ", ".join(f"{count / seconds:.0f} in batches of {size}" for size, seconds in bare.items())
-        print(f"{path.parent.name}: bare {told}; arrays {count / arrays:.0f} samples/s ({min(bare.values()) / arrays:.3f} of the best bare); "
-              f"PNG files add {1000 * png_s / count:.3f} ms a sample: {count / (arrays + png_s):.0f} samples/s", flush=True)
+        calls = {f"bare, batches of {size}": lambda folder, size=size: run_bare(sampler, count, size) for size in (64, 256, 1024)}
+        calls["arrays"] = lambda folder: [len(images) for _, images in sampler.samples(sampling.Drawn(7), 0, count)]
+        for form in shards.FORMATS:
+            calls[f"{form} files"] = lambda folder, form=form: render_shards(shards.plan_shards(
+                shards.Sampling(path.absolute(), 7, format=form), count, folder, size=shards.shard_size(sampler.generator.shape)))
+        renderer = rendering.ShardRenderer(chosen)
 
-
-def best(call) -> float:
-    """Least seconds of three."""
-    seconds = []
-    for _ in range(3):
-        began = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - began)
-    return min(seconds)
+        def render_shards(planned) -> None:
+            for shard in planned:
+                renderer.render(shard)
+        seconds = {name: [] for name in calls}
+        for _ in range(3):
+            for name, call in calls.items():
+                with tempfile.TemporaryDirectory() as folder:
+                    began = time.perf_counter()
+                    call(Path(folder))
+                    seconds[name].append(time.perf_counter() - began)
+        bare_s = min(min(took) for name, took in seconds.items() if name.startswith("bare"))
+        print(path.parent.name)
+        for name, took in seconds.items():
+            print(f"  {name}: {count / min(took):.0f} samples/s, {bare_s / min(took):.3f} of the best bare", flush=True)
 
 
 def run_bare(sampler, count: int, size: int) -> None:
@@ -438,18 +439,18 @@ def time_sample_workers(arguments) -> None:
     from render.distributed.cluster import connected
     from render.distributed.ray_jobs import RayRunner
     from render.events import JobDone
-    from render.gan.shards import SHARD, Sampling, plan_shards
+    from render.gan.shards import SMALL_SHARD, Sampling, plan_shards
 
     rates = {}
     with connected(None, weights="caffe", preprocessing=None) as cluster, tempfile.TemporaryDirectory() as folder:
         settings = Sampling(arguments.checkpoints[0].absolute(), 7, format="npz")
         for count in (1, 2):
-            shards, ends = plan_shards(settings, arguments.count, Path(folder, str(count))), []
+            shards, ends = plan_shards(settings, arguments.count, Path(folder, str(count)), size=SMALL_SHARD), []
             keeping = pipeline.Keeping.under(Path(folder, str(count), ".render"))
             keeping.checkpoints.mkdir(parents=True)
             RayRunner(cluster, "cpu", settings, keeping, wanted=count).run(
                 shards, lambda event: ends.append(time.perf_counter()) if isinstance(event, JobDone) else None)
-            rates[count] = (len(ends) - count) * SHARD / (ends[-1] - ends[count - 1])
+            rates[count] = (len(ends) - count) * SMALL_SHARD / (ends[-1] - ends[count - 1])
             print(f"{count} workers: {rates[count]:.0f} samples/s", flush=True)
     print(f"2 workers against twice one: {rates[2] / (2 * rates[1]):.3f}")
 

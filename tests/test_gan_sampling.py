@@ -19,7 +19,7 @@ from render.gan import files, foreign, sheets
 from render.gan.architectures import ARCHITECTURES
 from render.gan.files import Generator
 from render.gan.sampling import CHUNK, Drawn, Sampler, batch_of, between, latents, latents_of, slerp
-from render.gan.shards import SHARD, Sampling, parse_query, plan_shards
+from render.gan.shards import SHARD, SMALL_SHARD, Sampling, parse_query, plan_shards, shard_size
 from render.gan.training import Recipe, Training
 from test_gan_training import squares
 
@@ -110,6 +110,9 @@ def test_shards_end_at_multiples_so_that_more_leaves_the_first_as_they_are(check
     assert [(s.start, s.stop) for s in few] == [(0, SHARD), (SHARD, SHARD + 10)]
     assert few[0] == more[0] and few[1].id != more[1].id
     assert [(s.start, s.stop) for s in plan_shards(settings, 5, tmp_path, start=SHARD - 2)] == [(SHARD - 2, SHARD), (SHARD, SHARD + 3)]
+    small = plan_shards(settings, SMALL_SHARD + 1, tmp_path, size=shard_size((1, 28, 28)))
+    assert [(s.start, s.stop) for s in small] == [(0, SMALL_SHARD), (SMALL_SHARD, SMALL_SHARD + 1)]
+    assert shard_size((3, 64, 64)) == shard_size(None) == SHARD
     assert plan_shards(Sampling(settings.checkpoint, seed=8), 5, tmp_path)[0].id != plan_shards(settings, 5, tmp_path)[0].id
 
 
@@ -118,17 +121,18 @@ def test_shards_end_at_multiples_so_that_more_leaves_the_first_as_they_are(check
 
 def test_files_array_and_grid_hold_the_same_samples_and_a_rerun_makes_what_is_missing(checkpoint, tmp_path):
     path = str(checkpoint / "fc/gan.safetensors")
-    words = ("gan", "sample", path, "--count", "520", "--seed", "7", "--device", "cpu")
+    count = SMALL_SHARD + 10
+    words = ("gan", "sample", path, "--count", count, "--seed", "7", "--device", "cpu")
     first = run_here(*words, "--output", "png", "--json", cwd=tmp_path)
     assert first.status == 0 and len(first.of("done")) == 2, first.err
-    assert [len(list((tmp_path / "png").glob("*.png"))), first.of("summary")[0]["done"]] == [520, 2]
+    assert [len(list((tmp_path / "png").glob("*.png"))), first.of("summary")[0]["done"]] == [count, 2]
     (tmp_path / "png/000003.png").unlink()
     again = run_here(*words, "--output", "png", "--json", cwd=tmp_path)
     assert [again.of("summary")[0][key] for key in ("done", "skipped")] == [1, 1] and (tmp_path / "png/000003.png").exists()
     assert run_here(*words, "--output", "npz", "--format", "npz", cwd=tmp_path).status == 0
     samples = np.load(tmp_path / "npz/samples.npz", allow_pickle=False)["samples"]
-    assert samples.shape == (520, 28, 28, 1) and samples.dtype == np.uint8
-    for i in (0, 3, 63, 64, 519):
+    assert samples.shape == (count, 28, 28, 1) and samples.dtype == np.uint8
+    for i in (0, 3, 255, 256, count - 1):
         with Image.open(tmp_path / f"png/{i:06d}.png") as image:
             assert image.mode == "L" and np.array_equal(np.asarray(image), samples[i, ..., 0])
     assert run_here(*words[:3], "--count", "9", "--seed", "7", "--format", "grid", "--output", "grid.png", cwd=tmp_path).status == 0
@@ -292,7 +296,7 @@ def test_samples_are_inputs_of_a_batch(checkpoint, tmp_path, monkeypatch):
     assert first.status == 0 and len(first.of("done")) == 3, first.err
     names = sorted(str(p.relative_to(tmp_path / "prints")) for p in (tmp_path / "prints").rglob("*.png"))
     assert names == ["compact-seed7/000000--x.png", "compact-seed7/000001--x.png", "compact-seed8/000000--x.png"]
-    assert max(images.read(tmp_path / "prints" / names[0]).size) == 64  # of 32 px
+    assert max(images.read(tmp_path / "prints" / names[0]).size) == 64
     again = run_here(*words, "--inputs", f"gan:{path}?count=2&seed=7", cwd=tmp_path)
     assert again.of("summary")[0]["skipped"] == 2 and "sampling" not in again.err
     bad = run_here(*words, "--inputs", "gan:gone?count=2", cwd=tmp_path)

@@ -158,13 +158,15 @@ def _one_picture(arguments, sampler) -> int:
 def _many(arguments, settings, sampler, device) -> int:
     from render import batch, console
     from render.gan import rendering
-    from render.gan.shards import plan_shards
+    from render.gan.sampling import Drawn
+    from render.gan.shards import plan_shards, shard_size
     from render.ledger import Ledger
     from render.pipeline import Keeping
 
-    shards = plan_shards(settings, arguments.count, arguments.output, start=arguments.start)
+    size = shard_size(sampler.generator.shape)
+    shards = plan_shards(settings, arguments.count, arguments.output, start=arguments.start, size=size)
     if arguments.dry_run:
-        first = next(sampler.samples(_drawn(settings), 0, 1))[1]
+        first = next(sampler.samples(Drawn(settings.seed, settings.truncation), 0, 1))[1]
         print(f"would write {arguments.count} samples of {first.shape[2]} x {first.shape[1]} px, {len(shards)} jobs, to {arguments.output}. "
               "Nothing was written.")
         return 0
@@ -182,12 +184,6 @@ def _many(arguments, settings, sampler, device) -> int:
         rendering.write_npz(arguments.output / "samples.npz", shards)
     console.print_summary(summary, output=arguments.output, as_json=arguments.json)
     return summary.exit_status
-
-
-def _drawn(settings):
-    from render.gan.sampling import Drawn
-
-    return Drawn(settings.seed, settings.truncation)
 
 
 @contextmanager

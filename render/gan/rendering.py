@@ -1,16 +1,17 @@
 """Carries shards out: samples to files."""
 
-import io
 import time
-from collections.abc import Callable, Iterable
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from render.device import Device
 from render.events import Done
-from render.export import whole_file, write_bytes
+from render.export import whole_file
 from render.gan import files, sheets
 from render.gan.sampling import Drawn, Sampler
 from render.gan.shards import Sampling, Shard, plan_shards
@@ -33,16 +34,24 @@ class ShardRenderer:
 
     def render(self, shard: Shard, *, keeping=None, report: Callable = print, asked: Shard | None = None) -> Done:
         """Writes the shard's files. Raises WeightsError, PictureError when the disk cannot take them."""
-        began_s = time.monotonic()
-        sampler = self._sampler_for(shard.settings)
-        chunks = sampler.samples(Drawn(shard.settings.seed, shard.settings.truncation), shard.start, shard.stop)
-        samples = np.concatenate([images for _, images in chunks])
-        sampled_s = time.monotonic() - began_s
+        began_s, waited_s = time.monotonic(), 0.0
+
+        def batches() -> Iterator[np.ndarray]:
+            nonlocal waited_s
+            drawn = Drawn(shard.settings.seed, shard.settings.truncation)
+            found = self._sampler_for(shard.settings).samples(drawn, shard.start, shard.stop)
+            while True:
+                asked_s = time.monotonic()
+                _, images = next(found, (0, None))
+                waited_s += time.monotonic() - asked_s
+                if images is None:
+                    return
+                yield images
         if shard.settings.format == "npz":
-            write_array(shard.output, samples)
+            write_array(shard.output, batches(), shard.pictures)
         else:
-            write_pngs(shard.products, samples)
-        return Done(time.monotonic() - began_s, shard.output.stat().st_size, None, (), sampled_s)
+            write_pngs(shard.products, batches())
+        return Done(time.monotonic() - began_s, shard.output.stat().st_size, None, (), waited_s)
 
     def _sampler_for(self, settings: Sampling) -> Sampler:
         if self._sampler is None or self._sampler[0] != settings:
@@ -50,27 +59,38 @@ class ShardRenderer:
         return self._sampler[1]
 
 
-def write_pngs(paths: Iterable[Path], samples: np.ndarray) -> None:
-    """The last one last, whatever the others take."""
-    *others, last = zip(paths, samples)
+def write_pngs(paths: Sequence[Path], batches: Iterable[np.ndarray]) -> None:
+    """Each batch as it comes; the last file last, whatever the others take."""
+    paths = iter(paths)
     with ThreadPoolExecutor(WRITERS) as pool:
-        list(pool.map(lambda pair: sheets.write_png(*pair), others))
-    sheets.write_png(*last)
+        for images in batches:
+            *others, last = [(next(paths), image) for image in images]
+            list(pool.map(lambda pair: sheets.write_png(*pair), others))
+            sheets.write_png(*last)
 
 
-def write_array(path: Path, samples: np.ndarray) -> None:
-    data = io.BytesIO()
-    np.save(data, samples, allow_pickle=False)
-    write_bytes(path, data.getvalue())
+def write_array(path: Path, batches: Iterable[np.ndarray], count: int) -> None:
+    """An .npy of `count` samples (N, H, W, C) uint8, each batch as it comes."""
+    batches = iter(batches)
+    first = next(batches)
+    with whole_file(path, needs_bytes=count * first[0].nbytes) as file:
+        _write_npy(file, (count, *first.shape[1:]), chain([first], batches))
 
 
 def write_npz(path: Path, shards: Iterable[Shard]) -> None:
     """The shards' arrays as one .npz with `samples` (N, H, W, C) uint8, whole or not at all. They are kept, as what
     a run with more samples goes on from."""
-    shards = list(shards)
     parts = [np.load(shard.output, allow_pickle=False, mmap_mode="r") for shard in shards]
-    with whole_file(path, needs_bytes=sum(part.nbytes for part in parts)) as file:
-        np.savez(file, samples=np.concatenate(parts))
+    with whole_file(path, needs_bytes=sum(part.nbytes for part in parts)) as file, zipfile.ZipFile(file, "w") as archive:
+        with archive.open("samples.npy", "w", force_zip64=True) as member:
+            _write_npy(member, (sum(map(len, parts)), *parts[0].shape[1:]), parts)
+
+
+def _write_npy(file, shape: tuple[int, ...], parts: Iterable[np.ndarray]) -> None:
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    for part in parts:
+        for image in part:
+            file.write(image.tobytes())
 
 
 def input_folder(cache: Path, settings: Sampling, count: int, start: int, device: Device, seen: Callable[[], None]) -> Path:

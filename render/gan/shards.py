@@ -6,7 +6,9 @@ from pathlib import Path
 from render.errors import UsageError
 from render.jobs import digest, sha256
 
-SHARD = 512  # samples of a job: a second or so of work, and a line in the log
+SHARD = 512  # samples of a job: seconds of work, and a line in the log
+SMALL_SHARD = 2048  # of up to SMALL_PIXELS, which are made by the thousand a second
+SMALL_PIXELS = 32 * 32
 FORMATS = ("png", "npz")
 RECIPE = 1  # part of every shard's identity: raise it when the same words make other pixels
 
@@ -88,15 +90,20 @@ class Shard:
         return replace(self, folder=folder)
 
 
-def plan_shards(settings: Sampling, count: int, folder: Path, *, start: int = 0) -> tuple[Shard, ...]:
-    """Ranges that end at multiples of SHARD, so that more samples of the same leave the first ones as they are.
+def shard_size(shape: tuple[int, int, int] | None) -> int:
+    """Samples of a job, for images (C, H, W); None: not known."""
+    return SMALL_SHARD if shape is not None and shape[1] * shape[2] <= SMALL_PIXELS else SHARD
+
+
+def plan_shards(settings: Sampling, count: int, folder: Path, *, start: int = 0, size: int = SHARD) -> tuple[Shard, ...]:
+    """Ranges that end at multiples of `size`, so that more samples of the same leave the first ones as they are.
 
     Raises PictureError when the checkpoint cannot be read.
     """
     if settings.format not in FORMATS:
         raise UsageError(f"--format {settings.format}: use {' or '.join(FORMATS)}.")
     facts = {**asdict(settings), "checkpoint": sha256(settings.checkpoint)}
-    ends = [*range(SHARD * (start // SHARD + 1), start + count, SHARD), start + count]
+    ends = [*range(size * (start // size + 1), start + count, size), start + count]
     starts = [start, *ends[:-1]]
     return tuple(Shard(digest([RECIPE, facts, a, b]), settings, a, b, folder) for a, b in zip(starts, ends))
 
