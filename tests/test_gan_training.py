@@ -178,10 +178,11 @@ def test_losses_that_are_no_numbers_end_the_training_and_keep_what_was(tmp_path)
 
 
 def test_render_gan_train_leaves_checkpoint_grids_and_plot_and_goes_on(tmp_path):
-    (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(digits(30)))
-    words = ["gan", "train", "--data", ".", "--architecture", "fc", "--batch", "4", "--device", "cpu", "--output", "out", "--json"]
+    (tmp_path / "[/red]").mkdir(parents=True)  # no markup
+    (tmp_path / "[/red]/train-images-idx3-ubyte").write_bytes(idx(digits(30)))
+    words = ["gan", "train", "--data", "[/red]", "--architecture", "fc", "--batch", "4", "--device", "cpu", "--output", "out", "--json"]
     first = run_here(*words, "--epochs", "1", cwd=tmp_path)
-    assert first.status == 0, first.err
+    assert first.status == 0 and "from [/red]; " in first.err, first.err
     again = run_here(*words, "--epochs", "2", cwd=tmp_path)
     assert again.status == 0 and [record["number"] for record in again.of("epoch")] == [2] and "going on after epoch 1" in again.err
     out = tmp_path / "out"

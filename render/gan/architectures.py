@@ -23,8 +23,9 @@ class Architecture:
     [0, 1]; shape: (C, H, W) of the images, None: square RGB of sizes_px. The rest: defaults of a training.
 
     loss: a name of losses.LOSSES; critic_steps: discriminator steps for one of the generator; label_noise: see
-    losses.minimax; augment: of differentiable augmentation, see augment.augmented; ema: decay of the generator's average, a step; mixed: whether it is trained in bfloat16
-    where the hardware multiplies that itself (measured on a CPU: 1.8 times as fast for compact, nothing for the others).
+    losses.minimax; augment: of differentiable augmentation, see augment.augmented; ema: decay of the generator's average, a
+    step; mixed: whether it is trained in bfloat16 where the hardware multiplies that itself (measured on a CPU: 1.8 times as
+    fast for compact, nothing for the others).
     """
 
     name: str

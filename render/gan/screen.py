@@ -61,9 +61,10 @@ class TrainingScreen(AbstractContextManager):
         sheets.write_losses(self.output / "losses.png", self.training.history)
         if self.as_json:
             print(json.dumps({"event": "epoch", **asdict(epoch)}), flush=True)
-        trouble = f"  [red]{epoch.trouble}[/]" if epoch.trouble else ""
         self._say(f"epoch {epoch.number}/{self.epochs}  {duration(epoch.seconds)}, discriminator {epoch.discriminator:.3f}, generator "
-                  f"{epoch.generator:.3f}, spread {100 * epoch.spread:.0f} %{trouble}")
+                  f"{epoch.generator:.3f}, spread {100 * epoch.spread:.0f} %")
+        if epoch.trouble:
+            self._say(f"  {epoch.trouble}", style="red")
 
-    def _say(self, text: str) -> None:
-        self.console.print(text, soft_wrap=True)
+    def _say(self, text: str, *, style: str | None = None) -> None:
+        self.console.print(text, soft_wrap=True, markup=False, style=style)
