@@ -467,7 +467,7 @@ def judge_samples(arguments) -> None:
     classifier = trained_classifier(train, labels)
     wanted, logits = seen(classifier, test)
     print(f"classifier: {(logits.argmax(1) == test_labels).float().mean():.1%} of the test pictures right")
-    print("                accuracy of its guess  classes   Frechet distance")
+    print("                  mean confidence  classes   Frechet distance")
     rows = {"training data": train[torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:10_000]]}
     for path in arguments.checkpoints:
         sampler = sampling.Sampler(files.load(path), threads=device.cores())
