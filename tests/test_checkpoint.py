@@ -151,6 +151,7 @@ def test_a_process_killed_at_any_moment_loses_no_step_and_no_bit(tmp_path):
         process.stdout.close()
         process.stderr.close()
         assert not list((tmp_path / "killed").glob("*.png"))
+    (tmp_path / "killed/.render/checkpoints/.half.part").write_bytes(b"as if killed while writing")
     last = run(*words, "--output", "killed", cwd=tmp_path)
     assert last.status == 0
     first = last.of("progress")[0]
