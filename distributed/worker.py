@@ -99,8 +99,7 @@ class Worker:
         self.sees_output = _reads(*post.sign)
         self.helpers: tuple = ()
         self.on_the_bench: Bench | None = None
-        # What it sets holds for threads that begin afterwards, so nothing is computed by Ray's own.
-        device.prepare(self.device)
+        # The settings of a renderer's device hold for this thread, and Ray may call from others: one thread of our own computes.
         self.hands = ThreadPoolExecutor(1, initializer=device.prepare, initargs=(self.device,))
         self.stopping = threading.Event()
 

@@ -85,9 +85,3 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], dict] | None:
 
 def forget(folder: Path, job_id: str) -> None:
     path_of(folder, job_id).unlink(missing_ok=True)
-
-
-def clear_halves(folder: Path) -> None:
-    """What a killed process was writing when it died. For who alone writes there."""
-    for path in folder.glob(".*.part"):
-        path.unlink(missing_ok=True)

@@ -260,7 +260,7 @@ def _batch(arguments) -> int:
 
     until = None if arguments.stop_at is None else parse_deadline(arguments.stop_at)  # from now, not from after loading torch
 
-    from render import batch, checkpoint, console, jobs, presets, remote
+    from render import batch, console, jobs, presets, remote
     from render.batch import Summary
     from render.ledger import Ledger
     from render.pipeline import Keeping, forget_painted
@@ -291,7 +291,6 @@ def _batch(arguments) -> int:
         todo, finished = batch.split(planned, ledger, fresh=arguments.fresh)
         summary.skipped = len(finished)
         keeping = Keeping.under(ledger.folder, interval_s=arguments.checkpoint_every)
-        checkpoint.clear_halves(keeping.checkpoints)
         for job in todo if arguments.fresh else ():
             forget_painted(keeping, job.painted)
         runner = make_runner(keeping)

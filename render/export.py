@@ -49,6 +49,7 @@ TILE_PX = 256  # of TIFFs; TIFF 6.0 asks for multiples of 16
 BIG_TIFF_BYTES = 2**32 - 2**26  # a classic TIFF has 32-bit offsets; the rest is for what deflate may add, and tags
 MAX_PROVENANCE_BYTES = 60_000  # one JPEG segment holds 65533, headers and the other tags included
 MAX_CARRIED_BYTES = 300  # of each text of the photograph's EXIF
+HALF = ".part"  # ends the name of a file that is being written
 
 
 def format_of(path: Path | str) -> str:
@@ -444,7 +445,7 @@ def whole_file(path: Path, *, needs_bytes: int) -> Iterator[BinaryIO]:
 
     Raises PictureError for every OSError.
     """
-    temporary = path.parent / f".{uuid.uuid4().hex}.part"
+    temporary = path.parent / f".{uuid.uuid4().hex}{HALF}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -462,6 +463,12 @@ def whole_file(path: Path, *, needs_bytes: int) -> Iterator[BinaryIO]:
             "writing or choose another --output, and rerun: finished prints are kept."
         ) from error
     _sync_folder(path.parent)
+
+
+def clear_halves(folder: Path) -> None:
+    """What killed processes were writing in a folder when they died, and in those under it. For who alone writes there."""
+    for path in folder.rglob(f".*{HALF}"):
+        path.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

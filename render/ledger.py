@@ -10,6 +10,7 @@ from pathlib import Path
 
 from render.errors import UsageError
 from render.events import Done, Event, JobDone, JobFailed, JobStarted
+from render.export import clear_halves
 from render.jobs import Job, Settings
 
 _TABLE = """
@@ -42,8 +43,9 @@ SizeOf = Callable[[Path], int | None]
 
 
 class Ledger:
-    """The jobs of one output folder. size_of: of a finished print, wherever it is. Raises UsageError when the folder cannot
-    be written or another batch has it."""
+    """The jobs of one output folder. size_of: of a finished print, wherever it is. Files half written by who had the
+    folder before and was killed are cleared from .render. Raises UsageError when the folder cannot be written or another
+    batch has it."""
 
     @classmethod
     def peek(cls, output: Path, *, size_of: SizeOf = size_on_disk) -> "Ledger":
@@ -64,6 +66,7 @@ class Ledger:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self.folder / "lock", output)
+            clear_halves(self.folder)
             self._db = sqlite3.connect(self.folder / "ledger.sqlite")
             self._db.execute(_TABLE)
             if "findings" not in {row[1] for row in self._db.execute("pragma table_info(jobs)")}:  # of an earlier version

@@ -96,7 +96,10 @@ def run_here(*words, cwd: Path) -> Run:
     jobs.sha256.cache_clear()
     out, err = io.StringIO(), io.StringIO()
     with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = cli.main([str(word) for word in words])
+        try:
+            status = cli.main([str(word) for word in words])
+        except SystemExit as ending:  # words that are refused, and --help
+            status = ending.code
     return Run(status, out.getvalue(), err.getvalue())
 
 
@@ -159,16 +162,14 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def program(capsys):
-    """program(*words): (status, standard output, standard error) of the program in this process, which is quicker."""
-    from render import cli
+def program():
+    """program(*words): (status, standard output, standard error) of the program in this process and folder."""
 
-    def run(*words):
-        capsys.readouterr()
-        status = cli.main([str(word) for word in words])
-        return status, *capsys.readouterr()
+    def program(*words):
+        done = run_here(*words, cwd=Path.cwd())
+        return done.status, done.out, done.err
 
-    return run
+    return program
 
 
 @pytest.fixture

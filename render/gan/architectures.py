@@ -20,7 +20,7 @@ DIGITS = (1, 28, 28)  # MNIST and Fashion-MNIST
 @dataclass(frozen=True)
 class Architecture:
     """latent: numbers drawn for a sample, `distribution` "uniform" in [-1, 1] or "normal"; signed: images in [-1, 1], not
-    [0, 1]; shape: (C, H, W) of the images, None: square RGB of sizes_px. The rest: defaults of a training.
+    [0, 1]; shape: (C, H, W) of the images, None: square, in colour, see shape_for. The rest: defaults of a training.
 
     loss: a name of losses.LOSSES; critic_steps: discriminator steps for one of the generator; label_noise: see
     losses.minimax; augment: of differentiable augmentation, see augment.augmented; ema: decay of the generator's average, a
