@@ -2,7 +2,7 @@
 
 import torch
 
-from render.linalg import eigh
+from render.linalg import band_rows, eigh
 from render.moments import Moments
 
 
@@ -56,37 +56,51 @@ def total_variation_power(image: torch.Tensor) -> torch.Tensor:
 STYLE_LOSSES = {"gram": gram, "gram-mean-std": gram_mean_std, "wasserstein": wasserstein}
 TV_LOSSES = {"l2": total_variation, "power": total_variation_power}
 
-BAND_ROWS = 256
+_FLAT = 1e-12  # keeps the slope of the power finite where an image is flat
 
 
 def add_total_variation(image: torch.Tensor, gradient: torch.Tensor, *, form: str, weight: float) -> float:
     """The total variation of an image; adds weight x its gradient to `gradient` (1, 3, H, W). A band of rows at a time,
-    each with the first row of the next: equal to TV_LOSSES[form] and autograd, in the memory of a band."""
+    each with the first row of the next: equal to TV_LOSSES[form] and autograd, in the memory of a band, and by hand in a
+    fraction of the time."""
     height, width = image.shape[-2:]
-    total = 0.0
-    for top in range(0, height, BAND_ROWS):
-        rows = slice(top, min(top + BAND_ROWS + 1, height))
-        band = image[..., rows, :].detach().requires_grad_(weight != 0)
-        part = _band_sum(band, BAND_ROWS, form) / (height * width)
-        total += part.item()
+    total, step = 0.0, band_rows(image)
+    for top in range(0, height, step):
+        rows = slice(top, min(top + step + 1, height))
+        band = image[..., rows, :].detach()
+        part, down, right = _band_sum(band, min(step, height - top), form)
+        total = total + part
         if weight:
-            gradient[..., rows, :].add_(torch.autograd.grad(part, band)[0], alpha=weight)
-    return total
+            _add_slopes(gradient[..., rows, :], down, 1, 0, weight / (height * width))
+            _add_slopes(gradient[..., rows, :], right, 0, 1, weight / (height * width))
+    return float(total) / (height * width)
 
 
-def _band_sum(band: torch.Tensor, rows: int, form: str) -> torch.Tensor:
-    """Sum over the pairs of neighbours that begin in the first `rows` rows."""
-    if form == "power":
-        return _power_sum(band)
+def _band_sum(band: torch.Tensor, rows: int, form: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Sum over the pairs of neighbours that begin in the first `rows` rows, in float64, and its slopes in the
+    differences downwards and to the right."""
     down, right = _differences(band)
-    return _sum(down.square()) + _sum(right[..., :rows, :].square())
+    right = right[..., :rows, :]
+    if form == "l2":
+        return (_sum(down.square()) + _sum(right.square())).double(), down.mul_(2), right.mul_(2)
+    down, right = down[..., :-1], right[..., : down.shape[-2], :]
+    both = down.square().addcmul_(right, right).add_(_FLAT)
+    root = both.pow(0.25)
+    total = _sum(both.mul_(root)).double()
+    return total, down.mul_(root.mul_(2.5)), right.mul_(root)
+
+
+def _add_slopes(gradient: torch.Tensor, slopes: torch.Tensor, down: int, right: int, factor: float) -> None:
+    """Adds factor x slopes in the differences between pixels and those `down` and `right` of them."""
+    height, width = slopes.shape[-2:]
+    gradient[..., down : down + height, right : right + width].add_(slopes, alpha=factor)
+    gradient[..., :height, :width].sub_(slopes, alpha=factor)
 
 
 def _power_sum(image: torch.Tensor) -> torch.Tensor:
     down, right = _differences(image)
     both = down[..., :-1].square() + right[..., :-1, :].square()
-    # The smallest normal number keeps the derivative of the power finite where the image is flat.
-    return _sum((both + 1e-12).pow(1.25))
+    return _sum((both + _FLAT).pow(1.25))
 
 
 def _differences(image):

@@ -7,7 +7,7 @@ import torch
 
 from render.errors import DivergedError
 from render.objective import Evaluation
-from render import optimise
+from render import linalg, optimise
 from render.optimise import Adam, Lbfgs, Sgd, State, optimiser
 
 SHAPE = (1, 3, 8, 10)
@@ -106,6 +106,25 @@ def test_adam_hands_its_moments_to_a_larger_image():
     assert v.mean().item() == pytest.approx(first.carried["v"].mean().item() / 16, rel=0.01)
     second.step(torch.zeros(1, 3, 16, 20), bowl(torch.zeros(1, 3, 16, 20)))
     assert second.carried["steps"].item() == 21
+
+
+@pytest.mark.parametrize("rows", [1, 7, 24, 100])
+def test_bands_equal_the_plain_whole(rows, monkeypatch):
+    monkeypatch.setitem(linalg.BAND_PX, "cpu", 10 * rows)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.empty(SHAPE).uniform_(-0.5, 1.5, generator=generator).clamp_(0, 1)
+    x[0, 0, 0, :3] = torch.tensor([1e-20, 1 - 2**-24, 0.5])
+    g = torch.randn(SHAPE, generator=generator)
+    g[0, 1, 0, :3] = 0
+    pushes_out = ((x == 0) & (g > 0)) | ((x == 1) & (g < 0))
+    assert pushes_out.any()
+    assert torch.equal(optimise._free(g, x), torch.where(pushes_out, 0, g))
+    assert optimise._dot(g, x) == pytest.approx((g.double() * x.double()).sum().item(), rel=1e-5)
+    assert optimise._dot(g.bfloat16(), x) == pytest.approx((g.bfloat16().double() * x.double()).sum().item(), rel=1e-5)
+    assert optimise._mean_size(g) == pytest.approx(g.abs().mean().item(), rel=1e-6)
+    added = g.clone()
+    optimise._add(added, x.bfloat16(), -0.3)
+    assert torch.equal(added, g.add(x.bfloat16(), alpha=-0.3))
 
 
 def test_adams_result_is_an_average_and_not_the_last_iterate():
