@@ -1,7 +1,16 @@
-"""`python -m render`."""
+"""The program: `render`, or `python -m render`."""
 
 import sys
 
-from render.cli import main
 
-sys.exit(main())
+def main() -> int:
+    from render import large_pages
+
+    large_pages.begin_again_with_them()
+    from render import cli
+
+    return cli.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

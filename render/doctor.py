@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 import render
-from render import device, weights
+from render import device, large_pages, weights
 from render.errors import RenderError
 from render.layers import LAYERS
 from render.memory import gibibytes
@@ -25,6 +25,7 @@ def examine() -> int:
     _line("optional", ", ".join(f"{name} {_version(name)}" for name in ("torchvision", "ray")))
     _line("cores", f"{device.cores()} of {_processor()}")
     _line("memory", f"{gibibytes(device.free_memory_bytes('cpu'))} free of {gibibytes(device.memory_bytes('cpu'))}")
+    _line("pages", large_pages.said())
     _line("budget", f"{chosen.budget} by default (--memory)")
     _line("disk here", f"{gibibytes(shutil.disk_usage('.').free)} free")
     for name in device.gpus() or ["none that torch can use"]:

