@@ -43,6 +43,8 @@ trap 'exit 143' TERM INT
 # The dashboard and the client's port stay on the head's own loopback; the others must be seen by the nodes, and want the token.
 head=${nodes[0]}
 head_ip=$(ip_of "$head")
+# Large memory pages for workers on CPUs, as `render` has them for what it starts itself.
+export GLIBC_TUNABLES="${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}"
 start=(ray start --block --disable-usage-stats --dashboard-agent-listen-port=0 --num-cpus="${SLURM_CPUS_PER_TASK:-1}")
 on "$head" "${start[@]}" --head --node-ip-address="$head_ip" --port="$port" \
     --dashboard-host=127.0.0.1 --dashboard-port=$((port + 1)) --temp-dir="$temporary" &
