@@ -23,21 +23,19 @@ def begin_again_with_them() -> None:
 
 
 def on_request() -> bool:
-    """Whether the kernel gives large pages to who asks. It is Linux's "madvise", what most distributions set."""
-    try:
-        return "[madvise]" in KERNEL.read_text(encoding="ascii")
-    except OSError:
-        return False
+    """Whether the kernel gives large pages to who asks: Linux's "madvise"."""
+    return "[madvise]" in _kernel()
 
 
 def said() -> str:
     """For people: whether this process has them."""
+    if on_request():
+        return "large pages asked for" if f"{SETTING}=1" in os.environ.get("GLIBC_TUNABLES", "") else "no large pages asked for"
+    return "large pages for all" if "[always]" in _kernel() else f"no large pages ({KERNEL} does not say madvise)"
+
+
+def _kernel() -> str:
     try:
-        kernel = KERNEL.read_text(encoding="ascii")
-    except OSError:
-        return "no large pages on this system"
-    if "[never]" in kernel:
-        return f"no large pages (never in {KERNEL}; madvise saves about a tenth of the time)"
-    if "[always]" in kernel:
-        return "large pages for all"
-    return "large pages asked for" if f"{SETTING}=1" in os.environ.get("GLIBC_TUNABLES", "") else "no large pages asked for"
+        return KERNEL.read_text(encoding="ascii")
+    except OSError:  # not Linux
+        return ""

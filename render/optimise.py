@@ -277,8 +277,8 @@ _NO_BOUND = 3e38  # a pixel 1e-30 from its limit still has 1e8 to go
 
 def _dot(a: torch.Tensor, b: torch.Tensor) -> float:
     """Sum of products, row by row, then the rows of a band, then the bands: an order of addition that no thread count
-    changes."""
-    return float(sum(x.float().mul(y).sum(1).sum(dtype=torch.float64) for x, y in _bands(a, b)))
+    changes, since the shortest band has three rows, one of each channel (the sum of a single one would be split)."""
+    return float(sum(x.float().mul(y).sum(-1).sum(dtype=torch.float64) for x, y in _bands(a, b)))
 
 
 def _add(a: torch.Tensor, b: torch.Tensor, factor: float) -> None:
@@ -287,11 +287,11 @@ def _add(a: torch.Tensor, b: torch.Tensor, factor: float) -> None:
 
 
 def _mean_size(gradient: torch.Tensor) -> float:
-    size = float(sum(x.abs().sum(1).sum(dtype=torch.float64) for x, in _bands(gradient))) / gradient.numel()
+    size = float(sum(x.abs().sum(-1).sum(dtype=torch.float64) for x, in _bands(gradient))) / gradient.numel()
     return size or 1.0  # a flat objective moves nothing
 
 
 def _bands(*images: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
-    """The images' rows, all channels one below the other, some at a time."""
+    """(1, 3, rows, W) of each image at a time."""
     rows = band_rows(images[0])
-    return zip(*(image.flatten(0, -2).split(rows) for image in images))
+    return zip(*(image.split(rows, dim=-2) for image in images))

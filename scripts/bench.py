@@ -365,12 +365,12 @@ def time_tile_parallel(arguments) -> None:
             steps[name] += clock.steps[1:]
             print(f"2048 x 1536, {name}: {' '.join(f'{sum(step):.1f}' for step in clock.steps[1:])} s a step", flush=True)
             crew.dismiss()
-    for name, of in (("best", lambda all: min(map(sum, all))), ("median", lambda all: statistics.median(map(sum, all))),
-                     ("best of each part", lambda all: sum(map(min, zip(*all))))):
+    for name, of in (("best", lambda taken: min(map(sum, taken))), ("median", lambda taken: statistics.median(map(sum, taken))),
+                     ("best of each part", lambda taken: sum(map(min, zip(*taken))))):
         alone, shared = of(steps["alone"]), of(steps["with a helper"])
         print(f"{name}: {alone:.2f} -> {shared:.2f} s, speed-up {alone / shared:.2f}")
-    for name, all in steps.items():
-        print(f"{name}, best of each part: {' + '.join(f'{min(part):.2f}' for part in zip(*all))} s")
+    for name, taken in steps.items():
+        print(f"{name}, best of each part: {' + '.join(f'{min(part):.2f}' for part in zip(*taken))} s")
 
 
 class Clock:

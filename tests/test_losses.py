@@ -145,7 +145,7 @@ def test_covariances_of_very_few_pixels_are_decomposed():
 @pytest.mark.parametrize("form", losses.TV_LOSSES)
 @pytest.mark.parametrize("size", [(1, 9), (23, 4), (24, 3), (25, 5), (60, 7), (26, 1)])
 def test_total_variation_by_bands_equals_that_of_the_whole_and_its_derivative(form, size, monkeypatch):
-    monkeypatch.setitem(linalg.BAND_PX, "cpu", 24 * size[1])
+    monkeypatch.setattr(linalg, "CPU_BAND_PX", 24 * size[1])
     image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)).double()
     gradient = torch.ones_like(image)
     value = losses.add_total_variation(image, gradient, form=form, weight=2.5)

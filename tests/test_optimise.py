@@ -108,9 +108,9 @@ def test_adam_hands_its_moments_to_a_larger_image():
     assert second.carried["steps"].item() == 21
 
 
-@pytest.mark.parametrize("rows", [1, 7, 24, 100])
+@pytest.mark.parametrize("rows", [1, 3, 8, 100])
 def test_bands_equal_the_plain_whole(rows, monkeypatch):
-    monkeypatch.setitem(linalg.BAND_PX, "cpu", 10 * rows)
+    monkeypatch.setattr(linalg, "CPU_BAND_PX", 10 * rows)
     generator = torch.Generator().manual_seed(0)
     x = torch.empty(SHAPE).uniform_(-0.5, 1.5, generator=generator).clamp_(0, 1)
     x[0, 0, 0, :3] = torch.tensor([1e-20, 1 - 2**-24, 0.5])
