@@ -16,7 +16,7 @@ from render.distributed.jobs_api import Dashboard
 from render.distributed.package import Item, Package, write
 from render.distributed.submit import on_head, quoted
 from render.errors import RenderError, UsageError
-from render.export import whole_file
+from render.files import whole_file
 from render.jobs import sha256
 
 FETCH_BYTES = 256 * 2**20  # in one job, whose log holds them as text until the next one has begun

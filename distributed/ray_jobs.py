@@ -24,7 +24,7 @@ from render.distributed.cluster import Cluster
 from render.distributed.worker import Actor, Brought, Errand, Post, Present, Wanted, files_of
 from render.errors import RenderError
 from render.events import Event, JobDone, JobFailed, JobStarted, Notice
-from render.export import write_bytes
+from render.files import write_bytes
 from render.gan.shards import Sampling
 from render.jobs import Job, Settings
 from render.memory import TILES_PX

@@ -18,7 +18,7 @@ import ray
 from render import checkpoint, device
 from render.errors import PictureError
 from render.events import Event, JobDone, JobFailed, Progress
-from render.export import write_bytes
+from render.files import write_bytes
 from render.gan.shards import Sampling, Shard
 from render.jobs import Job, Settings, sha256
 from render.local import attempt, make_renderer

@@ -302,7 +302,8 @@ def add_style(
     description: str = "",
 ) -> Path:
     """Make a preset of a picture: a copy of it and a .toml in `folder`. Gives the .toml's path; overwrites nothing."""
-    from render import export, images
+    from render import images
+    from render.files import write_bytes
 
     picture, folder = Path(picture), Path(folder)
     if not re.fullmatch(r"\w[\w.-]*", name):
@@ -314,10 +315,10 @@ def add_style(
         if os.path.lexists(path):
             raise PresetError(f"{path}: exists already. Choose another name, or delete it first.")
     if not already_there:
-        export.write_bytes(copy, picture.read_bytes())
+        write_bytes(copy, picture.read_bytes())
     described = {"title": title or name, "author": author, "licence": licence, "description": description}
     lines = [f"{key} = {toml_string(text)}" for key, text in described.items()]
-    export.write_bytes(preset, "\n".join([*lines, "", "[[pictures]]", f"file = {toml_string(copy.name)}", ""]).encode())
+    write_bytes(preset, "\n".join([*lines, "", "[[pictures]]", f"file = {toml_string(copy.name)}", ""]).encode())
     return preset
 
 

@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from render.export import whole_file
+from render.files import whole_file
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,10 @@ Pillow, which takes the whole picture at once: 4 bytes a pixel, and for WebP the
 """
 
 import contextlib
-import errno
 import json
 import os
-import shutil
 import struct
 import types
-import uuid
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +21,7 @@ from PIL import ExifTags, Image
 
 from render import __version__, icc, images
 from render.errors import PictureError, UsageError
+from render.files import whole_file
 from render.icc import Profile
 
 
@@ -49,7 +47,6 @@ TILE_PX = 256  # of TIFFs; TIFF 6.0 asks for multiples of 16
 BIG_TIFF_BYTES = 2**32 - 2**26  # a classic TIFF has 32-bit offsets; the rest is for what deflate may add, and tags
 MAX_PROVENANCE_BYTES = 60_000  # one JPEG segment holds 65533, headers and the other tags included
 MAX_CARRIED_BYTES = 300  # of each text of the photograph's EXIF
-HALF = ".part"  # ends the name of a file that is being written
 
 
 def format_of(path: Path | str) -> str:
@@ -433,61 +430,3 @@ def _write_with_pillow(file: BinaryIO, picture: _Print, name: str, dpi: float, t
     stream = types.SimpleNamespace(write=file.write, flush=file.flush)
     image.save(stream, name, quality=quality, icc_profile=picture.profile.data,
                exif=b"Exif\0\0" + _exif_block(tags), **options)  # fmt: skip
-
-
-# --- files whole or not at all ---------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def whole_file(path: Path, *, needs_bytes: int) -> Iterator[BinaryIO]:
-    """A file to write that appears at `path` when the body is done, and not at all if it fails: it is written beside its
-    place, synced, renamed. The folder is made if missing. needs_bytes: at most, for the message of a full disk.
-
-    Raises PictureError for every OSError.
-    """
-    temporary = path.parent / f".{uuid.uuid4().hex}{HALF}"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("x+b") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:  # Ctrl-C too
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise PictureError(
-            f"{path.parent}: cannot write {path.name} there ({_why(error, path.parent, needs_bytes)}). Free space, allow "
-            "writing or choose another --output, and rerun: finished prints are kept."
-        ) from error
-    _sync_folder(path.parent)
-
-
-def clear_halves(folder: Path) -> None:
-    """What killed processes were writing in a folder when they died, and in those under it. For who alone writes there."""
-    for path in folder.rglob(f".*{HALF}"):
-        path.unlink(missing_ok=True)
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """A small file, whole or not at all. Raises PictureError."""
-    with whole_file(path, needs_bytes=len(data)) as file:
-        file.write(data)
-
-
-def _why(error: OSError, folder: Path, needs_bytes: int) -> str:
-    reason = error.strerror or str(error)
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return reason
-    return f"{reason}: up to {needs_bytes / 1e6:.1f} MB needed, {shutil.disk_usage(folder).free / 1e6:.1f} MB free there"
-
-
-def _sync_folder(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # the file is in place; some network drives and Windows cannot sync a folder
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

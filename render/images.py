@@ -7,7 +7,6 @@ import contextlib
 import io
 import logging
 import os
-import stat
 import struct
 import threading
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
-from render import icc
+from render import files, icc
 from render.errors import PictureError, UsageError
 from render.prints import Layout, fit
 
@@ -136,7 +135,7 @@ def _png_chunk(file: BinaryIO, wanted: bytes) -> bytes | None:
 def opened(path: Path) -> Iterator[Image.Image]:
     """The picture, its header judged; whatever goes wrong here or in the body names the file and the fix."""
     try:
-        with _regular_file(path) as file, _raised_pixel_limit():
+        with files.opened(path) as file, _raised_pixel_limit():
             image = Image.open(file, formats=INPUT_FORMATS)
             _check_size(path, *image.size)
             _check_planes(path, image)
@@ -160,31 +159,6 @@ def opened(path: Path) -> Iterator[Image.Image]:
             f"{path}: cannot be read as an image ({_damage(path, error)}). "
             "Export it again and rerun: finished prints are kept."
         ) from error
-
-
-@contextlib.contextmanager
-def _regular_file(path: Path) -> Iterator[BinaryIO]:
-    try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise PictureError(f"{path}: is a folder, not a picture. Name a picture inside it.")
-        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
-            raise PictureError(f"{path}: is not a regular file. Copy the picture into a file and name that.")
-        if status.st_size == 0:
-            raise PictureError(
-                f"{path}: is empty (0 bytes). Export or copy it again and rerun: finished prints are kept."
-            )
-        file = path.open("rb")
-    except FileNotFoundError as error:
-        raise PictureError(f"{path}: no such file. Check the path, and that its drive is connected.") from error
-    except PermissionError as error:
-        raise PictureError(
-            f"{path}: permission denied. Allow reading it (chmod +r on Linux and macOS) and rerun."
-        ) from error
-    except OSError as error:
-        raise PictureError(f"{path}: cannot be opened ({error.strerror}). Check the path and its drive.") from error
-    with file:
-        yield file
 
 
 _limit_lock = threading.Lock()

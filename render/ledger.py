@@ -10,7 +10,7 @@ from pathlib import Path
 
 from render.errors import UsageError
 from render.events import Done, Event, JobDone, JobFailed, JobStarted
-from render.export import clear_halves
+from render.files import clear_halves
 from render.jobs import Job, Settings
 
 _TABLE = """

@@ -23,7 +23,7 @@ from fsspec.core import url_to_fs
 from render.batch import JobRunner, Stop, never
 from render.errors import PictureError, RenderError, UsageError
 from render.events import Done, Event, JobDone, JobFailed, JobStarted
-from render.export import write_bytes
+from render.files import write_bytes
 from render.images import PICTURE_ENDINGS
 from render.jobs import Job, proof_path
 from render.ledger import Ledger, size_on_disk

@@ -20,7 +20,7 @@ from conftest import HEIGHT, WIDTH, save
 from PIL import ExifTags, Image
 from profiles import printer_profile
 
-from render import export, icc, images
+from render import export, files, icc, images
 from render.errors import PictureError, UsageError
 
 SRGB = icc.load_profile("srgb")
@@ -219,11 +219,11 @@ def test_a_disk_that_is_really_full_says_what_was_needed_and_what_is_free(tmp_pa
 
 
 def test_a_stream_that_fails_half_way_leaves_nothing(tmp_path):
-    with pytest.raises(KeyboardInterrupt), export.whole_file(tmp_path / "a.bin", needs_bytes=10) as file:
+    with pytest.raises(KeyboardInterrupt), files.whole_file(tmp_path / "a.bin", needs_bytes=10) as file:
         file.write(b"half")
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
-    with export.whole_file(tmp_path / "a.bin", needs_bytes=10) as file:
+    with files.whole_file(tmp_path / "a.bin", needs_bytes=10) as file:
         file.write(b"whole")
         assert not (tmp_path / "a.bin").exists()
     assert (tmp_path / "a.bin").read_bytes() == b"whole"

@@ -11,7 +11,7 @@ import numpy as np
 
 from render.device import Device
 from render.events import Done
-from render.export import whole_file
+from render.files import whole_file
 from render.gan import files, sheets
 from render.gan.sampling import Drawn, Sampler
 from render.gan.shards import Sampling, Shard, plan_shards

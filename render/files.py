@@ -1,0 +1,166 @@
+"""Files: judged by their kind before they are read, read within bounds, written whole or not at all."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import stat
+import unicodedata
+import uuid
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from render.errors import PictureError, RenderError
+
+HALF = ".part"  # ends the name of a file that is being written
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """What a file held when it was read, once and whole."""
+
+    path: Path
+    data: bytes
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+
+@contextlib.contextmanager
+def opened(path: Path, *, what: str = "picture", error: type[RenderError] = PictureError) -> Iterator[BinaryIO]:
+    """A regular file, open for reading. A pipe or a device would make us wait, or read, for ever.
+
+    what: noun for the messages. Raises `error`, naming the file and the fix, for everything that is not a regular file
+    with something in it, or cannot be opened.
+    """
+    try:
+        _check_kind(path, path.stat(), what, error)
+        # Without waiting, and judged once more: between the two calls it may have become another file.
+        file = open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")
+    except FileNotFoundError as found:
+        raise error(f"{path}: no such file. Check the path, and that its drive is connected.") from found
+    except PermissionError as found:
+        raise error(f"{path}: permission denied. Allow reading it (chmod +r on Linux and macOS) and rerun.") from found
+    except (OSError, ValueError) as found:  # ValueError: a null byte in the name
+        why = getattr(found, "strerror", None) or found
+        raise error(f"{path}: cannot be opened ({why}). Check the path and its drive.") from found
+    with file:
+        _check_kind(path, os.fstat(file.fileno()), what, error)
+        yield file
+
+
+def _check_kind(path: Path, status: os.stat_result, what: str, error: type[RenderError]) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise error(f"{path}: is a folder, not a {what}. Name a {what} inside it.")
+    if not stat.S_ISREG(status.st_mode):
+        raise error(f"{path}: is not a regular file. Copy the {what} into a file and name that.")
+    if status.st_size == 0:
+        raise error(f"{path}: is empty (0 bytes). Export or copy it again and rerun: finished prints are kept.")
+
+
+def check(path: Path, *, what: str, error: type[RenderError]) -> None:
+    """For libraries that open files themselves: raises what `opened` would raise."""
+    with opened(path, what=what, error=error):
+        pass
+
+
+def read(path: Path, *, at_most_bytes: int, what: str = "picture", error: type[RenderError] = PictureError) -> Content:
+    """The whole file. Raises as `opened` does, for a file of more than at_most_bytes, and for one that cannot be read."""
+    with opened(path, what=what, error=error) as file:
+        try:
+            data = file.read(at_most_bytes + 1)
+        except OSError as found:
+            raise error(f"{path}: cannot be read ({found.strerror}). Check its drive and rerun.") from found
+    if len(data) > at_most_bytes:
+        raise error(f"{path}: is too large ({os.path.getsize(path) / 1e6:.0f} MB; a {what} has at most "
+                    f"{at_most_bytes / 1e6:.0f} MB). Check that it is the file you mean.")
+    return Content(path, data)
+
+
+def sha256_of(path: Path, *, what: str = "picture", error: type[RenderError] = PictureError) -> str:
+    """Of the file's content, read in pieces. Raises as `opened` does."""
+    with opened(path, what=what, error=error) as file:
+        try:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as found:
+            raise error(f"{path}: cannot be read ({found.strerror}). Check its drive and rerun.") from found
+
+
+# --- which file a name means -----------------------------------------------------------------------------------------
+
+
+def identity(path: Path) -> Hashable:
+    """Equal for two names of one file: through links, and on disks that fold case or compose accents. Of a file that is
+    not there yet, its folder's identity and its name, folded as any disk might."""
+    with contextlib.suppress(OSError, ValueError):
+        status = os.stat(path)
+        return status.st_dev, status.st_ino
+    path = Path(os.path.abspath(path))
+    if path.parent == path:
+        return str(path)
+    return identity(path.parent), unicodedata.normalize("NFC", path.name).casefold()
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, *, needs_bytes: int) -> Iterator[BinaryIO]:
+    """A file to write that appears at `path` when the body is done, and not at all if it fails: it is written beside its
+    place, synced, renamed. The folder is made if missing. needs_bytes: at most, for the message of a full disk.
+
+    Raises PictureError for every OSError.
+    """
+    temporary = path.parent / f".{uuid.uuid4().hex}{HALF}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("x+b") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:  # Ctrl-C too
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise PictureError(
+            f"{path.parent}: cannot write {path.name} there ({_why(error, path.parent, needs_bytes)}). Free space, allow "
+            "writing or choose another --output, and rerun: finished prints are kept."
+        ) from error
+    _sync_folder(path.parent)
+
+
+def clear_halves(folder: Path) -> None:
+    """What killed processes were writing in a folder when they died, and in those under it. For who alone writes there."""
+    for path in folder.rglob(f".*{HALF}"):
+        path.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """A small file, whole or not at all. Raises PictureError."""
+    with whole_file(path, needs_bytes=len(data)) as file:
+        file.write(data)
+
+
+def _why(error: OSError, folder: Path, needs_bytes: int) -> str:
+    reason = error.strerror or str(error)
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return reason
+    return f"{reason}: up to {needs_bytes / 1e6:.1f} MB needed, {shutil.disk_usage(folder).free / 1e6:.1f} MB free there"
+
+
+def _sync_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # the file is in place; some network drives and Windows cannot sync a folder
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
