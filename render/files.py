@@ -65,10 +65,12 @@ def _check_kind(path: Path, status: os.stat_result, what: str, error: type[Rende
         raise error(f"{path}: is empty (0 bytes). Export or copy it again and rerun: finished prints are kept.")
 
 
-def check(path: Path, *, what: str, error: type[RenderError]) -> None:
-    """For libraries that open files themselves: raises what `opened` would raise."""
-    with opened(path, what=what, error=error):
-        pass
+def check(path: Path, *, what: str, error: type[RenderError], at_most_bytes: int | None = None) -> None:
+    """For libraries that open files themselves: raises what `opened` would raise, and for a file of more bytes."""
+    with opened(path, what=what, error=error) as file:
+        size_bytes = os.fstat(file.fileno()).st_size
+    if at_most_bytes is not None and size_bytes > at_most_bytes:
+        raise error(_too_large(path, size_bytes, what, at_most_bytes))
 
 
 def read(path: Path, *, at_most_bytes: int, what: str = "picture", error: type[RenderError] = PictureError) -> Content:
@@ -79,9 +81,13 @@ def read(path: Path, *, at_most_bytes: int, what: str = "picture", error: type[R
         except OSError as found:
             raise error(f"{path}: cannot be read ({found.strerror}). Check its drive and rerun.") from found
     if len(data) > at_most_bytes:
-        raise error(f"{path}: is too large ({os.path.getsize(path) / 1e6:.0f} MB; a {what} has at most "
-                    f"{at_most_bytes / 1e6:.0f} MB). Check that it is the file you mean.")
+        raise error(_too_large(path, os.path.getsize(path), what, at_most_bytes))
     return Content(path, data)
+
+
+def _too_large(path: Path, size_bytes: int, what: str, at_most_bytes: int) -> str:
+    return (f"{path}: is too large ({size_bytes / 1e6:.0f} MB; a {what} has at most {at_most_bytes / 1e6:.0f} MB). "
+            "Check that it is the file you mean.")
 
 
 def sha256_of(path: Path, *, what: str = "picture", error: type[RenderError] = PictureError) -> str:
