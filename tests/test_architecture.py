@@ -18,7 +18,7 @@ ORDER = (
     "render.optimise", "render.torchvision_guard", "render.weights", "render.checkpoint", "render.finish", "render.pipeline",
     "render.recolor", "render.batch",
     "render.gan", "render.gan.architectures", "render.gan.losses", "render.gan.augment", "render.gan.data", "render.gan.foreign",
-    "render.gan.files", "render.gan.training", "render.gan.sampling", "render.gan.sheets", "render.gan.shards", "render.gan.rendering",
+    "render.gan.facts", "render.gan.files", "render.gan.training", "render.gan.sampling", "render.gan.sheets", "render.gan.shards", "render.gan.rendering",
     "render.remote", "render.local", "render.distributed", "render.estimate", "render.console", "render.doctor",
     "render.runners", "render.gan.screen", "render.gan.commands", "render.cli", "render.__main__",
 )  # fmt: skip

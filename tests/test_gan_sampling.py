@@ -165,6 +165,7 @@ def test_a_dry_run_says_what_and_makes_nothing(checkpoint, tmp_path):
 def test_what_cannot_be_sampled_is_refused_and_nothing_written(checkpoint, tmp_path, program, monkeypatch, words, status, message):
     monkeypatch.chdir(tmp_path)
     tensors, facts = files.read(checkpoint / "fc/gan.safetensors")
+    facts = facts.model_dump()
     files.save(tmp_path / "future.safetensors", tensors, {**facts, "architecture": "diffusion"})
     files.save(tmp_path / "swapped.safetensors", tensors, {**facts, "architecture": "dcgan"})
     tensor_file.save(tmp_path / "other.safetensors", {"x": torch.zeros(1)}, {"job": "x"})
