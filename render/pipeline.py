@@ -70,7 +70,8 @@ def _kept_share(look: Look, style: Mapping[str, float]) -> float:
 
 def plan(job: Job, layout: Layout) -> tuple[Scale, ...]:
     """The scales of a job."""
-    return plan_scales(layout.picture, max(layout.picture), quality=job.settings.quality, style_scale=job.look.style_scale)
+    return plan_scales(layout.picture, max(layout.picture), quality=job.settings.quality, style_scale=job.look.style_scale,
+                       cut_from=layout.crop[2:], on_paper=job.settings.paper is not None)
 
 
 def scene_of(job: Job, scale: Scale, value_bytes: int, photo_bytes: int = 0) -> Scene:
