@@ -10,6 +10,7 @@ import unicodedata
 import uuid
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,14 +22,14 @@ HALF = ".part"  # ends the name of a file that is being written
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Content:
     """What a file held when it was read, once and whole."""
 
     path: Path
     data: bytes
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         return hashlib.sha256(self.data).hexdigest()
 
@@ -74,19 +75,26 @@ def check(path: Path, *, what: str, error: type[RenderError]) -> None:
 def read(path: Path, *, at_most_bytes: int, what: str = "picture", error: type[RenderError] = PictureError) -> Content:
     """The whole file. Raises as `opened` does, for a file of more than at_most_bytes, and for one that cannot be read."""
     with opened(path, what=what, error=error) as file:
+        _check_size(path, os.fstat(file.fileno()).st_size, at_most_bytes, what, error)
         try:
             data = file.read(at_most_bytes + 1)
         except OSError as found:
             raise error(f"{path}: cannot be read ({found.strerror}). Check its drive and rerun.") from found
-    if len(data) > at_most_bytes:
-        raise error(f"{path}: is too large ({os.path.getsize(path) / 1e6:.0f} MB; a {what} has at most "
-                    f"{at_most_bytes / 1e6:.0f} MB). Check that it is the file you mean.")
+    _check_size(path, len(data), at_most_bytes, what, error)  # it may have grown
     return Content(path, data)
 
 
-def sha256_of(path: Path, *, what: str = "picture", error: type[RenderError] = PictureError) -> str:
-    """Of the file's content, read in pieces. Raises as `opened` does."""
+def _check_size(path: Path, size_bytes: int, at_most_bytes: int, what: str, error: type[RenderError]) -> None:
+    if size_bytes > at_most_bytes:
+        raise error(f"{path}: is too large ({size_bytes / 1e6:.0f} MB; a {what} has at most "
+                    f"{at_most_bytes / 1e6:.0f} MB). Check that it is the file you mean.")
+
+
+def sha256_of(path: Path, *, at_most_bytes: int, what: str = "picture",
+              error: type[RenderError] = PictureError) -> str:
+    """Of the file's content, read in pieces. Raises as `read` does."""
     with opened(path, what=what, error=error) as file:
+        _check_size(path, os.fstat(file.fileno()).st_size, at_most_bytes, what, error)
         try:
             return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as found:

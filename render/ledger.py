@@ -55,6 +55,7 @@ class Ledger:
         path = ledger.folder / "ledger.sqlite"
         try:
             ledger._db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro" if path.exists() else ":memory:", uri=True)
+            ledger._db.text_factory = os.fsdecode
             ledger._db.execute("select 1 from jobs" if path.exists() else _TABLE)
         except sqlite3.DatabaseError as error:
             raise _damaged(path, error) from error
@@ -68,6 +69,7 @@ class Ledger:
             self._lock = _lock(self.folder / "lock", output)
             clear_halves(self.folder)
             self._db = sqlite3.connect(self.folder / "ledger.sqlite")
+            self._db.text_factory = os.fsdecode
             self._db.execute(_TABLE)
             if "findings" not in {row[1] for row in self._db.execute("pragma table_info(jobs)")}:  # of an earlier version
                 self._db.execute("alter table jobs add column findings text")
@@ -84,8 +86,20 @@ class Ledger:
 
     def is_done(self, job: Job) -> bool:
         """Whether this very job was finished and its file is still the one that was written."""
-        row = self._db.execute("select id, status, bytes from jobs where output = ?", (self._key(job),)).fetchone()
+        row = self._row(job.output, "id, status, bytes")
         return row is not None and row[0] == job.id and row[1] == "done" and self._size_of(job.output) == row[2]
+
+    def knows(self, output: Path) -> bool:
+        """Whether a job of this folder has written that print, or may have when it was interrupted."""
+        row = self._row(output, "status, bytes")
+        return row is not None and (row[0] == "running" or row[1] is not None)
+
+    def size_of(self, path: Path) -> int | None:
+        """Bytes of a finished print, wherever prints are; None when it is not there."""
+        return self._size_of(path)
+
+    def exists(self, path: Path) -> bool:
+        return self._size_of(path) is not None
 
     def record(self, event: Event) -> None:
         match event:
@@ -103,29 +117,45 @@ class Ledger:
         facts = json.dumps({"settings": asdict(settings), "look": look})
         with self._db:
             self._db.execute(
-                "update jobs set id = ?, status = 'done', message = null, settings = ?, bytes = ?, findings = ? where output = ?",
-                (job_id, facts, done.bytes, json.dumps(done.findings), output.relative_to(self.output).as_posix()))
+                "update jobs set id = ?, status = 'done', message = null, settings = ?, bytes = ?, findings = ? "
+                "where output = cast(? as text)",
+                (job_id, facts, done.bytes, json.dumps(done.findings), _encoded(self._key(output))))
 
     def rows(self) -> list[sqlite3.Row]:
         cursor = self._db.cursor()
         cursor.row_factory = sqlite3.Row
         return cursor.execute("select * from jobs order by output").fetchall()
 
-    def _key(self, job: Job) -> str:
-        return job.output.relative_to(self.output).as_posix()
+    def _key(self, output: Path) -> str:
+        return output.relative_to(self.output).as_posix()
+
+    def _row(self, output: Path, columns: str) -> tuple | None:
+        return self._db.execute(f"select {columns} from jobs where output = cast(? as text)",
+                                (_encoded(self._key(output)),)).fetchone()
 
     def _put(self, job: Job, status: str, **facts) -> None:
-        row = self._db.execute("select id, started_s from jobs where output = ?", (self._key(job),)).fetchone()
+        row = self._row(job.output, "id, started_s, bytes")
         if row is not None and row[0] == job.id:
             facts.setdefault("started_s", row[1])
+        if row is not None:
+            facts.setdefault("bytes", row[2])  # of the print before, which may still be there
         source, manner = job.names
         columns = {
-            "output": self._key(job), "id": job.id, "photo": os.path.abspath(source), "style": manner,
+            "output": self._key(job.output), "id": job.id, "photo": os.path.abspath(source), "style": manner,
             "status": status, "settings": json.dumps(job.facts()), **facts,
         }
-        names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+        marks = ", ".join("cast(? as text)" if isinstance(value, str) else "?" for value in columns.values())
+        values = tuple(_encoded(value) if isinstance(value, str) else value for value in columns.values())
         with self._db:
-            self._db.execute(f"insert or replace into jobs ({names}) values ({marks})", tuple(columns.values()))
+            self._db.execute(f"insert or replace into jobs ({', '.join(columns)}) values ({marks})", values)
+
+
+def _encoded(text: str) -> bytes:
+    """File names as the very bytes they are on the disk, which need not be text; sqlite3 itself takes text only."""
+    try:
+        return os.fsencode(text)
+    except UnicodeEncodeError:  # words of ours, where the locale has fewer letters
+        return text.encode("utf-8", "surrogateescape")
 
 
 def _damaged(path: Path, error: sqlite3.DatabaseError) -> UsageError:
