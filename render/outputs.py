@@ -96,3 +96,10 @@ def refuse_to_replace(path: Path, photo_sha256: str) -> None:
     if os.path.lexists(path) and (recipe_of(path) or {}).get("photo_sha256") != photo_sha256:
         raise UsageError(f"--output {path}: is there already, and is no print of that photograph. Choose another name, or "
                          "have it replaced with --overwrite.")
+
+
+def refuse_existing(paths: Iterable[Path], *, word: str) -> None:
+    """Raises UsageError for the first of these files that is there. word: the option that replaces it all the same."""
+    for path in paths:
+        if os.path.lexists(path):
+            raise UsageError(f"--output: {path} is there already. Choose another --output, or have it replaced with {word}.")

@@ -308,3 +308,57 @@ def test_a_huge_file_is_refused_by_its_size_and_not_read(folder, render, monkeyp
         file.truncate(images.MAX_FILE_BYTES + 1)  # takes no room
     status, said = render("batch", "--styles", "x.png", "--inputs", "photos")
     assert status == 1 and "photos/b.png: is too large" in said and Path("prints/a--x.png").is_file()
+
+
+# --- other commands --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def checkpoint(tmp_path) -> Path:
+    from render.gan.training import Recipe, Training
+    from render.gan.architectures import ARCHITECTURES
+    from render.gan.data import Data
+    from render.device import choose
+    import torch
+
+    data = Data(torch.zeros(4, 1, 28, 28, dtype=torch.uint8), "black")
+    training = Training(Recipe.of(ARCHITECTURES["fc"]), data, choose("cpu"), tmp_path / "gan.safetensors")
+    training.save()
+    return tmp_path / "gan.safetensors"
+
+
+@pytest.mark.parametrize(("mine", "words"), [
+    ("samples/000001.png", ("--count", "3", "--output", "samples")),
+    ("samples/samples.npz", ("--count", "3", "--output", "samples", "--format", "npz")),
+    ("grid.png", ("--count", "4", "--format", "grid", "--output", "grid.png")),
+    ("grid.png", ("--interpolate", "0", "1", "--output", "grid.png"))])
+def test_samples_replace_no_file_that_is_not_theirs(checkpoint, folder, program, mine, words):
+    Path(mine).parent.mkdir(exist_ok=True)
+    Path(mine).write_text("mine")
+    status, _, said = program("gan", "sample", checkpoint, *words)
+    assert status == 2 and mine in said and "--fresh" in said and Path(mine).read_text() == "mine"
+    assert program("gan", "sample", checkpoint, *words, "--fresh")[0] == 0
+    assert Path(mine).read_bytes() != b"mine"
+
+
+def test_more_samples_than_last_time_go_into_the_same_folder(checkpoint, folder, program):
+    for count in ("3", "5"):
+        assert program("gan", "sample", checkpoint, "--count", count, "--output", "samples")[0] == 0
+    assert len(list(Path("samples").glob("*.png"))) == 5
+
+
+def test_a_training_replaces_no_pictures_that_are_not_its_own(folder, program):
+    Path("mine").mkdir()
+    Path("mine/losses.png").write_text("mine")
+    status, _, said = program("gan", "train", "--data", "photos", "--crop", "centre", "--size", "32", "--output", "mine")
+    assert status == 2 and "mine/losses.png" in said and Path("mine/losses.png").read_text() == "mine"
+
+
+def test_prints_that_are_fetched_replace_no_file_that_is_no_print(tmp_path):
+    from render.distributed.follow import receive
+    from render.errors import RenderError
+
+    (tmp_path / "a--x.png").write_text("mine")
+    with pytest.raises(RenderError, match=r"a--x\.png: is there already and is no print"):
+        list(receive([{"event": "print", "path": "a--x.png", "bytes": 3, "sha256": ""}], tmp_path))
+    assert (tmp_path / "a--x.png").read_text() == "mine"
