@@ -262,6 +262,8 @@ def print_plan(costs, finished, summary: Summary, *, device, workers: int, as_js
     """What --dry-run shows. costs: [(job, estimate.Cost)]; finished: jobs that an earlier run finished."""
     total_s = sum(cost.seconds for _, cost in costs)
     memory_bytes = max((cost.memory_bytes for _, cost in costs), default=0) * min(workers, max(1, len(costs)))
+    busiest = max((cost for _, cost in costs), key=lambda cost: cost.others_share, default=None)
+    busy = busiest is not None and busiest.measured_busy
     if as_json:
         for job, cost in costs:
             print(json.dumps({
@@ -272,7 +274,8 @@ def print_plan(costs, finished, summary: Summary, *, device, workers: int, as_js
                 "warning": cost.warning,
                 "seconds": round(cost.seconds, 1), "memory_bytes": round(cost.memory_bytes)}))
         print(json.dumps({**summary_record(summary), "event": "plan", "jobs": len(costs), "skipped": len(finished),
-                          "seconds": round(total_s, 1), "memory_bytes": round(memory_bytes)}))
+                          "seconds": round(total_s, 1), "memory_bytes": round(memory_bytes), "busy": busy,
+                          "others_share": None if busiest is None else round(busiest.others_share, 2)}))
         return
     console = _page()
     table = Table(box=None, pad_edge=False)
@@ -294,6 +297,9 @@ def print_plan(costs, finished, summary: Summary, *, device, workers: int, as_js
         f"{len(costs)} to render, {len(finished)} finished earlier, {len(summary.failed)} cannot run. "
         f"About {duration(total_s)} and {gibibytes(memory_bytes)} (budget {device.budget}) on {device.name} in {device.precision}, measured now. "
         "Nothing was rendered.", soft_wrap=True)
+    if busy:
+        console.print(f"[yellow]note[/] This machine is busy: other programs use {100 * busiest.others_share:.0f} % of its processor. The "
+                      "time is a guess of what it takes when it does nothing else; until then it takes longer.", soft_wrap=True)
 
 
 def _page() -> Console:
