@@ -287,7 +287,7 @@ def _batch(arguments) -> int:
             ledger = Ledger.peek(output) if store is None else Ledger.peek(output, size_of=store.size_of)
             return _dry_run(arguments, planned, ledger, device, summary, shown)
         open_.enter_context(_ending(arguments, summary))
-        ledger = open_.enter_context(closing(Ledger(output)) if store is None else store.ledger())
+        ledger = open_.enter_context(closing(Ledger(output, tell=_tell)) if store is None else store.ledger(_tell))
         todo, finished = batch.split(planned, ledger, fresh=arguments.fresh)
         summary.skipped = len(finished)
         keeping = Keeping.under(ledger.folder, interval_s=arguments.checkpoint_every)
