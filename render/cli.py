@@ -298,7 +298,7 @@ def _batch(arguments) -> int:
             ledger.close()
             return _dry_run(arguments, todo, finished, device, summary, shown)
         open_.enter_context(_ending(arguments, summary))
-        ledger = open_.enter_context(closing(Ledger(output)) if store is None else store.ledger())
+        ledger = open_.enter_context(closing(Ledger(output, tell=_tell)) if store is None else store.ledger(_tell))
         todo, finished = _split(arguments, planned, ledger, sort, record=True)
         summary.skipped = len(finished)
         keeping = Keeping.under(ledger.folder, interval_s=arguments.checkpoint_every)

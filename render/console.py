@@ -19,6 +19,7 @@ from render.batch import Summary
 from render.deadline import Deadline
 from render.events import Done, Event, JobDone, JobFailed, JobStarted, Notice, Progress
 from render.jobs import Job, Settings
+from render.ledger import findings_of
 from render.memory import gibibytes
 from render.presets import Look, Style
 
@@ -172,7 +173,8 @@ def summary_record(summary: Summary) -> dict:
     look_at = [{"output": output, "finding": finding} for output, finding in summary.look_at]
     return {"event": "summary", "done": summary.done, "skipped": summary.skipped, "left": summary.left, "failed": failed,
             "look_at": look_at, "seconds": round(summary.seconds, 2), "pictures_per_hour": _rounded(summary.pictures_per_hour),
-            "devices_busy": _rounded(summary.devices_busy)}
+            "devices_busy": _rounded(summary.devices_busy), "unrecorded": summary.unrecorded,
+            "ledger_trouble": summary.ledger_trouble}
 
 
 def _rounded(number: float | None) -> float | None:
@@ -194,6 +196,10 @@ def print_summary(summary: Summary, *, output, as_json: bool) -> None:
         console.print(f"[red]failed[/] {escape(what)}: {escape(why)}", soft_wrap=True)
     for what, finding in summary.look_at:
         console.print(f"[yellow]look at[/] {escape(what)}: {escape(finding)}", soft_wrap=True)
+    if summary.unrecorded:
+        results = "1 result is" if summary.unrecorded == 1 else f"{summary.unrecorded} results are"
+        console.print(f"[red]ledger[/] could not be written ({escape(str(summary.ledger_trouble))}): {results} not recorded",
+                      soft_wrap=True)
     parts = [f"{summary.done} done"]
     if summary.look_at:
         parts.append(f"{len({what for what, _ in summary.look_at})} of them to look at")
@@ -217,13 +223,13 @@ def print_status(rows, output) -> int:
     done = [row for row in rows if row["status"] == "done" and row not in gone]
     failed = [row for row in rows if row["status"] == "failed"]
     begun = [row for row in rows if row["status"] == "running"]
-    look_at = [(row, finding) for row in done for finding in json.loads(_findings(row) or "[]")]
+    look_at = [(row, finding) for row in done for finding in findings_of(row)]
     for row in failed:
-        console.print(f"[red]failed[/]  {escape(row['output'])}: {escape(row['message'].splitlines()[0])}", soft_wrap=True)
+        console.print(f"[red]failed[/]  {escape(row['output'])}: {escape(_first_line(row['message']))}", soft_wrap=True)
     for row, finding in look_at:
         console.print(f"[yellow]look at[/] {escape(row['output'])}: {escape(finding)}", soft_wrap=True)
     for row in begun:
-        console.print(f"begun   {escape(row['output'])}  {duration(time.time() - row['started_s'])} ago; its batch runs, or was "
+        console.print(f"begun   {escape(row['output'])}  {_ago(row['started_s'])}; its batch runs, or was "
                       "interrupted: the same command goes on", soft_wrap=True)
     for row in gone:
         console.print(f"gone    {escape(row['output'])}  was done; the same command renders it again", soft_wrap=True)
@@ -232,8 +238,13 @@ def print_status(rows, output) -> int:
     return len(failed)
 
 
-def _findings(row) -> str | None:
-    return row["findings"] if "findings" in row.keys() else None  # noqa: SIM118  a ledger of an earlier version
+def _first_line(message) -> str:
+    return next(iter(str(message or "").splitlines()), "")
+
+
+def _ago(started_s) -> str:
+    """Whatever a damaged ledger holds in its place."""
+    return f"{duration(time.time() - started_s)} ago" if isinstance(started_s, (int, float)) else "at an unknown time"
 
 
 def _counts(done: int, failed: int, running: int, look_at) -> str:

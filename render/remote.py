@@ -336,10 +336,10 @@ class Output:
                 raise OSError(f"{self.fs.info(there)['size']} of {size} bytes arrived")
 
     @contextmanager
-    def ledger(self) -> Iterator[Ledger]:
+    def ledger(self, tell: Callable[[str], None] = lambda text: None) -> Iterator[Ledger]:
         """The ledger, opened; sent once at the start, which shows before any work whether writing is allowed, and at the
-        end. Raises UsageError."""
-        ledger = Ledger(self.folder, size_of=self.size_of)
+        end. tell: see Ledger. Raises UsageError."""
+        ledger = Ledger(self.folder, size_of=self.size_of, tell=tell)
         try:
             self.send_ledger()
         except PictureError as error:

@@ -176,7 +176,7 @@ def _many(arguments, settings, sampler, device) -> int:
               "Nothing was written.")
         return 0
     summary = batch.Summary()
-    with closing(Ledger(arguments.output)) as ledger:
+    with closing(Ledger(arguments.output, tell=lambda text: print(f"render: {text}", file=sys.stderr))) as ledger:
         if not arguments.fresh and not ledger.rows():
             written = [path for shard in shards for path in shard.products]
             outputs.refuse_existing([*written, arguments.output / "samples.npz"], word="--fresh")
