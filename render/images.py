@@ -5,7 +5,6 @@ Pixels are numpy float32 (H, W, 3), sRGB in [0, 1]; sizes are (height, width).
 
 import contextlib
 import io
-import logging
 import os
 import struct
 import threading
@@ -18,11 +17,9 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
-from render import files, icc
+from render import decoder_warnings, files, icc
 from render.errors import PictureError, UsageError
 from render.prints import Layout, fit
-
-log = logging.getLogger(__name__)
 
 MAX_INPUT_MEGAPIXELS = 300  # float32 RGB of such a scan takes 3.6 GB; Pillow alone would refuse it from 179
 MIN_SIDE_PX = 16  # the deepest feature map the losses use has stride 16
@@ -135,7 +132,7 @@ def _png_chunk(file: BinaryIO, wanted: bytes) -> bytes | None:
 def opened(path: Path) -> Iterator[Image.Image]:
     """The picture, its header judged; whatever goes wrong here or in the body names the file and the fix."""
     try:
-        with files.opened(path) as file, _raised_pixel_limit():
+        with files.opened(path) as file, _raised_pixel_limit(), decoder_warnings.named(path):
             image = Image.open(file, formats=INPUT_FORMATS)
             _check_size(path, *image.size)
             _check_planes(path, image)
@@ -321,7 +318,7 @@ def _profile(image: Image.Image, path: Path) -> ImageCms.ImageCmsProfile | None:
 
 
 def _warn_profile(path: Path, error: Exception | str) -> None:
-    log.warning("%s: its colour profile cannot be used (%s); its colours are taken as sRGB.", path, error)
+    decoder_warnings.warn_once(path, f"its colour profile cannot be used ({error}); its colours are taken as sRGB.")
 
 
 def _eight_bit_to_srgb(image: Image.Image, profile: ImageCms.ImageCmsProfile | None, path: Path) -> Image.Image:
