@@ -88,14 +88,14 @@ def ended(cluster: Dashboard, job_id: str):
 
 
 def why_it_failed(job, tally: Tally) -> str:
-    """Of a job that ended without a summary: its last words, and the fix where we know it."""
-    words = "\n".join(tally.words) or (job.message or "no word of why")
+    """Of a job that ended without a summary, on one line: its last words, and the fix where we know it."""
+    words = " | ".join(tally.words) or (job.message or "no word of why")
     fix = ""
     if "No module named render" in words:
-        fix = "\nThe cluster's Python has no such render: install this version on every machine (pip install 'render-prints[cluster]')."
+        fix = " The cluster's Python has no such render: install this version on every machine (pip install 'render-prints[cluster]')."
     elif "python: not found" in words or "python: command not found" in words:
-        fix = "\nNo `python` is on the head's PATH: start Ray there from the environment that render is installed in."
-    return words + fix
+        fix = " No `python` is on the head's PATH: start Ray there from the environment that render is installed in."
+    return f"{words}.{fix}" if fix else words
 
 
 # --- prints come back ------------------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from render import __version__
 from render.errors import RenderError, UsageError
 from render.gan import commands as gan
 from render.runners import wants_ray
-from render.words import command, minutes, number, positive, seconds, share
+from render.wording import never_refuse_a_character, plain
+from render.words import Parser, command, minutes, number, positive, seconds, share
 
 INTERRUPTED = 130
 
@@ -33,6 +34,7 @@ EXAMPLES = """examples:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs a command. Exit status: 0 all done, 1 some job failed, 2 wrong usage, 130 interrupted."""
+    never_refuse_a_character()
     arguments = _parser().parse_args(argv)
     # Read when torch is loaded: threads that wait without spinning. On a busy machine a spinning one keeps its core from
     # the thread it waits for (a job of 25 s took 146 s); on a quiet one it gains nothing measurable.
@@ -53,12 +55,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _complain(error: Exception, status: int) -> int:
-    print(f"render: {error}", file=sys.stderr)
+    print(f"render: {plain(error)}", file=sys.stderr)
     return status
 
 
 def _tell(text: str) -> None:
-    print(f"render: {text}", file=sys.stderr)
+    print(f"render: {plain(text)}", file=sys.stderr)
 
 
 def _interrupt(signum, frame):
@@ -69,7 +71,7 @@ def _interrupt(signum, frame):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="render", description="Every photograph in every painting's style, at print size.",
         epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -501,7 +503,7 @@ def _recolor(arguments) -> int:
         except RenderError as error:
             problems.append(error)
         else:
-            print(f"done  {path}" + "".join(f"\n  look at it: {finding}" for finding in done.findings))
+            print(f"done  {plain(path)}" + "".join(f"\n  look at it: {plain(finding)}" for finding in done.findings))
     return _report(problems)
 
 
@@ -534,7 +536,7 @@ def _presets_check(arguments) -> int:
         except RenderError as error:
             problems.append(error)
             continue
-        print(f"ok  {style.name}: " + ", ".join(f"{width}x{height} px" for height, width in sizes))
+        print(f"ok  {plain(style.name)}: " + ", ".join(f"{width}x{height} px" for height, width in sizes))
     return _report(problems)
 
 
@@ -550,7 +552,7 @@ def _presets_add(arguments) -> int:
     name = arguments.name or arguments.picture.stem
     path = presets.add_style(arguments.picture, folder=arguments.folder, name=name, title=arguments.title or name,
                              author=arguments.author, licence=arguments.licence)
-    print(f"{path}  use it: render batch --styles {path} --inputs photos/")
+    print(f"{plain(path)}  use it: render batch --styles {plain(path)} --inputs photos/")
     return 0
 
 
@@ -639,7 +641,7 @@ def _job_status(arguments) -> int:
     job = cluster.job(name)
     if arguments.logs:
         for line in cluster.lines(name) if arguments.follow else cluster.log(name).splitlines():
-            print(line, flush=True)
+            print(plain(line), flush=True)
         status = _ended_status(cluster.job(name))
     elif arguments.follow:
         status = _follow(cluster, name)
@@ -650,9 +652,9 @@ def _job_status(arguments) -> int:
     if arguments.fetch is not None:
         brought = 0
         for path in follow.fetch(cluster, name, arguments.fetch):
-            print(f"fetched {path}", flush=True)
+            print(f"fetched {plain(path)}", flush=True)
             brought += 1
-        print(f"{brought} files fetched; {arguments.fetch} holds every print that is finished")
+        print(f"{brought} files fetched; {plain(arguments.fetch)} holds every print that is finished")
     return status
 
 

@@ -5,7 +5,6 @@ Pixels are numpy float32 (H, W, 3), sRGB in [0, 1]; sizes are (height, width).
 
 import contextlib
 import io
-import logging
 import os
 import struct
 import threading
@@ -18,12 +17,10 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
-from render import files, icc
+from render import decoder_warnings, files, icc
 from render.errors import PictureError, UsageError
 from render.files import Content
 from render.prints import Layout, fit
-
-log = logging.getLogger(__name__)
 
 MAX_INPUT_MEGAPIXELS = 300  # float32 RGB of such a scan takes 3.6 GB; Pillow alone would refuse it from 179
 MAX_FILE_BYTES = 4 * 10**9  # 300 megapixels of four 16-bit channels have 2.4 GB, uncompressed
@@ -174,7 +171,7 @@ def opened(source: Content | Path | str) -> Iterator[Image.Image]:
     """The picture, its header judged; whatever goes wrong here or in the body names the file and the fix."""
     path = source.path if isinstance(source, Content) else Path(source)
     try:
-        with _stream(source) as file, _raised_pixel_limit():
+        with _stream(source) as file, _raised_pixel_limit(), decoder_warnings.named(path):
             image = Image.open(file, formats=INPUT_FORMATS)
             _check_size(path, *image.size)
             _check_planes(path, image)
@@ -364,7 +361,7 @@ def _profile(image: Image.Image, path: Path) -> ImageCms.ImageCmsProfile | None:
 
 
 def _warn_profile(path: Path, error: Exception | str) -> None:
-    log.warning("%s: its colour profile cannot be used (%s); its colours are taken as sRGB.", path, error)
+    decoder_warnings.warn_once(path, f"its colour profile cannot be used ({error}); its colours are taken as sRGB.")
 
 
 def _eight_bit_to_srgb(image: Image.Image, profile: ImageCms.ImageCmsProfile | None, path: Path) -> Image.Image:

@@ -496,7 +496,7 @@ def test_one_bad_photo_of_a_shared_folder_fails_alone_and_is_told(head, pictures
 
 @pytest.mark.parametrize(("line", "told"), [
     (submit.on_head("expect", "0.0.9") + " && exec echo rendered", f"the cluster has render {render.__version__}, and the job was submitted by 0.0.9"),
-    ("python -m render_not_there", "No module named render_not_there\nThe cluster's Python has no such render: install"),
+    ("python -m render_not_there", "No module named render_not_there. The cluster's Python has no such render: install"),
     ("echo out of luck; exit 3", "out of luck"),
 ])  # fmt: skip
 def test_a_job_that_ends_before_its_batch_says_why(head, tmp_path, line, told):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from render.errors import RenderError, UsageError
 from render.runners import wants_ray
+from render.wording import plain
 from render.words import command, number, positive, share, whole
 
 GRID_LIMIT = 10_000  # samples of one grid
@@ -153,10 +154,10 @@ def _one_picture(arguments, sampler) -> int:
         found = sampler.samples(drawn, arguments.start, arguments.start + arguments.count)
         sheet = sheets.grid(np.concatenate([images for _, images in found]))
     if arguments.dry_run:
-        print(f"would write {arguments.output}: {sheet.shape[1]} x {sheet.shape[0]} px. Nothing was written.")
+        print(f"would write {plain(arguments.output)}: {sheet.shape[1]} x {sheet.shape[0]} px. Nothing was written.")
         return 0
     sheets.write_png(arguments.output, sheet)
-    print(f"{arguments.output}: {sheet.shape[1]} x {sheet.shape[0]} px", file=sys.stderr)
+    print(f"{plain(arguments.output)}: {sheet.shape[1]} x {sheet.shape[0]} px", file=sys.stderr)
     return 0
 
 
@@ -172,7 +173,7 @@ def _many(arguments, settings, sampler, device) -> int:
     shards = plan_shards(settings, arguments.count, arguments.output, start=arguments.start, size=size)
     if arguments.dry_run:
         first = next(sampler.samples(Drawn(settings.seed, settings.truncation), 0, 1))[1]
-        print(f"would write {arguments.count} samples of {first.shape[2]} x {first.shape[1]} px, {len(shards)} jobs, to {arguments.output}. "
+        print(f"would write {arguments.count} samples of {first.shape[2]} x {first.shape[1]} px, {len(shards)} jobs, to {plain(arguments.output)}. "
               "Nothing was written.")
         return 0
     summary = batch.Summary()
