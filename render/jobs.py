@@ -286,11 +286,12 @@ def refuse_collisions(inputs: Sequence[Input], looks: Sequence[tuple[Style, Look
     writers: dict[Hashable, str] = {}
     for path, item, style in _to_be_written(inputs, looks, settings, output):
         writer = f"{item.path} x {style.path}"
-        other = writers.setdefault(files.identity(path), writer)
-        if other != writer:
-            raise UsageError(
-                f"{path} would be written by two jobs: {other} and {writer}. Rename one, or render them to two --output folders."
-            )
+        # Also by name: on this disk "A" and "a" may be two files, and prints are carried to others.
+        for key in (files.identity(path), str(path).casefold()):
+            other = writers.setdefault(key, writer)
+            if other != writer:
+                raise UsageError(f"{path} would be written by two jobs: {other} and {writer}. Rename one, or render them "
+                                 "to two --output folders.")
 
 
 def refuse_to_replace_sources(*jobs: Job) -> None:
