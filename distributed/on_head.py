@@ -15,6 +15,7 @@ from render import __version__
 from render.errors import RenderError, UsageError
 from render.jobs import proof_path, sha256
 from render.ledger import Ledger
+from render.wording import plain
 
 DATA_BYTES = 48 * 1024  # a line of the log: 64 KiB of base64
 WAIT_S = 300.0
@@ -41,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         else:
             wait(arguments.address, arguments.nodes, arguments.seconds)
     except RenderError as error:
-        print(f"render: {error}", file=sys.stderr)
+        print(f"render: {plain(error)}", file=sys.stderr)
         return 1
     return 0
 

@@ -12,6 +12,7 @@ from render import __version__
 from render.distributed.jobs_api import Dashboard, can_be_overheard, check_address
 from render.distributed.package import Package, write
 from render.errors import UsageError
+from render.wording import plain
 
 RUNNER = ("--runner", "ray", "--address", "auto")
 
@@ -65,7 +66,7 @@ def describe(submission: Submission) -> str:
     if can_be_overheard(submission.address):
         lines.append("note    plain HTTP to another machine: files and token can be read on the way. Safer: a tunnel, "
                      "ssh -N -L 8265:localhost:8265 HEAD, and --address http://localhost:8265")
-    return "\n".join(lines)
+    return "\n".join(map(plain, lines))
 
 
 def send(submission: Submission, cluster: Dashboard) -> None:

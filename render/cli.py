@@ -13,7 +13,8 @@ from render import __version__
 from render.errors import RenderError, UsageError
 from render.gan import commands as gan
 from render.runners import wants_ray
-from render.words import command, minutes, number, positive, seconds, share
+from render.wording import never_refuse_a_character, plain
+from render.words import Parser, command, minutes, number, positive, seconds, share
 
 INTERRUPTED = 130
 
@@ -33,6 +34,7 @@ EXAMPLES = """examples:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs a command. Exit status: 0 all done, 1 some job failed, 2 wrong usage, 130 interrupted."""
+    never_refuse_a_character()
     arguments = _parser().parse_args(argv)
     # Read when torch is loaded: threads that wait without spinning. On a busy machine a spinning one keeps its core from
     # the thread it waits for (a job of 25 s took 146 s); on a quiet one it gains nothing measurable.
@@ -53,12 +55,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _complain(error: Exception, status: int) -> int:
-    print(f"render: {error}", file=sys.stderr)
+    print(f"render: {plain(error)}", file=sys.stderr)
     return status
 
 
 def _tell(text: str) -> None:
-    print(f"render: {text}", file=sys.stderr)
+    print(f"render: {plain(text)}", file=sys.stderr)
 
 
 def _interrupt(signum, frame):
@@ -69,7 +71,7 @@ def _interrupt(signum, frame):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="render", description="Every photograph in every painting's style, at print size.",
         epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -101,7 +103,8 @@ def _batch_words(commands) -> None:
     _runner_words(parser)
     parser.add_argument("--dry-run", action="store_true", help="print jobs, scales, memory and time; render nothing")
     parser.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
-    parser.add_argument("--fresh", action="store_true", help="render again what is finished already")
+    parser.add_argument("--fresh", action="store_true", help="render again what is finished already, whatever is in its place")
+    _overwrite_word(parser)
     parser.add_argument("--checkpoint-every", type=seconds, default=300.0, metavar="SECONDS",
                         help="what a power cut may cost at most, within a scale (default: %(default)g)")
     parser.add_argument("--stop-at", metavar="TIME", help="start no job after this: 07:00 (the next one), or 8h, 90min from "
@@ -109,6 +112,11 @@ def _batch_words(commands) -> None:
     parser.add_argument("--notify", metavar="COMMAND",
                         help="run this at the end, however it came, with the summary as JSON on its standard input")
     parser.set_defaults(command=_batch)
+
+
+def _overwrite_word(parser) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are in a print's place, though render did not "
+                        "make them")
 
 
 def _runner_words(parser) -> None:
@@ -135,6 +143,7 @@ def _image_words(commands) -> None:
     parser.add_argument("style", metavar="STYLE", help="a preset, a picture, or a shipped name")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="ending .png, .jpg, .tif or .webp")
     _look_words(parser, with_format=False)
+    _overwrite_word(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
     parser.set_defaults(command=_image)
 
@@ -260,7 +269,7 @@ def _batch(arguments) -> int:
 
     until = None if arguments.stop_at is None else parse_deadline(arguments.stop_at)  # from now, not from after loading torch
 
-    from render import batch, console, jobs, presets, remote
+    from render import batch, console, jobs, outputs, presets, remote
     from render.batch import Summary
     from render.ledger import Ledger
     from render.pipeline import Keeping, forget_painted
@@ -276,19 +285,23 @@ def _batch(arguments) -> int:
     photos = local(gan.sampled_inputs(arguments.inputs, arguments, _tell), endings=remote.PICTURES, without=None if store is None else store.url)
     if not photos:
         raise UsageError(" ".join(["--inputs: no pictures there.", *(why for _, why in summary.failed)]))
-    inputs = jobs.find_inputs(photos, without=output)
+    inputs = _photographs(jobs.find_inputs(photos, without=output), output)
     with ExitStack() as open_:
         settings, device, make_runner = open_.enter_context(_workplace(arguments))
         planned = jobs.plan_jobs(
             inputs, looks, settings, output, weights_sha256=_fingerprint(settings),
             failed=lambda what, why: summary.failed.append((what, why)),
         )
+        sort = partial(outputs.sorted_out, recipe_of=outputs.recipe_of if store is None else store.recipe_of,
+                       failed=lambda path, why: summary.failed.append((shown(path), why)))
         if arguments.dry_run:
             ledger = Ledger.peek(output) if store is None else Ledger.peek(output, size_of=store.size_of)
-            return _dry_run(arguments, planned, ledger, device, summary, shown)
+            todo, finished = _split(arguments, planned, ledger, sort, record=False)
+            ledger.close()
+            return _dry_run(arguments, todo, finished, device, summary, shown)
         open_.enter_context(_ending(arguments, summary))
-        ledger = open_.enter_context(closing(Ledger(output)) if store is None else store.ledger())
-        todo, finished = batch.split(planned, ledger, fresh=arguments.fresh)
+        ledger = open_.enter_context(closing(Ledger(output, tell=_tell)) if store is None else store.ledger(_tell))
+        todo, finished = _split(arguments, planned, ledger, sort, record=True)
         summary.skipped = len(finished)
         keeping = Keeping.under(ledger.folder, interval_s=arguments.checkpoint_every)
         for job in todo if arguments.fresh else ():
@@ -299,6 +312,31 @@ def _batch(arguments) -> int:
         with console.Screen(len(todo), as_json=arguments.json, until=until, shown=shown) as screen:
             batch.run_batch(todo, runner, ledger, summary, screen, stop=until or batch.never, shown=shown)
     return summary.exit_status
+
+
+def _photographs(inputs, output: Path):
+    """The inputs without prints of earlier batches; how many those are is said in a line."""
+    from render import outputs
+
+    photos, prints = outputs.without_prints(inputs, output)
+    if prints:
+        names = ", ".join(str(item.path) for item in prints[:3]) + (", ..." if len(prints) > 3 else "")
+        said = f"{len(prints)} of --inputs are prints that were made in {output}, and left out: {names}"
+        if not photos:
+            raise UsageError(f"--inputs: no photographs there. {said}")
+        _tell(said)
+    return photos
+
+
+def _split(arguments, planned, ledger, sort, *, record: bool):
+    """(jobs to render, finished ones); files that are not ours stay unless the user says otherwise."""
+    from render.batch import split
+
+    todo, finished = split(planned, ledger, fresh=arguments.fresh)
+    if arguments.fresh or arguments.overwrite:
+        return todo, finished
+    todo, found = sort(todo, ledger, record=record)
+    return todo, [*finished, *found]
 
 
 @contextmanager
@@ -419,14 +457,11 @@ def _local_runner(arguments, device, settings, keeping):
     return LocalRunner(device, settings, keeping, workers=workers)
 
 
-def _dry_run(arguments, planned, ledger, device, summary, shown) -> int:
+def _dry_run(arguments, todo, finished, device, summary, shown) -> int:
     from render import console
-    from render.batch import split
     from render.estimate import estimate
     from render.local import make_renderer
 
-    todo, finished = split(planned, ledger, fresh=arguments.fresh)
-    ledger.close()
     costs = []
     for job, cost in estimate(todo, device, make_renderer(device, todo[0].settings)) if todo else ():
         if isinstance(cost, RenderError):
@@ -438,18 +473,18 @@ def _dry_run(arguments, planned, ledger, device, summary, shown) -> int:
 
 
 def _image(arguments) -> int:
-    from render import console, export, jobs, presets
+    from render import console, export, jobs, outputs, presets
     from render.batch import Summary, run_batch
     from render.local import LocalRunner
 
     style = presets.find_style(arguments.style)
-    for source in (Path(arguments.photo), *(picture.path for picture in style.pictures)):
-        if source.exists() and arguments.output.exists() and source.samefile(arguments.output):
-            raise UsageError(f"--output {arguments.output}: would replace the picture it is made from. Choose another name.")
     look = presets.apply_settings(style.look, arguments.set)
     device, settings = _device_and_settings(arguments, format=export.format_of(arguments.output))
-    job = jobs.make_job(Path(arguments.photo), style, look, settings, arguments.output,
-                        weights_sha256=_fingerprint(settings))
+    photo = Path(arguments.photo)
+    job = jobs.make_job(photo, style, look, settings, arguments.output, weights_sha256=_fingerprint(settings))
+    jobs.refuse_to_replace_sources(job)
+    for path in () if arguments.overwrite else job.products:
+        outputs.refuse_to_replace(path, job.hashes[photo])
     summary = Summary()
     with console.Screen(1, as_json=arguments.json) as screen:
         run_batch([job], LocalRunner(device, settings, keeping=None), None, summary, screen)
@@ -468,7 +503,7 @@ def _recolor(arguments) -> int:
         except RenderError as error:
             problems.append(error)
         else:
-            print(f"done  {path}" + "".join(f"\n  look at it: {finding}" for finding in done.findings))
+            print(f"done  {plain(path)}" + "".join(f"\n  look at it: {plain(finding)}" for finding in done.findings))
     return _report(problems)
 
 
@@ -501,7 +536,7 @@ def _presets_check(arguments) -> int:
         except RenderError as error:
             problems.append(error)
             continue
-        print(f"ok  {style.name}: " + ", ".join(f"{width}x{height} px" for height, width in sizes))
+        print(f"ok  {plain(style.name)}: " + ", ".join(f"{width}x{height} px" for height, width in sizes))
     return _report(problems)
 
 
@@ -517,7 +552,7 @@ def _presets_add(arguments) -> int:
     name = arguments.name or arguments.picture.stem
     path = presets.add_style(arguments.picture, folder=arguments.folder, name=name, title=arguments.title or name,
                              author=arguments.author, licence=arguments.licence)
-    print(f"{path}  use it: render batch --styles {path} --inputs photos/")
+    print(f"{plain(path)}  use it: render batch --styles {plain(path)} --inputs photos/")
     return 0
 
 
@@ -606,7 +641,7 @@ def _job_status(arguments) -> int:
     job = cluster.job(name)
     if arguments.logs:
         for line in cluster.lines(name) if arguments.follow else cluster.log(name).splitlines():
-            print(line, flush=True)
+            print(plain(line), flush=True)
         status = _ended_status(cluster.job(name))
     elif arguments.follow:
         status = _follow(cluster, name)
@@ -617,9 +652,9 @@ def _job_status(arguments) -> int:
     if arguments.fetch is not None:
         brought = 0
         for path in follow.fetch(cluster, name, arguments.fetch):
-            print(f"fetched {path}", flush=True)
+            print(f"fetched {plain(path)}", flush=True)
             brought += 1
-        print(f"{brought} files fetched; {arguments.fetch} holds every print that is finished")
+        print(f"{brought} files fetched; {plain(arguments.fetch)} holds every print that is finished")
     return status
 
 

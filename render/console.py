@@ -5,13 +5,13 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
+from rich.markup import escape as without_markup
 from rich.table import Table
 from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn
 
@@ -19,10 +19,17 @@ from render.batch import Summary
 from render.deadline import Deadline
 from render.events import Done, Event, JobDone, JobFailed, JobStarted, Notice, Progress
 from render.jobs import Job, Settings
+from render.ledger import findings_of
 from render.memory import gibibytes
 from render.presets import Look, Style
+from render.wording import plain
 
 LOG_EVERY_S = 60.0  # without a terminal: one progress line a minute
+
+
+def escape(text: object) -> str:
+    """Text from outside as it is printed: on one line, without control characters, and no markup to rich."""
+    return without_markup(plain(text))
 
 
 def duration(seconds: float) -> str:
@@ -40,9 +47,10 @@ class Screen(AbstractContextManager):
 
     def __init__(self, jobs: int, *, as_json: bool = False, until: Deadline | None = None, shown: Callable[[Path], str] = str):
         self.jobs, self.as_json, self.until, self.shown = jobs, as_json, until, shown
-        self.console = Console(stderr=True, highlight=False)
+        self.console = Console(stderr=True, highlight=False, emoji=False)
         self.started = time.monotonic()
-        self.ended = 0
+        self.ended = self.failed = 0
+        self.failures: set[str] = set()  # messages that were told
         self.now = ""
         self.lock = threading.Lock()  # the line a minute comes from a thread of its own
         self.over = threading.Event()
@@ -92,7 +100,10 @@ class Screen(AbstractContextManager):
                 self._say(f"[yellow]note[/]   {escape(job.label)}: {escape(text)}")
             case JobFailed(job, message, _):
                 self._ended(job)
-                self._say(f"[red]failed[/] {escape(message)}")
+                self.failed += 1
+                if message not in self.failures:  # a photograph that cannot be read fails in every style
+                    self.failures.add(message)
+                    self._say(f"[red]failed[/] {escape(message)}")
 
     def _progress(self, p: Progress) -> None:
         self.shares[str(p.job.output)] = p.work
@@ -113,7 +124,9 @@ class Screen(AbstractContextManager):
         while not self.over.wait(LOG_EVERY_S):
             with self.lock:
                 now = f": {self.now}" if self.shares else ""
-                self._say(f"{datetime.now():%a %H:%M}  {self.ended}/{self.jobs} ended, {len(self.shares)} running, {self._left()}{now}")
+                failed = f" ({self.failed} failed)" if self.failed else ""
+                self._say(f"{datetime.now():%a %H:%M}  {self.ended}/{self.jobs} ended{failed}, {len(self.shares)} running, "
+                          f"{self._left()}{now}")
 
     def _ended(self, job) -> None:
         self.shares.pop(str(job.output), None)
@@ -172,7 +185,8 @@ def summary_record(summary: Summary) -> dict:
     look_at = [{"output": output, "finding": finding} for output, finding in summary.look_at]
     return {"event": "summary", "done": summary.done, "skipped": summary.skipped, "left": summary.left, "failed": failed,
             "look_at": look_at, "seconds": round(summary.seconds, 2), "pictures_per_hour": _rounded(summary.pictures_per_hour),
-            "devices_busy": _rounded(summary.devices_busy)}
+            "devices_busy": _rounded(summary.devices_busy), "unrecorded": summary.unrecorded,
+            "ledger_trouble": summary.ledger_trouble}
 
 
 def _rounded(number: float | None) -> float | None:
@@ -189,11 +203,14 @@ def notice_record(summary: Summary, *, output, started: datetime, exit_status: i
 def print_summary(summary: Summary, *, output, as_json: bool) -> None:
     if as_json:
         print(json.dumps(summary_record(summary)), flush=True)
-    console = Console(stderr=True, highlight=False)
-    for what, why in summary.failed:
-        console.print(f"[red]failed[/] {escape(what)}: {escape(why)}", soft_wrap=True)
+    console = Console(stderr=True, highlight=False, emoji=False)
+    _print_failures(console, summary.failed)
     for what, finding in summary.look_at:
         console.print(f"[yellow]look at[/] {escape(what)}: {escape(finding)}", soft_wrap=True)
+    if summary.unrecorded:
+        results = "1 result is" if summary.unrecorded == 1 else f"{summary.unrecorded} results are"
+        console.print(f"[red]ledger[/] could not be written ({escape(str(summary.ledger_trouble))}): {results} not recorded",
+                      soft_wrap=True)
     parts = [f"{summary.done} done"]
     if summary.look_at:
         parts.append(f"{len({what for what, _ in summary.look_at})} of them to look at")
@@ -210,6 +227,30 @@ def print_summary(summary: Summary, *, output, as_json: bool) -> None:
     console.print(f"{', '.join(parts)} in {duration(summary.seconds)}{pace}: {escape(str(output))}", soft_wrap=True)
 
 
+LISTED = 3  # jobs named beside a cause that says nothing of which they are
+
+
+def causes(failed: Iterable[tuple[str, str]]) -> list[str]:
+    """A line for each cause of failure, in the order of their first. failed: (what, why)."""
+    grouped: dict[tuple[str, bool], list[str]] = {}
+    for what, why in failed:
+        cause = why.removeprefix(f"{what}: ")
+        grouped.setdefault((cause, cause == why), []).append(what)
+    return [_cause(cause, whats, names_its_file) for (cause, names_its_file), whats in grouped.items()]
+
+
+def _cause(cause: str, whats: list[str], names_its_file: bool) -> str:
+    if len(whats) > 1 and names_its_file:
+        return f"{cause} ({len(whats)} prints)"
+    more = f" and {len(whats) - LISTED} more" if len(whats) > LISTED else ""
+    return f"{', '.join(whats[:LISTED])}{more}: {cause}"
+
+
+def _print_failures(console: Console, failed: Iterable[tuple[str, str]], mark: str = "failed") -> None:
+    for line in causes(failed):
+        console.print(f"[red]{mark}[/] {escape(line)}", soft_wrap=True)
+
+
 def print_status(rows, output) -> int:
     """What the ledger says of an output folder, for `render status`. Gives the number of jobs that failed."""
     console = _page()
@@ -217,13 +258,12 @@ def print_status(rows, output) -> int:
     done = [row for row in rows if row["status"] == "done" and row not in gone]
     failed = [row for row in rows if row["status"] == "failed"]
     begun = [row for row in rows if row["status"] == "running"]
-    look_at = [(row, finding) for row in done for finding in json.loads(_findings(row) or "[]")]
-    for row in failed:
-        console.print(f"[red]failed[/]  {escape(row['output'])}: {escape(row['message'].splitlines()[0])}", soft_wrap=True)
+    look_at = [(row, finding) for row in done for finding in findings_of(row)]
+    _print_failures(console, [(row["output"], _without_traceback(row["message"])) for row in failed], "failed ")
     for row, finding in look_at:
         console.print(f"[yellow]look at[/] {escape(row['output'])}: {escape(finding)}", soft_wrap=True)
     for row in begun:
-        console.print(f"begun   {escape(row['output'])}  {duration(time.time() - row['started_s'])} ago; its batch runs, or was "
+        console.print(f"begun   {escape(row['output'])}  {_ago(row['started_s'])}; its batch runs, or was "
                       "interrupted: the same command goes on", soft_wrap=True)
     for row in gone:
         console.print(f"gone    {escape(row['output'])}  was done; the same command renders it again", soft_wrap=True)
@@ -232,8 +272,13 @@ def print_status(rows, output) -> int:
     return len(failed)
 
 
-def _findings(row) -> str | None:
-    return row["findings"] if "findings" in row.keys() else None  # noqa: SIM118  a ledger of an earlier version
+def _without_traceback(message) -> str:
+    return str(message or "").partition("\nTraceback")[0]
+
+
+def _ago(started_s) -> str:
+    """Whatever a damaged ledger holds in its place."""
+    return f"{duration(time.time() - started_s)} ago" if isinstance(started_s, (int, float)) else "at an unknown time"
 
 
 def _counts(done: int, failed: int, running: int, look_at) -> str:
@@ -244,8 +289,7 @@ def _counts(done: int, failed: int, running: int, look_at) -> str:
 def print_job(name: str, state: str, tally, *, output: str | None) -> None:
     """Where a job on a cluster stands. tally: a follow.Tally."""
     console = _page()
-    for what, why in tally.failed:
-        console.print(f"[red]failed[/]  {escape(what)}: {escape(why)}", soft_wrap=True)
+    _print_failures(console, tally.failed, "failed ")
     for what, finding in tally.look_at:
         console.print(f"[yellow]look at[/] {escape(what)}: {escape(finding)}", soft_wrap=True)
     if tally.now is not None and tally.running:
@@ -262,6 +306,8 @@ def print_plan(costs, finished, summary: Summary, *, device, workers: int, as_js
     """What --dry-run shows. costs: [(job, estimate.Cost)]; finished: jobs that an earlier run finished."""
     total_s = sum(cost.seconds for _, cost in costs)
     memory_bytes = max((cost.memory_bytes for _, cost in costs), default=0) * min(workers, max(1, len(costs)))
+    busiest = max((cost for _, cost in costs), key=lambda cost: cost.others_share, default=None)
+    busy = busiest is not None and busiest.measured_busy
     if as_json:
         for job, cost in costs:
             print(json.dumps({
@@ -272,7 +318,8 @@ def print_plan(costs, finished, summary: Summary, *, device, workers: int, as_js
                 "warning": cost.warning,
                 "seconds": round(cost.seconds, 1), "memory_bytes": round(cost.memory_bytes)}))
         print(json.dumps({**summary_record(summary), "event": "plan", "jobs": len(costs), "skipped": len(finished),
-                          "seconds": round(total_s, 1), "memory_bytes": round(memory_bytes)}))
+                          "seconds": round(total_s, 1), "memory_bytes": round(memory_bytes), "busy": busy,
+                          "others_share": None if busiest is None else round(busiest.others_share, 2)}))
         return
     console = _page()
     table = Table(box=None, pad_edge=False)
@@ -288,17 +335,19 @@ def print_plan(costs, finished, summary: Summary, *, device, workers: int, as_js
     for job, cost in costs:
         if cost.warning:
             console.print(f"[yellow]note[/] {escape(job.label)}: {escape(cost.warning)}", soft_wrap=True)
-    for what, why in summary.failed:
-        console.print(f"[red]cannot run[/] {escape(what)}: {escape(why)}", soft_wrap=True)
+    _print_failures(console, summary.failed, "cannot run")
     console.print(
         f"{len(costs)} to render, {len(finished)} finished earlier, {len(summary.failed)} cannot run. "
         f"About {duration(total_s)} and {gibibytes(memory_bytes)} (budget {device.budget}) on {device.name} in {device.precision}, measured now. "
         "Nothing was rendered.", soft_wrap=True)
+    if busy:
+        console.print(f"[yellow]note[/] This machine is busy: other programs use {100 * busiest.others_share:.0f} % of its processor. The "
+                      "time is a guess of what it takes when it does nothing else; until then it takes longer.", soft_wrap=True)
 
 
 def _page() -> Console:
     """Standard output; wide where it is a file or a pipe, so that no line is broken."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 240)
+    return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 240)
 
 
 def print_styles(styles) -> None:

@@ -14,6 +14,7 @@ from render import device, large_pages, weights
 from render.errors import RenderError
 from render.layers import LAYERS
 from render.memory import gibibytes
+from render.wording import plain
 
 
 def examine() -> int:
@@ -54,7 +55,7 @@ def _try_network(chosen: device.Device) -> list[str]:
 
 
 def _line(what: str, text: str) -> None:
-    print(f"{what:10} {text}", file=sys.stdout)
+    print(f"{what:10} {plain(text)}", file=sys.stdout)
 
 
 def _version(name: str) -> str:

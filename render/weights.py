@@ -121,8 +121,7 @@ def _existing(name: str) -> Path:
 
 
 def sha256_of(path: Path) -> str:
-    files.check(path, what="weights file", error=WeightsError, at_most_bytes=MAX_BYTES)
-    return files.sha256_of(path, what="weights file", error=WeightsError)
+    return files.sha256_of(path, at_most_bytes=MAX_BYTES, what="weights file", error=WeightsError)
 
 
 def embedded_path() -> Path:

@@ -2,6 +2,15 @@
 
 import argparse
 
+from render.wording import plain
+
+
+class Parser(argparse.ArgumentParser):
+    """Complains on one line and without control characters: the shell's `*` puts file names among the words."""
+
+    def error(self, message):
+        super().error(plain(message))
+
 
 def command(commands, name: str, summary: str, example: str) -> argparse.ArgumentParser:
     return commands.add_parser(

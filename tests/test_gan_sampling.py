@@ -301,7 +301,7 @@ def test_samples_are_inputs_of_a_batch(checkpoint, tmp_path, monkeypatch):
     again = run_here(*words, "--inputs", f"gan:{path}?count=2&seed=7", cwd=tmp_path)
     assert again.of("summary")[0]["skipped"] == 2 and "sampling" not in again.err
     bad = run_here(*words, "--inputs", "gan:gone?count=2", cwd=tmp_path)
-    assert bad.status == 2 and "--inputs gan:gone?count=2: " in bad.err and "No such file" in bad.err
+    assert bad.status == 2 and "--inputs gan:gone?count=2: " in bad.err and "no such file" in bad.err
 
 
 @pytest.mark.parametrize(("text", "message"), [

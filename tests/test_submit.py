@@ -447,7 +447,7 @@ def test_only_what_is_missing_or_other_is_fetched_and_the_cluster_keeps_no_copy(
     (tmp_path / "trip").mkdir()
     for there in list(prints)[-2:]:
         (tmp_path / there).write_bytes(prints[there])
-    (tmp_path / "a--x.png").write_bytes(b"another picture")
+    (tmp_path / "a--x.png").write_bytes(prints["a--y z.png"])
     code = ("import sys; from pathlib import Path; from render.distributed import follow, jobs_api\n"
             "print(*follow.fetch(jobs_api.Dashboard(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), limit_bytes=1), sep='\\n')")
     one_a_job = subprocess.run([sys.executable, "-c", code, head.address, name, tmp_path], env=head.environment, capture_output=True, text=True)
@@ -496,7 +496,7 @@ def test_one_bad_photo_of_a_shared_folder_fails_alone_and_is_told(head, pictures
 
 @pytest.mark.parametrize(("line", "told"), [
     (submit.on_head("expect", "0.0.9") + " && exec echo rendered", f"the cluster has render {render.__version__}, and the job was submitted by 0.0.9"),
-    ("python -m render_not_there", "No module named render_not_there\nThe cluster's Python has no such render: install"),
+    ("python -m render_not_there", "No module named render_not_there. The cluster's Python has no such render: install"),
     ("echo out of luck; exit 3", "out of luck"),
 ])  # fmt: skip
 def test_a_job_that_ends_before_its_batch_says_why(head, tmp_path, line, told):

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from render.console import LOG_EVERY_S, duration
 from render.gan import sheets
 from render.gan.training import Epoch, Step, Training
+from render.wording import plain
 
 
 class TrainingScreen(AbstractContextManager):
@@ -19,7 +20,7 @@ class TrainingScreen(AbstractContextManager):
 
     def __init__(self, training: Training, epochs: int, output: Path, *, as_json: bool = False):
         self.training, self.epochs, self.output, self.as_json = training, epochs, output, as_json
-        self.console = Console(stderr=True, highlight=False)
+        self.console = Console(stderr=True, highlight=False, emoji=False)
         self.bar = Progress(TextColumn("epoch {task.fields[epoch]}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
                             TimeElapsedColumn(), TextColumn("{task.fields[now]}"), console=self.console,
                             disable=not self.console.is_terminal)
@@ -67,4 +68,4 @@ class TrainingScreen(AbstractContextManager):
             self._say(f"  {epoch.trouble}", style="red")
 
     def _say(self, text: str, *, style: str | None = None) -> None:
-        self.console.print(text, soft_wrap=True, markup=False, style=style)
+        self.console.print(plain(text), soft_wrap=True, markup=False, style=style)
