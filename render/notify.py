@@ -15,11 +15,14 @@ TIMEOUT_S = 60.0
 def notify(command: str, record: Mapping, *, timeout_s: float = TIMEOUT_S) -> None:
     """Runs a command line of the shell with the record as one line of JSON on its standard input, which it need not read.
     Raises RenderError when it fails or takes longer than timeout_s; then it is ended with all that it started."""
-    process = subprocess.Popen(
-        command, shell=True, text=True, encoding="utf-8", stdin=subprocess.PIPE,
-        stdout=2,  # standard output is --json's
-        start_new_session=True,  # the Ctrl-C that ended the batch is none of its business
-    )
+    try:
+        process = subprocess.Popen(
+            command, shell=True, text=True, encoding="utf-8", stdin=subprocess.PIPE,
+            stdout=2,  # standard output is --json's
+            start_new_session=True,  # the Ctrl-C that ended the batch is none of its business
+        )
+    except (OSError, ValueError) as error:  # no shell, no memory, a null byte
+        raise RenderError(f"--notify {command!r}: cannot be run ({error}). Try it by hand.") from error
     try:
         process.communicate(json.dumps(record) + "\n", timeout=timeout_s)
     except subprocess.TimeoutExpired:
