@@ -333,7 +333,7 @@ def _workplace(arguments):
 def _ending(arguments, summary):
     """However a batch ends that has begun, its summary is printed and --notify's command is told, once."""
     notice = _Notice(arguments, summary, datetime.now().astimezone())
-    interrupts.before_an_end_at_once(partial(notice, INTERRUPTED, timeout_s=IMPATIENT_NOTICE_S))
+    interrupts.before_an_end_at_once(notice.hurry)
     try:
         try:
             yield
@@ -377,6 +377,13 @@ class _Notice:
             notify(command, record, **how)
         except RenderError as error:
             _complain(error, status)
+
+    def hurry(self) -> None:
+        """A person will not wait: the command is started, or has been and is ended."""
+        from render.notify import end_now
+
+        end_now()
+        self(INTERRUPTED, timeout_s=IMPATIENT_NOTICE_S)
 
 
 def _device_and_settings(arguments, **more):
