@@ -2,21 +2,22 @@
 
 import argparse
 import os
-import signal
 import sys
 from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from render import __version__
+from render import __version__, interrupts, streams
 from render.errors import RenderError, UsageError
 from render.gan import commands as gan
+from render.interrupts import INTERRUPTED
 from render.runners import wants_ray
-from render.wording import never_refuse_a_character, plain
+from render.wording import plain
 from render.words import Parser, command, minutes, number, positive, seconds, share
 
-INTERRUPTED = 130
+IMPATIENT_NOTICE_S = 5.0  # for --notify's command when a person will not wait for the end
+WORKERS_PER_CORE = 2  # one paints while the other reads and writes
 
 EXAMPLES = """examples:
   render batch --styles presets/paintings --inputs photos/
@@ -33,13 +34,21 @@ EXAMPLES = """examples:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs a command. Exit status: 0 all done, 1 some job failed, 2 wrong usage, 130 interrupted."""
-    never_refuse_a_character()
-    arguments = _parser().parse_args(argv)
+    """Runs a command. Exit status: 0 all done, 1 some job failed or what was told or recorded is incomplete, 2 wrong
+    usage, 130 interrupted."""
+    with interrupts.as_one(), streams.guarded():
+        arguments = _parser().parse_args(argv)
+        if arguments.command in _ONLY_TELL:
+            streams.need()
+        status = _run(arguments)
+        interrupts.hold()
+        return streams.verdict(status, as_json=getattr(arguments, "json", False))
+
+
+def _run(arguments) -> int:
     # Read when torch is loaded: threads that wait without spinning. On a busy machine a spinning one keeps its core from
     # the thread it waits for (a job of 25 s took 146 s); on a quiet one it gains nothing measurable.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    signal.signal(signal.SIGTERM, _interrupt)  # a scheduler's stop is as gentle as Ctrl-C
     try:
         return arguments.command(arguments) or 0
     except UsageError as error:
@@ -49,8 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("render: interrupted. What is finished is kept; run the same command again to go on.", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # `render ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except streams.Lost:  # `render presets list | head`
         return 1
 
 
@@ -61,10 +69,6 @@ def _complain(error: Exception, status: int) -> int:
 
 def _tell(text: str) -> None:
     print(f"render: {plain(text)}", file=sys.stderr)
-
-
-def _interrupt(signum, frame):
-    raise KeyboardInterrupt
 
 
 # ---- words ----------------------------------------------------------------------------------------------------------
@@ -364,32 +368,59 @@ def _workplace(arguments):
 
 @contextmanager
 def _ending(arguments, summary):
-    """However a batch ends that has begun, its summary is printed and --notify's command is told."""
-    started = datetime.now().astimezone()
+    """However a batch ends that has begun, its summary is printed and --notify's command is told, once."""
+    notice = _Notice(arguments, summary, datetime.now().astimezone())
+    interrupts.before_an_end_at_once(notice.hurry)
     try:
-        yield
+        try:
+            yield
+        finally:
+            interrupts.hold()  # what follows tells how the batch ended, and must not be cut off
     except UsageError:
         raise
     except BaseException as error:  # Ctrl-C too
-        _sum_up(arguments, summary, started, INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1)
+        _sum_up(arguments, summary, notice, INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1)
         raise
-    _sum_up(arguments, summary, started, summary.exit_status)
+    _sum_up(arguments, summary, notice, summary.exit_status)
 
 
-def _sum_up(arguments, summary, started: datetime, status: int) -> None:
+def _sum_up(arguments, summary, notice: "_Notice", status: int) -> None:
     from render import console
-    from render.notify import notify
 
     try:
         console.print_summary(summary, output=arguments.output, as_json=arguments.json)
-    finally:  # whoever read the summary may be gone
-        if arguments.notify is not None and (summary.done or summary.left or summary.failed):
-            record = console.notice_record(summary, output=arguments.output, started=started, exit_status=status,
-                                           interrupted=status == INTERRUPTED)
-            try:
-                notify(arguments.notify, record)
-            except RenderError as error:
-                _complain(error, status)
+    finally:
+        notice(status or (1 if streams.lost() else 0))
+
+
+class _Notice:
+    """Tells --notify's command of a batch, the first time it is called."""
+
+    def __init__(self, arguments, summary, started: datetime):
+        self.arguments, self.summary, self.started = arguments, summary, started
+        self.told = False
+
+    def __call__(self, status: int, **how) -> None:
+        from render import console
+        from render.notify import notify
+
+        summary, command = self.summary, self.arguments.notify
+        if command is None or self.told or not (summary.done or summary.left or summary.failed):
+            return
+        self.told = True
+        record = console.notice_record(summary, output=self.arguments.output, started=self.started, exit_status=status,
+                                       interrupted=status == INTERRUPTED)
+        try:
+            notify(command, record, **how)
+        except RenderError as error:
+            _complain(error, status)
+
+    def hurry(self) -> None:
+        """A person will not wait: the command is started, or has been and is ended."""
+        from render.notify import end_now
+
+        end_now()
+        self(INTERRUPTED, timeout_s=IMPATIENT_NOTICE_S)
 
 
 def _device_and_settings(arguments, **more):
@@ -451,10 +482,18 @@ def _fingerprint(settings) -> str:
 def _local_runner(arguments, device, settings, keeping):
     from render.local import LocalRunner
 
-    workers = arguments.workers or 1
+    workers = _some_workers(arguments.workers or 1)
     if workers > 1 and device.name != "cpu":
         raise UsageError(f"--workers {workers}: one process a GPU. Use --runner ray for several GPUs, leave it out, or use --device cpu.")
     return LocalRunner(device, settings, keeping, workers=workers)
+
+
+def _some_workers(wanted: int) -> int:
+    """Each takes some hundred megabytes before it paints anything."""
+    most = WORKERS_PER_CORE * (os.cpu_count() or 1)
+    if wanted > most:
+        _tell(f"--workers {wanted}: this machine has {os.cpu_count()} cores, so {most} are started at most")
+    return min(wanted, most)
 
 
 def _dry_run(arguments, todo, finished, device, summary, shown) -> int:
@@ -691,3 +730,7 @@ def _doctor(arguments) -> int:
     from render import doctor
 
     return doctor.examine()
+
+
+# What these tell is all they are for: they end when nobody reads it any more. The others make files and go on.
+_ONLY_TELL = (_presets_list, _presets_show, _presets_check, _presets_keys, _status, _submit, _doctor)

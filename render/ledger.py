@@ -295,6 +295,9 @@ class Ledger:
                               f"new one from the prints. Keep {self.folder}: it holds unfinished work.")
         if _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return UsageError(f"{self.path}: is {self._why(error)}. Wait for it or close it, and rerun: what is done is kept.")
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_ROLLBACK:
+            return UsageError(f"{self.path}: its batch was killed while it wrote there. Run the batch again: it undoes that "
+                              "first. What is done is kept.")
         return UsageError(f"{self.path}: cannot be used ({self._why(error)}). Free space, allow reading and writing there, "
                           "check the drive, and rerun: what is done is kept.")
 

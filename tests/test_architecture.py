@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 ORDER = (
-    "render", "render.large_pages", "render.wording", "render.decoder_warnings", "render.words", "render.errors", "render.files", "render.deadline", "render.notify", "render.prints", "render.layers", "render.tiling", "render.memory", "render.icc", "render.images",
+    "render", "render.large_pages", "render.interrupts", "render.streams", "render.child", "render.wording", "render.decoder_warnings", "render.words", "render.errors", "render.files", "render.deadline", "render.notify", "render.prints", "render.layers", "render.tiling", "render.memory", "render.icc", "render.images",
     "render.export", "render.colour", "render.photoreal", "render.checks", "render.presets.toml", "render.presets.look", "render.presets",
     "render.schedule", "render.jobs", "render.events", "render.ledger", "render.outputs",
     "render.device", "render.linalg", "render.moments", "render.losses", "render.features", "render.objective",
