@@ -168,8 +168,10 @@ def _survey(ray, address: str | None, weights: str, preprocessing: str | None, d
         except ray.exceptions.RayTaskError as error:
             facts = {"problem": f"render cannot be used there ({reason(error)}). "
                                 f"pip install render-prints=={render.__version__} on every machine"}
+        except ray.exceptions.GetTimeoutError:
+            facts = {"problem": f"did not answer within {SURVEY_S:.0f} s. Is it busy? Wait for it, or take it out of the cluster"}
         except ray.exceptions.RayError as error:
-            facts = {"problem": f"did not answer within {SURVEY_S:.0f} s ({reason(error) or 'is it busy?'})"}
+            facts = {"problem": f"went away while it was examined ({reason(error)}). Run the same command again"}
         known = {"render": "", "torch": "", "precision": "", "problem": ""} | facts
         nodes.append(Node(node["NodeID"], host, int(resources.get("CPU", 0)), int(resources.get("GPU", 0)), **known))
     for node in nodes:

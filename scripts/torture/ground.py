@@ -52,7 +52,7 @@ def pictures(folder: Path, photos: int = 2, styles: int = 1) -> tuple[str, ...]:
     for i in range(styles):
         blots = np.random.default_rng(i).integers(0, 256, (8, 10, 3), dtype=np.uint8)
         _save(folder / f"s{i}.png", np.asarray(Image.fromarray(blots).resize((80, 60), Image.Resampling.BICUBIC)))
-    return ("--inputs", "photos", "--styles", *(f"s{i}.png" for i in range(styles)))
+    return ("--inputs", str(folder / "photos"), "--styles", *(str(folder / f"s{i}.png") for i in range(styles)))
 
 
 def _save(path: Path, pixels: np.ndarray) -> None:
@@ -83,15 +83,25 @@ class Run:
         return [record for record in self.records if record["event"] == event]
 
 
-def run(words, *, cwd: Path, environment: dict[str, str] | None = None, before=lambda: None, limit_s: float = RUN_S) -> Run:
-    """`render` with these words, forked from here. before: done in the new process first, e.g. to limit it."""
+def run(words, *, cwd: Path, environment: dict[str, str] | None = None, before=None, limit_s: float = RUN_S) -> Run:
+    """`render` with these words, forked from here; started anew where Ray is loaded, whose threads a fork would not have.
+    before: done in the new process first, e.g. to limit it."""
     began = time.monotonic()
     out, err = cwd / ".out", cwd / ".err"
-    pid = os.fork()
-    if pid == 0:
+    if "ray" in sys.modules:
+        pid = _start(words, cwd, environment or {}, before, out, err)
+    elif (pid := os.fork()) == 0:
         _become(words, cwd, environment or {}, before, out, err)
     status = _wait(pid, limit_s)
     return Run(status, out.read_text(errors="replace"), err.read_text(errors="replace"), time.monotonic() - began)
+
+
+def _start(words, cwd: Path, environment, before, out: Path, err: Path) -> int:
+    with out.open("wb") as first, err.open("wb") as second:
+        process = subprocess.Popen([sys.executable, "-m", "render", *map(str, words)], cwd=cwd, env=os.environ | environment,
+                                   stdout=first, stderr=second, start_new_session=True, preexec_fn=before)
+    process.returncode = 0  # it is waited for below, and not by subprocess
+    return process.pid
 
 
 def _become(words, cwd: Path, environment, before, out: Path, err: Path) -> None:
@@ -102,7 +112,8 @@ def _become(words, cwd: Path, environment, before, out: Path, err: Path) -> None
         for number, path in ((1, out), (2, err)):
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
         os.environ.update(environment)
-        before()
+        if before is not None:
+            before()
         sys.modules["__main__"] = sys.modules["render.__main__"]  # what processes that it spawns take for their program
         from render import cli
 
@@ -150,6 +161,14 @@ def ledger(output: Path) -> dict[str, str]:
         if not database.execute("select 1 from sqlite_master where name = 'jobs'").fetchall():
             return {}
         return dict(database.execute("select output, status from jobs"))
+
+
+def ledger_or_none(output: Path) -> dict[str, str] | None:
+    """None for a ledger that a full disk left without a table."""
+    try:
+        return ledger(output)
+    except sqlite3.DatabaseError:
+        return None
 
 
 def halves(output: Path) -> list[Path]:
