@@ -37,7 +37,6 @@ __all__ = [
 
 MAX_PRESET_BYTES = 1_000_000  # shipped ones have some 1 kB
 MOST_PICTURES = 1000  # of one style
-MAX_PICTURE_BYTES = 4_000_000_000  # copied by `add_style`; what fits within the pixels that are read is far smaller
 
 
 @dataclass(frozen=True)
@@ -319,14 +318,15 @@ def add_style(
     picture, folder = Path(picture), Path(folder)
     if not re.fullmatch(r"\w[\w.-]*", name):
         raise PresetError(f"'{brief(name)}' cannot name a style, which names files: use letters, digits, _ and - only.")
-    images.read(picture)
+    content = images.load(picture)
+    images.read(content)
     copy, preset = folder / f"{name}{picture.suffix.lower()}", folder / f"{name}.toml"
     already_there = os.path.exists(copy) and copy.samefile(picture)
     for path in (preset,) if already_there else (preset, copy):
         if os.path.lexists(path):
             raise PresetError(f"{path}: exists already. Choose another name, or delete it first.")
     if not already_there:
-        files.write_bytes(copy, files.read(picture, at_most_bytes=MAX_PICTURE_BYTES).data)
+        files.write_bytes(copy, content.data)
     described = {"title": title or name, "author": author, "licence": licence, "description": description}
     lines = [f"{key} = {toml_string(text)}" for key, text in described.items()]
     files.write_bytes(preset, "\n".join([*lines, "", "[[pictures]]", f"file = {toml_string(copy.name)}", ""]).encode())

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -192,7 +193,8 @@ def _read(path: Path) -> tuple[Mapping[str, torch.Tensor], str | None]:
             with safe_open(path, framework="pt") as f:
                 return {key: f.get_tensor(key) for key in f.keys()}, (f.metadata() or {}).get("preprocessing")
         _check_unpacked(path)
-        stored = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of pickles of another version: they name no file
+            stored = torch.load(path, map_location="cpu", weights_only=True)
     except WeightsError:
         raise
     except Exception as error:  # both libraries raise many kinds for a damaged or hostile file
