@@ -67,7 +67,8 @@ def _bytes_of(path: Path) -> bytes:
         near = difflib.get_close_matches(str(path).lower(), BUILT_IN, n=1, cutoff=0.5)
         meant = f" Do you mean {near[0]}?" if near else ""
         raise UsageError(
-            f"{brief(str(path))}: no such profile.{meant} Use {', '.join(BUILT_IN)} or the path of an .icc or .icm file."
+            f"{brief(str(path))}: no such profile.{meant} Use {', '.join(BUILT_IN)} or the path of an .icc "
+            "or .icm file."
         )
     data = files.read(path, at_most_bytes=MAX_PROFILE_BYTES, what="profile", error=UsageError).data
     if data[36:40] != b"acsp":  # the signature of every ICC profile
@@ -101,7 +102,8 @@ def _check_use(name: object, opened: ImageCms.ImageCmsProfile, data: bytes, proo
     kind, space = (data[at : at + 4].decode("latin-1").strip() for at in (12, 16))
     if kind not in ("mntr", "prtr", "spac"):
         raise UsageError(
-            f"{name}: is an ICC profile of class {_CLASSES.get(kind, brief(kind))}; display, output or colour space is needed. "
+            f"{name}: is an ICC profile of class {_CLASSES.get(kind, brief(kind))}; display, output or "
+            "colour space is needed. "
             "Use the printer's or paper's own profile."
         )
     if space not in _MODES or (space != "RGB" and not proof):
@@ -242,7 +244,8 @@ def convert(pixels: np.ndarray, profile: Profile, intent: str = "relative") -> n
     try:
         return _converted(pixels, _built_in("srgb").data, profile.data, intent)
     except ImageCms.PyCMSError as error:  # the tables of one intent may be damaged and those of another whole
-        raise UsageError(f"{profile.name}: cannot be converted to with --intent {intent} ({error}). Use another intent, or "
+        raise UsageError(f"{profile.name}: cannot be converted to with --intent {intent} ({error}). Use "
+                         "another intent, or "
                          "download the profile again.") from error
 
 
@@ -354,7 +357,8 @@ def _power(gamma: float) -> tuple[float, ...]:
 
 def _formula(kind: int, numbers: np.ndarray) -> tuple[float, ...]:
     formula = _seven(kind, numbers)
-    if not (0.05 <= formula[0] <= 20 and formula[1] > 0):  # gamma and slope of what rises, and can be turned round
+    gamma, slope = formula[:2]
+    if not (0.05 <= gamma <= 20 and slope > 0):
         raise ValueError("a curve that does not rise")
     return formula
 

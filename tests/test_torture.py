@@ -1,4 +1,4 @@
-"""A slice of the torture campaign (scripts/torture), seeded: damaged files of every format, and the campaign's own eyes."""
+"""A slice of the torture campaign (scripts/torture), seeded: damaged files of every format, and its own eyes."""
 
 import random
 import subprocess
@@ -67,21 +67,36 @@ def test_a_case_is_the_same_for_its_seed_and_number_and_differs_from_the_whole_f
     whole = tmp_path / "whole.bin"
     whole.write_bytes(bytes(range(256)) * 4)
     kind = reading(lambda path: None)
-    made = [mutate.case_of(kind, [whole], number, seed, tmp_path).read_bytes() for seed in (1, 1, 2) for number in range(30)]
+    made = [
+        mutate.case_of(kind, [whole], number, seed, tmp_path).read_bytes()
+        for seed in (1, 1, 2)
+        for number in range(30)
+    ]
     assert made[:30] == made[30:60] != made[60:]
     assert whole.read_bytes() not in made and len(set(made)) > 55
     assert mutate.mutated(b"x", random.Random(0)) != b"x"
 
 
 def test_the_table_counts_what_was_found(capsys, monkeypatch):
-    found = {"JPEG": mutate.Tally(3, 4, [(1, "x")], [(2, "y"), (3, "z")], 1.26), "GIF": mutate.Tally(1, 0, seconds=2)}
+    found = {
+        "JPEG": mutate.Tally(3, 4, [(1, "x")], [(2, "y"), (3, "z")], 1.26),
+        "GIF": mutate.Tally(1, 0, seconds=2),
+    }
     lines = mutate.table(found).splitlines()
-    assert lines[2] == "| JPEG | 10 | 3 | 4 | 2 | 1 | 1.3 |" and lines[-1] == "| all | 11 | 4 | 4 | 2 | 1 | 3.3 |"
+    assert (
+        lines[2] == "| JPEG | 10 | 3 | 4 | 2 | 1 | 1.3 |"
+        and lines[-1] == "| all | 11 | 4 | 4 | 2 | 1 | 3.3 |"
+    )
 
 
 @pytest.mark.parametrize("parser", ["preset", "icc"])
 def test_the_fuzzer_runs_for_its_time_and_finds_nothing(parser):
-    done = subprocess.run([sys.executable, "-m", "scripts.torture.fuzz", "--seconds", "2", "--parser", parser], cwd=ROOT,
-                          capture_output=True, text=True, timeout=200)
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.torture.fuzz", "--seconds", "2", "--parser", parser],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"| {parser} | 2 |" in done.stdout

@@ -15,7 +15,26 @@ Damage = Callable[[bytes, random.Random], bytes]
 DEEP: list = []
 for _ in range(400):
     DEEP = [DEEP]
-ODD = (None, True, -1, 0, 3, 10**30, 1e308, float("nan"), "", "x", "9" * 5000, [], {}, [[]], {"a": {}}, [1, 2, 3], "\ud800", DEEP)
+ODD = (
+    None,
+    True,
+    -1,
+    0,
+    3,
+    10**30,
+    1e308,
+    float("nan"),
+    "",
+    "x",
+    "9" * 5000,
+    [],
+    {},
+    [[]],
+    {"a": {}},
+    [1, 2, 3],
+    "\ud800",
+    DEEP,
+)
 
 
 def png(data: bytes, draw: random.Random, damage: Damage) -> bytes:
@@ -27,8 +46,13 @@ def png(data: bytes, draw: random.Random, damage: Damage) -> bytes:
         at += 12 + length
     chosen = draw.randrange(len(chunks))
     kind, content = chunks[chosen]
-    chunks[chosen] = kind, _packed(content, draw, damage) if kind == b"IDAT" and draw.random() < 0.5 else damage(content, draw)
-    return data[:8] + b"".join(struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(c, zlib.crc32(k))) for k, c in chunks)
+    chunks[chosen] = (
+        kind,
+        _packed(content, draw, damage) if kind == b"IDAT" and draw.random() < 0.5 else damage(content, draw),
+    )
+    return data[:8] + b"".join(
+        struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(c, zlib.crc32(k))) for k, c in chunks
+    )
 
 
 def _packed(content: bytes, draw: random.Random, damage: Damage) -> bytes:
@@ -57,7 +81,7 @@ def archive(data: bytes, draw: random.Random, damage: Damage) -> bytes:
 
 
 def safetensors(data: bytes, draw: random.Random, damage: Damage) -> bytes:
-    """Something odd anywhere in the header, or in the JSON that the program keeps in it; its length is right."""
+    """Something odd in the header, or in the JSON that the program keeps in it; its length is right."""
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
     own = header.get("__metadata__", {})
@@ -81,7 +105,9 @@ def recipe(data: bytes, draw: random.Random, damage: Damage) -> bytes:
 
 def oddly(value, draw: random.Random):
     """The JSON value with one of its parts, at any depth, replaced, left out or added."""
-    inner = list(value) if isinstance(value, dict) else list(range(len(value))) if isinstance(value, list) else []
+    inner = (
+        list(value) if isinstance(value, dict) else list(range(len(value))) if isinstance(value, list) else []
+    )
     if not inner or draw.random() < 0.1:
         return draw.choice(ODD)
     key, result = draw.choice(inner), value.copy()

@@ -32,9 +32,9 @@ JOB = "job"
 
 @dataclass(frozen=True)
 class Format:
-    """ending: of the file's name; samples: writes whole files into a folder and gives their paths; read: the program's
-    own function; it gives False for what counts as refused without an error; deeper: damages a file behind its own
-    checksums."""
+    """ending: of the file's name; samples: writes whole files into a folder and gives their paths; read: the
+    program's own function; it gives False for what counts as refused without an error; deeper: damages a file behind
+    its own checksums."""
 
     name: str
     ending: str
@@ -50,7 +50,7 @@ def pixels(height: int = 40, width: int = 56) -> np.ndarray:
     return np.uint8(np.stack([4 * x, 6 * y, 3 * (x + y)], -1) % 190 + noise)
 
 
-# --- pictures --------------------------------------------------------------------------------------------------------
+# --- pictures -----------------------------------------------------------------------------------------------
 
 
 def _by_pillow(ending: str, *variants: dict) -> Callable[[Path], list[Path]]:
@@ -64,6 +64,7 @@ def _by_pillow(ending: str, *variants: dict) -> Callable[[Path], list[Path]]:
             paths.append(folder / f"{i}{ending}")
             image.save(paths[-1], **{name: value for name, value in options.items() if value is not None})
         return paths
+
     return samples
 
 
@@ -75,12 +76,18 @@ def _deep_png(folder: Path) -> list[Path]:
 
 def _tiff(folder: Path) -> list[Path]:
     deep = pixels().astype(np.uint16) * 257
-    plans = {"8": (pixels(), {}), "16": (deep, {}), "packed": (pixels(), {"compression": "zlib"}),
-             "tiles": (deep, {"tile": (16, 16), "compression": "zlib", "predictor": True}),
-             "grey": (deep[..., 0], {"photometric": "minisblack"})}
+    plans = {
+        "8": (pixels(), {}),
+        "16": (deep, {}),
+        "packed": (pixels(), {"compression": "zlib"}),
+        "tiles": (deep, {"tile": (16, 16), "compression": "zlib", "predictor": True}),
+        "grey": (deep[..., 0], {"photometric": "minisblack"}),
+    }
     for name, (values, options) in plans.items():
         tifffile.imwrite(folder / f"{name}.tif", values, **{"photometric": "rgb", **options})
-    Image.fromarray(pixels()).save(folder / "lzw.tif", compression="tiff_lzw", icc_profile=icc.load_profile("srgb").data)
+    Image.fromarray(pixels()).save(
+        folder / "lzw.tif", compression="tiff_lzw", icc_profile=icc.load_profile("srgb").data
+    )
     return sorted(folder.glob("*.tif"))
 
 
@@ -96,22 +103,25 @@ def _complain(what: str):
 
 PLAIN = {"exif": None, "icc_profile": None}
 PICTURES = (
-    Format("JPEG", ".jpg", _by_pillow(".jpg", {}, {"progressive": True}, {"mode": "CMYK", "icc_profile": None}, {"mode": "L", **PLAIN}),
+    Format("JPEG", ".jpg",
+           _by_pillow(".jpg", {}, {"progressive": True}, {"mode": "CMYK", "icc_profile": None}, {"mode": "L", **PLAIN}),
            _read_picture),
-    Format("PNG, 8 bits", ".png", _by_pillow(".png", {}, {"mode": "RGBA"}, {"mode": "P", **PLAIN}, {"mode": "1", **PLAIN}), _read_picture,
+    Format("PNG, 8 bits", ".png",
+           _by_pillow(".png", {}, {"mode": "RGBA"}, {"mode": "P", **PLAIN}, {"mode": "1", **PLAIN}), _read_picture,
            deeper=damage.png),
     Format("PNG, 16 bits", ".png", _deep_png, _read_picture, deeper=damage.png),
     Format("TIFF", ".tif", _tiff, _read_picture),
     Format("WebP", ".webp", _by_pillow(".webp", {}, {"lossless": True}, {"mode": "RGBA"}), _read_picture),
     Format("AVIF", ".avif", _by_pillow(".avif", {}, {"mode": "RGBA"}), _read_picture),
-    Format("JPEG 2000", ".jp2", _by_pillow(".jp2", PLAIN, {"mode": "RGBA", **PLAIN}, {"irreversible": True, **PLAIN}), _read_picture),
+    Format("JPEG 2000", ".jp2",
+           _by_pillow(".jp2", PLAIN, {"mode": "RGBA", **PLAIN}, {"irreversible": True, **PLAIN}), _read_picture),
     Format("BMP", ".bmp", _by_pillow(".bmp", PLAIN, {"mode": "P", **PLAIN}), _read_picture),
     Format("GIF", ".gif", _by_pillow(".gif", {"mode": "P", **PLAIN}), _read_picture),
     Format("PPM", ".ppm", _by_pillow(".ppm", PLAIN, {"mode": "L", **PLAIN}), _read_picture),
 )  # fmt: skip
 
 
-# --- presets, IDX, profiles ------------------------------------------------------------------------------------------
+# --- presets, IDX, profiles ---------------------------------------------------------------------------------
 
 PRESET = """title = "Impasto \\u00e9"
 author = 'somebody'
@@ -134,17 +144,23 @@ def _presets(folder: Path) -> list[Path]:
     Image.fromarray(pixels()).save(folder / "a.png")
     preset = min(next(iter(presets.shipped_collections().values())).glob("*.toml"))
     (folder / "0.toml").write_text(PRESET, encoding="utf-8")
-    (folder / "1.toml").write_bytes(b"\xef\xbb\xbf" + re.sub(rb'"[^"]+\.jpg"', b'"a.png"', preset.read_bytes()))
+    (folder / "1.toml").write_bytes(
+        b"\xef\xbb\xbf" + re.sub(rb'"[^"]+\.jpg"', b'"a.png"', preset.read_bytes())
+    )
     return [folder / "0.toml", folder / "1.toml"]
 
 
 def _read_preset(path: Path) -> None:
-    """A warning about a bare key or a value is the program's; what a look lacks is found when it is applied."""
+    """What contradicts itself in a look is found when it is applied."""
     presets.apply_settings(presets.load_style(path).look)
 
 
 def idx_bytes(count: int = 3, side: int = 28) -> bytes:
-    return bytes((0, 0, 8, 3)) + struct.pack(">3I", count, side, side) + bytes(i % 251 for i in range(count * side**2))
+    return (
+        bytes((0, 0, 8, 3))
+        + struct.pack(">3I", count, side, side)
+        + bytes(i % 251 for i in range(count * side**2))
+    )
 
 
 def _idx(folder: Path) -> list[Path]:
@@ -174,13 +190,25 @@ def _read_profile(path: Path) -> None:
         raise AssertionError("a conversion to values outside [0, 1]")
 
 
-# --- what the program wrote ------------------------------------------------------------------------------------------
+# --- what the program wrote ---------------------------------------------------------------------------------
 
 
 def _prints(folder: Path) -> list[Path]:
     """With the recipe of a finished print, as `recolor` reads it."""
-    facts = {"layout": {"crop": [0, 0, 40, 56], "picture": [40, 56], "sheet": [40, 56], "offset": [0, 0], "dpi": 300.0},
-             "settings": {"size_px": 56, "color": "style"}, "look": {}, "painted": "abc", "photo_sha256": "0" * 64, "loss": 1.5}
+    facts = {
+        "layout": {
+            "crop": [0, 0, 40, 56],
+            "picture": [40, 56],
+            "sheet": [40, 56],
+            "offset": [0, 0],
+            "dpi": 300.0,
+        },
+        "settings": {"size_px": 56, "color": "style"},
+        "look": {},
+        "painted": "abc",
+        "photo_sha256": "0" * 64,
+        "loss": 1.5,
+    }
     for name in ("a.png", "a.jpg", "a.tif"):
         export.write(folder / name, np.float32(pixels()) / 255, dpi=300.0, provenance=facts)
     return sorted(folder.glob("a.*"))
@@ -192,7 +220,13 @@ def _read_print(path: Path) -> bool:
 
 def _checkpoints(folder: Path) -> list[Path]:
     image = torch.rand((1, 3, 8, 9), generator=torch.Generator().manual_seed(0))
-    checkpoint.store(folder, JOB, checkpoint.Checkpoint(1, image, {"m": image + 1}, {"s0": image.bfloat16()}, {"state": {"iteration": 3}}))
+    checkpoint.store(
+        folder,
+        JOB,
+        checkpoint.Checkpoint(
+            1, image, {"m": image + 1}, {"s0": image.bfloat16()}, {"state": {"iteration": 3}}
+        ),
+    )
     return [checkpoint.path_of(folder, JOB)]
 
 
@@ -207,17 +241,38 @@ def _gan(folder: Path) -> list[Path]:
     architecture = ARCHITECTURES["conv"]
     recipe = Recipe.of(architecture)
     tensors = {f"ema.{name}": t for name, t in architecture.generator(recipe.shape).state_dict().items()}
-    gan_files.save(folder / "gan.safetensors", tensors, {
-        "architecture": "conv", "shape": recipe.shape, "recipe": asdict(recipe), "data": {"name": "x", "images": 40},
-        "history": [{"number": 1, "discriminator": 0.5, "generator": 0.7, "spread": 0.9, "seconds": 1.0, "trouble": ""}],
-        "updates": 7, "versions": {}})
+    gan_files.save(
+        folder / "gan.safetensors",
+        tensors,
+        {
+            "architecture": "conv",
+            "shape": recipe.shape,
+            "recipe": asdict(recipe),
+            "data": {"name": "x", "images": 40},
+            "history": [
+                {
+                    "number": 1,
+                    "discriminator": 0.5,
+                    "generator": 0.7,
+                    "spread": 0.9,
+                    "seconds": 1.0,
+                    "trouble": "",
+                }
+            ],
+            "updates": 7,
+            "versions": {},
+        },
+    )
     return [folder / "gan.safetensors"]
 
 
 def _small_vgg() -> dict[str, torch.Tensor]:
     """VGG-19 in few bytes: every weight the same number."""
-    return {f"{name}.{part}": torch.full((1,), 0.01).expand(shape) for name, c_in, c_out in convolutions()
-            for part, shape in (("weight", (c_out, c_in, 3, 3)), ("bias", (c_out,)))}
+    return {
+        f"{name}.{part}": torch.full((1,), 0.01).expand(shape)
+        for name, c_in, c_out in convolutions()
+        for part, shape in (("weight", (c_out, c_in, 3, 3)), ("bias", (c_out,)))
+    }
 
 
 def _pth(folder: Path) -> list[Path]:
@@ -242,8 +297,16 @@ def _ledgers(folder: Path) -> list[Path]:
     with closing(sqlite3.connect(path)) as database, database:
         names = [row[1] for row in database.execute("pragma table_info(jobs)")]
         for i in range(20):
-            row = {"output": f"a{i}.png", "id": f"{i:020x}", "photo": f"/photos/{i}.jpg", "style": "x", "status": "done",
-                   "bytes": 1000, "findings": "[]", "settings": json.dumps({"settings": {}, "look": {}})}
+            row = {
+                "output": f"a{i}.png",
+                "id": f"{i:020x}",
+                "photo": f"/photos/{i}.jpg",
+                "style": "x",
+                "status": "done",
+                "bytes": 1000,
+                "findings": "[]",
+                "settings": json.dumps({"settings": {}, "look": {}}),
+            }
             row = {name: value for name, value in row.items() if name in names}
             marks = ", ".join("?" * len(row))
             database.execute(f"insert into jobs ({', '.join(row)}) values ({marks})", tuple(row.values()))

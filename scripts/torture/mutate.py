@@ -1,5 +1,5 @@
-"""Damaged files of every format that is read. Each is either read or refused by name: no other error, no hang, and no word
-on standard error that does not name the file.
+"""Damaged files of every format that is read. Each is either read or refused by name: no other error, no hang, and no
+word on standard error that does not name the file.
 
 python -m scripts.torture.mutate --count 100 --seed 1          so many of each format
 python -m scripts.torture.mutate --format JPEG --only 17       one case again, its file kept
@@ -28,12 +28,45 @@ from scripts.torture.formats import FORMATS, Format
 
 LIMIT_S = 20.0  # of a case; on a busy machine most take a few milliseconds
 MEMORY_BYTES = 8 * 10**9  # of the address space: a bomb must not take the machine with it
-EXTREMES = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\x01", b"\x01\0\0\0", b"\x80\0\0\0")
-WORDS = ("[" * 3000, "{", "}", "\0", "1" * 5000, "0x" + "f" * 9000, '"""', "'''", "nan", "inf", "-1", "1e999", "a." * 3000, "\ud7ff",
-         "\r", "#", "=", "[look]\n", "[[pictures]]\n", "true", "2020-13-45", "../" * 2000, "\\u0000", "\x1b[2J", "é" * 300)
+EXTREMES = (
+    b"\0\0\0\0",
+    b"\xff\xff\xff\xff",
+    b"\x7f\xff\xff\xff",
+    b"\xff\xff\xff\x7f",
+    b"\0\0\0\x01",
+    b"\x01\0\0\0",
+    b"\x80\0\0\0",
+)
+WORDS = (
+    "[" * 3000,
+    "{",
+    "}",
+    "\0",
+    "1" * 5000,
+    "0x" + "f" * 9000,
+    '"""',
+    "'''",
+    "nan",
+    "inf",
+    "-1",
+    "1e999",
+    "a." * 3000,
+    "\ud7ff",
+    "\r",
+    "#",
+    "=",
+    "[look]\n",
+    "[[pictures]]\n",
+    "true",
+    "2020-13-45",
+    "../" * 2000,
+    "\\u0000",
+    "\x1b[2J",
+    "é" * 300,
+)
 
 
-# --- damage ----------------------------------------------------------------------------------------------------------
+# --- damage -------------------------------------------------------------------------------------------------
 
 
 def mutated(data: bytes, draw: random.Random, *, text: bool = False) -> bytes:
@@ -94,7 +127,7 @@ def _word(data, draw):
 KINDS = (_cut, _flipped, _flipped, _extreme, _extreme, _emptied, _left_out, _twice, _noise)
 
 
-# --- one case --------------------------------------------------------------------------------------------------------
+# --- one case -----------------------------------------------------------------------------------------------
 
 
 class TookTooLong(BaseException):
@@ -104,8 +137,10 @@ class TookTooLong(BaseException):
 @contextlib.contextmanager
 def _within(limit_s: float) -> Iterator[None]:
     """Raises TookTooLong; code in C that never comes back ends the program, which then says where it was."""
+
     def ring(*_):
         raise TookTooLong
+
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, limit_s)
     faulthandler.dump_traceback_later(3 * limit_s, exit=True)
@@ -136,8 +171,8 @@ def _heard() -> Iterator[list[bytes]]:
 
 
 def judge(kind: Format, path: Path) -> tuple[str, str]:
-    """("accepted" | "refused" | "broken" | "unnamed", why); unnamed: as it should be, but for words on standard error that
-    do not name the file, mostly of decoders in C."""
+    """("accepted" | "refused" | "broken" | "unnamed", why); unnamed: as it should be, but for words on standard error
+    that do not name the file, mostly of decoders in C."""
     from render.errors import RenderError
 
     name = "ledger.sqlite" if kind.name == "ledger" else path.name
@@ -146,19 +181,26 @@ def judge(kind: Format, path: Path) -> tuple[str, str]:
             with _within(LIMIT_S):
                 verdict = ("refused" if kind.read(path) is False else "accepted"), ""
         except RenderError as error:
-            verdict = ("refused", str(error)) if name in str(error) else ("broken", f"does not name the file: {error}")
+            verdict = (
+                ("refused", str(error))
+                if name in str(error)
+                else ("broken", f"does not name the file: {error}")
+            )
         except TookTooLong:
             verdict = "broken", f"took more than {LIMIT_S:g} s"
         except BaseException as error:  # SystemExit, and a Rust library's panics
             where = traceback.extract_tb(error.__traceback__)[-1]
-            verdict = "broken", f"{type(error).__name__}: {str(error)[:200]} ({Path(where.filename).name}:{where.lineno})"
+            verdict = (
+                "broken",
+                f"{type(error).__name__}: {str(error)[:200]} ({Path(where.filename).name}:{where.lineno})",
+            )
     said = heard[0].decode(errors="replace").strip()
     if said and name not in said and verdict[0] != "broken":
         verdict = "unnamed", f"says on standard error, without the file's name: {said[:200]}"
     return verdict
 
 
-# --- the campaign ----------------------------------------------------------------------------------------------------
+# --- the campaign -------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -189,7 +231,9 @@ def case_of(kind: Format, samples: list[Path], number: int, seed: int, folder: P
     return path
 
 
-def torture(kind: Format, numbers, seed: int, work: Path, *, until: float = float("inf"), keep: Path | None = None) -> Tally:
+def torture(
+    kind: Format, numbers, seed: int, work: Path, *, until: float = float("inf"), keep: Path | None = None
+) -> Tally:
     """Whole samples first: a campaign against what is refused anyway would prove nothing."""
     tally, whole = Tally(), work / "whole"
     whole.mkdir(parents=True)
@@ -217,12 +261,14 @@ def torture(kind: Format, numbers, seed: int, work: Path, *, until: float = floa
 
 
 def check_whole(kind: Format, work: Path) -> None:
-    """Raises AssertionError unless every undamaged sample is read (weights of a single layer are refused by name)."""
+    """Raises AssertionError unless every whole sample is read (weights of a single layer are refused by name)."""
     for sample in kind.samples(work):
         copy = sample.with_name(f"copy{sample.suffix}")
         shutil.copy(sample, copy)
         verdict, why = judge(kind, copy)
-        assert verdict == "accepted" or "no weights for conv1_2" in why, f"{kind.name}, {sample.name}: {verdict}, {why}"
+        assert verdict == "accepted" or "no weights for conv1_2" in why, (
+            f"{kind.name}, {sample.name}: {verdict}, {why}"
+        )
 
 
 def machine() -> str:
@@ -234,23 +280,34 @@ def machine() -> str:
                 break
         else:
             processor = platform.processor()
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True
+    ).stdout.strip()
     return f"{processor}, {datetime.date.today()}, commit {commit}"
 
 
 def table(tallies: dict[str, Tally]) -> str:
-    lines = ["| format | cases | read | refused by name | words that name no file | broken | seconds |",
-             "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"]
-    rows = {name: (t.cases, t.accepted, t.refused, len(t.unnamed), len(t.broken), round(t.seconds, 1)) for name, t in tallies.items()}
+    lines = [
+        "| format | cases | read | refused by name | words that name no file | broken | seconds |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    rows = {
+        name: (t.cases, t.accepted, t.refused, len(t.unnamed), len(t.broken), round(t.seconds, 1))
+        for name, t in tallies.items()
+    }
     rows["all"] = tuple(round(sum(column), 1) for column in zip(*rows.values()))
-    return "\n".join([*lines, *(f"| {name} | {' | '.join(f'{value}' for value in row)} |" for name, row in rows.items())])
+    return "\n".join(
+        [*lines, *(f"| {name} | {' | '.join(f'{value}' for value in row)} |" for name, row in rows.items())]
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=60, help="of each format (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="at most, shared out among the formats")
+    parser.add_argument(
+        "--seconds", type=float, default=float("inf"), help="at most, shared out among the formats"
+    )
     parser.add_argument("--format", choices=[kind.name for kind in FORMATS], action="append", dest="names")
     parser.add_argument("--only", type=int, help="this case alone")
     parser.add_argument("--keep", type=Path, help="folder for the files that break something")
