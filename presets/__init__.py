@@ -37,7 +37,6 @@ __all__ = [
 
 MAX_PRESET_BYTES = 1_000_000  # shipped ones have some 1 kB
 MOST_PICTURES = 1000  # of one style
-MAX_PICTURE_BYTES = 4_000_000_000  # copied by `add_style`; what fits within the pixels that are read is far smaller
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,8 @@ def _load_toml(shown: Path) -> Style:
 
 def _parse(shown: Path) -> _StyleFile:
     if not os.path.lexists(shown):
-        raise PresetError(f"{brief(str(shown))}: no such preset. Check the path, or see `render presets list`.")
+        raise PresetError(f"{brief(str(shown))}: no such preset. Check the path, or see `render presets "
+                          "list`.")
     data = files.read(shown, at_most_bytes=MAX_PRESET_BYTES, what="preset", error=PresetError).data
     try:
         return _StyleFile.model_validate(toml.parse(data.decode("utf-8-sig")))
@@ -133,7 +133,8 @@ def _pictures(entries: Sequence[_PictureEntry], path: Path, shown: Path) -> tupl
     for entry in entries:
         found = _beside(path, entry.file, shown, "style picture")
         if found in weights:
-            raise PresetError(f"{shown}: names '{brief(entry.file)}' twice. Name it once and give it a larger weight.")
+            raise PresetError(f"{shown}: names '{brief(entry.file)}' twice. Name it once and give it a "
+                              "larger weight.")
         weights[found] = entry.weight
     return tuple(StylePicture(found, weight) for found, weight in weights.items())
 
@@ -141,7 +142,8 @@ def _pictures(entries: Sequence[_PictureEntry], path: Path, shown: Path) -> tupl
 def _beside(path: Path, file: str, shown: Path, what: str) -> Path:
     found = _absolute(path.parent / file)
     if not os.path.lexists(found):
-        raise PresetError(f"{shown}: {what} '{brief(file)}' is missing. Put it at {brief(str(found), 400)}, or correct its "
+        raise PresetError(f"{shown}: {what} '{brief(file)}' is missing. Put it at {brief(str(found), 400)}, "
+                          "or correct its "
                           "name in the preset.")
     try:
         files.check(found, what="picture", error=PresetError)
@@ -318,18 +320,21 @@ def add_style(
 
     picture, folder = Path(picture), Path(folder)
     if not re.fullmatch(r"\w[\w.-]*", name):
-        raise PresetError(f"'{brief(name)}' cannot name a style, which names files: use letters, digits, _ and - only.")
-    images.read(picture)
+        raise PresetError(f"'{brief(name)}' cannot name a style, which names files: use letters, digits, _ "
+                          "and - only.")
+    content = images.load(picture)
+    images.read(content)
     copy, preset = folder / f"{name}{picture.suffix.lower()}", folder / f"{name}.toml"
     already_there = os.path.exists(copy) and copy.samefile(picture)
     for path in (preset,) if already_there else (preset, copy):
         if os.path.lexists(path):
             raise PresetError(f"{path}: exists already. Choose another name, or delete it first.")
     if not already_there:
-        files.write_bytes(copy, files.read(picture, at_most_bytes=MAX_PICTURE_BYTES).data)
+        files.write_bytes(copy, content.data)
     described = {"title": title or name, "author": author, "licence": licence, "description": description}
     lines = [f"{key} = {toml_string(text)}" for key, text in described.items()]
-    files.write_bytes(preset, "\n".join([*lines, "", "[[pictures]]", f"file = {toml_string(copy.name)}", ""]).encode())
+    lines += ["", "[[pictures]]", f"file = {toml_string(copy.name)}", ""]
+    files.write_bytes(preset, "\n".join(lines).encode())
     return preset
 
 

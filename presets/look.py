@@ -172,7 +172,8 @@ def _apply_setting(values: dict[str, Any], setting: str) -> None:
     if not equals:
         raise UsageError(f"{shown}: a value is missing. Write key=value, for example --set style_weight=2.")
     if key not in Look.model_fields:
-        raise UsageError(f"{shown}: unknown key '{brief(key)}'.{nearest(key, Look.model_fields) or _known(Look)}")
+        raise UsageError(f"{shown}: unknown key "
+                         f"'{brief(key)}'.{nearest(key, Look.model_fields) or _known(Look)}")
     value = _value(shown, text.strip())
     if key == "init" and isinstance(value, str):
         value = _start(shown, value)
@@ -191,7 +192,8 @@ def _value(shown: str, text: str) -> Any:
     except toml.TOMLDecodeError:
         return text
     except ValueError as error:
-        raise UsageError(f"{shown}: {error}. Write a number, a word, or a table like {{relu1_1=1}}.") from error
+        raise UsageError(f"{shown}: {error}. Write a number, a word, or a table like "
+                         f"{{relu1_1=1}}.") from error
     return document["value"] if len(document) == 1 else text
 
 
@@ -212,7 +214,7 @@ def _start(shown: str, start: str) -> str:
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """The problems pydantic found, the first few, each in a sentence that names the key, its value and what is allowed."""
+    """The first few problems that pydantic found, each a sentence with the key, its value and what is allowed."""
     problems = error.errors()
     more = [f"And {len(problems) - MOST_PROBLEMS} more."] if len(problems) > MOST_PROBLEMS else []
     return " ".join([*(_sentence(problem, model) for problem in problems[:MOST_PROBLEMS]), *more])

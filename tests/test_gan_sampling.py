@@ -312,6 +312,21 @@ def test_a_query_that_makes_no_sense_is_refused(text, message):
         parse_query(text)
 
 
+@pytest.mark.parametrize("words", ["count=1000000000000", "start=1" + "0" * 30, "truncation=nan", "truncation=inf", "count=" + "1" * 5_000,
+                                   "x" * 5_000])
+def test_a_query_made_to_harm_is_refused_in_few_words(words):
+    with pytest.raises(UsageError, match="--inputs gan:x") as error:
+        parse_query(f"gan:x?{words}")
+    assert len(str(error.value)) < 700
+
+
+@pytest.mark.parametrize("text", ["\u00b2", "1" * 5_000, "0", "", "x", "999999x999999", "-1", "1x"])
+def test_a_latent_made_to_harm_is_wrong_usage(text):
+    with pytest.raises(UsageError, match="--latent") as error:
+        files.parse_latent(text)
+    assert len(str(error.value)) < 300
+
+
 def test_a_query_says_what_and_how_many():
     assert parse_query("gan:a/b.safetensors?count=3&seed=7&start=5&truncation=0.5") == (
         Sampling(Path("a/b.safetensors"), 7, 0.5), 3, 5)

@@ -3,6 +3,7 @@
 import json
 import math
 import pickle
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from safetensors.torch import save_file
 from conftest import run_here, save_photo, special
 from render import device
 from render.errors import DivergedError, UsageError, WeightsError
-from render.gan import files, training
+from render.gan import files, foreign, training
 from render.gan.architectures import ARCHITECTURES
 from render.gan.data import Data
 from render.gan.shards import Sampling, plan_shards
@@ -207,6 +208,29 @@ def test_a_pickle_is_called_one(tmp_path, protocol):
     (tmp_path / "x").write_bytes(pickle.dumps({"weights": [0.0] * 9}, protocol=protocol))
     with pytest.raises(WeightsError, match="/x: a pickle"):
         files.load(tmp_path / "x")
+
+
+@pytest.mark.parametrize("latent", [None, (4,)])
+def test_an_archive_whose_directory_is_damaged_is_refused_by_name(tmp_path, latent):
+    path = tmp_path / "x"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/data.pkl", b"x" * 100)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"PK\1\2", b"PK\1\0"))
+    assert zipfile.is_zipfile(path)
+    with pytest.raises(WeightsError, match="/x: damaged"):
+        files.load(path, latent=latent)
+
+
+def test_a_generator_that_unpacks_to_more_than_memory_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "x"
+    torch.jit.script(torch.nn.Linear(4, 4)).save(path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/constants/bomb", bytes(10_000_000))
+    monkeypatch.setattr(foreign, "MAX_BYTES", 1_000_000)
+    assert path.stat().st_size < 100_000
+    with pytest.raises(WeightsError, match="/x: unpacks to"):
+        files.load(path, latent=(4,))
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device"])

@@ -220,6 +220,23 @@ def test_a_missing_profile_a_folder_and_a_pipe_are_refused(tmp_path):
             icc.load_profile(name)
 
 
+@pytest.mark.parametrize(("at", "found"), [(12, b"mnt\x80"), (16, b"RG\x80 "), (16, b"\xff\xff\xff\xff"), (16, b"\0\0\0\0")])
+def test_a_profile_of_a_kind_or_space_that_is_no_text_is_refused_by_name(profile_file, at, found):
+    data = bytearray(adobe_like_profile())
+    data[at : at + 4] = found
+    with pytest.raises(UsageError, match=r"printer\.icc: (is an ICC profile of class|is a profile for|is a damaged)"):
+        icc.load_profile(profile_file(bytes(data)))
+
+
+def test_a_profile_whose_description_is_no_text_keeps_its_colours_and_is_called_by_its_file(profile_file):
+    whole = adobe_like_profile()
+    length, text = struct.pack(">I", 15), b"made by a test\0"
+    assert length + text in whole
+    path = profile_file(whole.replace(length + text, length + b"\xc2" * 14 + b"\0"))
+    profile = icc.load_profile(path)
+    assert profile.description and np.isfinite(icc.convert(unit(colours(400)), profile)).all()
+
+
 @pytest.mark.parametrize("start", [128, 132, 200, 400])
 def test_a_damaged_profile_is_refused_or_used_and_never_a_traceback(profile_file, start):
     data = bytearray(adobe_like_profile())

@@ -56,7 +56,8 @@ def load(source: str, shape: tuple[int, int, int], *, crop: str | None, cache: P
         return _of_shape(_from_idx(_downloaded(source, cache), source), shape)
     folder = Path(source)
     if not os.path.isdir(folder):
-        raise UsageError(f"--data {brief(source)}: no such folder, and not one of {', '.join(NAMED)}. Name a folder with pictures or IDX files.")
+        raise UsageError(f"--data {brief(source)}: no such folder, and not one of {', '.join(NAMED)}. Name "
+                         "a folder with pictures or IDX files.")
     if (idx := _idx_file(folder)) is not None:
         return _of_shape(_from_idx(idx, source), shape)
     return _from_pictures(folder, shape, crop)
@@ -97,7 +98,7 @@ def _from_idx(path: Path, name: str) -> Data:
 def read_idx(path: Path, *, dimensions: int) -> np.ndarray:
     """Bytes of an IDX file, gzipped or not (http://yann.lecun.com/exdb/mnist/, "The IDX file format").
 
-    Raises PictureError for a file of another kind, one that was cut short, one that is too large and one of nothing.
+    Raises PictureError for a file of another kind, and one that is cut short, too large or of nothing.
     """
     with files.opened(path, what="IDX file") as file:
         try:
@@ -118,7 +119,8 @@ def _parsed_idx(path: Path, file: BinaryIO, dimensions: int) -> np.ndarray:
     if wanted == 0:
         raise PictureError(f"{path}: holds nothing ({told}). Download it again.")
     if wanted > MAX_IDX_BYTES:
-        raise PictureError(f"{path}: is too large ({told} bytes; at most {MAX_IDX_BYTES / 1e9:.0f} GB). Download it again.")
+        raise PictureError(f"{path}: is too large ({told} bytes; at most {MAX_IDX_BYTES / 1e9:.0f} GB). "
+                           "Download it again.")
     data = _read_up_to(file, wanted + 1)  # no more, however much a small gzip file unpacks to
     if len(data) != wanted:
         word = f"cut short: {len(data)} bytes" if len(data) < wanted else "too long: more bytes than"
@@ -150,8 +152,8 @@ def _from_pictures(folder: Path, shape: tuple[int, int, int], crop: str | None) 
 
 
 def _squares(path: Path, size_px: int, crop: str) -> list[np.ndarray]:
-    """In bytes: as floats the squares of a folder would need four times the memory, and the overlapping ones hold on to
-    the whole picture."""
+    """In bytes: as floats the squares of a folder would need four times the memory, and the overlapping ones hold
+    on to the whole picture."""
     return [np.uint8(np.rint(square * 255)) for square in cut(images.read(path).pixels, size_px, crop)]
 
 
@@ -165,8 +167,10 @@ def _refuse_too_many(folder: Path, paths: Sequence[Path], size_px: int, crop: st
     if needed > free:
         sides = " x ".join(map(str, scaled[largest][::-1]))
         raise UsageError(
-            f"--data {folder}: needs {needed / 1e9:.1f} GB for {squares} squares of {size_px} px, and {free / 1e9:.1f} GB of memory "
-            f"are free. The largest picture, {largest}, becomes {sides} px. Use a smaller --size, --crop centre, or take out "
+            f"--data {folder}: needs {needed / 1e9:.1f} GB for {squares} squares of {size_px} px, and "
+            f"{free / 1e9:.1f} GB of memory "
+            f"are free. The largest picture, {largest}, becomes {sides} px. Use a smaller --size, --crop "
+            "centre, or take out "
             "pictures that are very long.")
 
 

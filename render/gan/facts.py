@@ -16,8 +16,8 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides a training's result, beside its data and the number of epochs. shape: (C, H, W); the others as in
-    Architecture."""
+    """What decides a training's result, beside its data and the number of epochs. shape: (C, H, W); the others as
+    in Architecture."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -36,16 +36,16 @@ class Recipe:
     @classmethod
     def of(cls, architecture: Architecture, size_px: int | None = None, **changes) -> "Recipe":
         """The architecture's own, but for `changes` that are not None. Raises UsageError."""
-        own = {name: getattr(architecture, name)
-               for name in ("loss", "learning_rate", "betas", "batch", "critic_steps", "label_noise", "augment", "ema")}
+        names = ("loss", "learning_rate", "betas", "batch", "critic_steps", "label_noise", "augment", "ema")
+        own = {name: getattr(architecture, name) for name in names}
         given = {name: value for name, value in changes.items() if value is not None}
         return cls(architecture.name, architecture.shape_for(size_px), **{**own, **given})
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What became of one. discriminator, generator: mean losses; spread: of the fixed samples as a share of the data's;
-    trouble: what is wrong, "" when nothing is."""
+    """What became of one. discriminator, generator: mean losses; spread: of the fixed samples as a share of the
+    data's; trouble: what is wrong, "" when nothing is."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 

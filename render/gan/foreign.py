@@ -48,7 +48,8 @@ def load(path: Path) -> nn.Module:
     except WeightsError:
         raise
     except Exception as error:  # torch raises every kind here
-        raise WeightsError(f"{path}: cannot be loaded ({type(error).__name__}: {brief(error)}). Export it again with a "
+        raise WeightsError(f"{path}: cannot be loaded ({type(error).__name__}: {brief(error)}). Export it "
+                           "again with a "
                            f"torch like this one ({torch.__version__}).") from error
 
 
@@ -61,9 +62,11 @@ def refuse_pickles(path: Path) -> None:
     if is_archive(path):
         try:
             with zipfile.ZipFile(path) as archive:
-                pickled = not _is_script(archive) and any(name.endswith("/data.pkl") for name in archive.namelist())
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:  # its end is a zip file's, the rest not
-            raise WeightsError(f"{path}: damaged ({brief(error)}). Copy it again, or export it again.") from error
+                names = archive.namelist()
+                pickled = not _is_script(archive) and any(name.endswith("/data.pkl") for name in names)
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:  # only its end is a zip file's
+            raise WeightsError(f"{path}: damaged ({brief(error)}). Copy it again, or export it "
+                               "again.") from error
         if pickled:
             raise WeightsError(f"{path}: a pickle (torch.save). {_ADVICE}")
         return
@@ -74,15 +77,16 @@ def refuse_pickles(path: Path) -> None:
 
 
 def _begins_safetensors(head: bytes) -> bool:
-    """The header's length in eight bytes, the last four of them 0, and the header, which is JSON; '{' is no code of a
-    pickle."""
+    """The header's length in eight bytes, the last four of them 0, and the header, which is JSON; '{' is no code
+    of a pickle."""
     return head[4:8] == bytes(4) and head[8:] == b"{"
 
 
 def _check_unpacked(path: Path, archive: zipfile.ZipFile) -> None:
     size_bytes = sum(entry.file_size for entry in archive.infolist())
     if size_bytes > MAX_BYTES:
-        raise WeightsError(f"{path}: unpacks to {size_bytes / 1e9:.0f} GB; a generator has at most {MAX_BYTES / 1e9:.0f} GB. "
+        raise WeightsError(f"{path}: unpacks to {size_bytes / 1e9:.0f} GB; a generator has at most "
+                           f"{MAX_BYTES / 1e9:.0f} GB. "
                            "Check that it is the file you mean.")
 
 

@@ -121,13 +121,16 @@ def parse_query(text: str) -> tuple[Sampling, int, int]:
     for word in filter(None, query.split("&")):
         key, _, value = word.partition("=")
         if key not in known:
-            raise UsageError(f"{shown}: {brief(repr(key))} is not one of {', '.join(known)}. Write it like gan:gan.safetensors?count=16&seed=7.")
+            raise UsageError(f"{shown}: {brief(repr(key))} is not one of {', '.join(known)}. Write it like "
+                             "gan:gan.safetensors?count=16&seed=7.")
         try:
             found[key] = known[key](value)
         except ValueError:
             raise UsageError(f"{shown}: {key}={brief(value)} is not a number.") from None
     if not path or found["count"] < 1 or found["start"] < 0:
-        raise UsageError(f"{shown}: write it like gan:gan.safetensors?count=16&seed=7, with a count of 1 or more.")
+        raise UsageError(f"{shown}: write it like gan:gan.safetensors?count=16&seed=7, with a count of 1 or "
+                         "more.")
     if found["count"] > MOST_INPUTS or found["start"] > LAST_NUMBER or not 0 <= found["truncation"] <= 10:
-        raise UsageError(f"{shown}: count is at most {MOST_INPUTS}, start at most {LAST_NUMBER}, and truncation 0 to 10.")
+        raise UsageError(f"{shown}: count is at most {MOST_INPUTS}, start at most {LAST_NUMBER}, and "
+                         "truncation 0 to 10.")
     return Sampling(Path(path), found["seed"], found["truncation"]), found["count"], found["start"]

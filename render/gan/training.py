@@ -209,14 +209,17 @@ class Training:
         mine = {**asdict(self.recipe), "images": len(self.data)}
         for key, value in {**asdict(facts.recipe), "images": facts.data.images}.items():
             if mine[key] != value:
-                raise UsageError(f"{self.path}: of a training with {key} {brief(value)}, not {brief(mine[key])}. Go on with the "
+                raise UsageError(f"{self.path}: of a training with {key} {brief(value)}, not "
+                                 f"{brief(mine[key])}. Go on with the "
                                  "same, choose another --output, or begin anew with --fresh.")
         for name, network in self._networks().items():
-            files.restore(self.path, network, _under(tensors, f"{name}."), f"{self.recipe.architecture}'s {name}")
+            owner = f"{self.recipe.architecture}'s {name}"
+            files.restore(self.path, network, _under(tensors, f"{name}."), owner)
         for name, optimiser in self.optimisers.items():
             state = _adam_state(_under(tensors, f"adam.{name}."), optimiser.param_groups[0]["params"])
             if state is None:
-                raise WeightsError(f"{self.path}: the {name}'s optimiser is not that of {self.recipe.architecture}. Copy it again, "
+                raise WeightsError(f"{self.path}: the {name}'s optimiser is not that of "
+                                   f"{self.recipe.architecture}. Copy it again, "
                                    "or begin anew with --fresh.")
             optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
         self.history, self.updates = list(facts.history), facts.updates
