@@ -9,13 +9,15 @@ import secrets
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from render import outputs
 from render.distributed.jobs_api import Dashboard
 from render.distributed.package import Item, Package, write
 from render.distributed.submit import on_head, quoted
-from render.errors import RenderError, UsageError
+from render.errors import PictureError, RenderError, UsageError
 from render.files import whole_file
 from render.jobs import sha256
 
@@ -135,12 +137,13 @@ def _start_sender(cluster: Dashboard, sender: str, output: str, have: dict[str, 
 
 
 def hashes_in(folder: Path) -> dict[str, str]:
-    """sha256 of every file there that is not hidden, by its path under the folder."""
+    """sha256 of every file there that is not hidden, by its path under the folder; not of what cannot be read."""
     found = {}
     for base, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for path in (Path(base, name) for name in names if not name.startswith(".")):
-            found[path.relative_to(folder).as_posix()] = sha256(path)
+            with suppress(PictureError):
+                found[path.relative_to(folder).as_posix()] = sha256(path)
     return found
 
 
@@ -151,6 +154,8 @@ def receive(records: Iterable[dict | None], folder: Path) -> Iterator[tuple[Path
     for record in records:
         if record["event"] == "print":
             path = inside(folder, record["path"])
+            if os.path.lexists(path) and outputs.recipe_of(path) is None:
+                raise RenderError(f"{path}: is there already and is no print. Move it away, or fetch into another folder.")
             with whole_file(path, needs_bytes=record["bytes"]) as file:
                 _receive_data(records, record, file)
             yield path, record["sha256"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from render import presets
 from render.errors import PictureError, UsageError
+from render.files import opened
 from render.icc import BUILT_IN
 from render.images import PICTURE_ENDINGS
 from render.jobs import Input
@@ -91,12 +92,9 @@ def _pieces(item: Item) -> Iterator[bytes]:
     if item.source is None:
         yield item.text.encode()
         return
-    try:
-        with open(item.source, "rb") as file:
-            while piece := file.read(2**20):
-                yield piece
-    except OSError as error:
-        raise PictureError(f"{item.source}: {error.strerror}. Check the name and the permissions and rerun.") from error
+    with opened(item.source, what="file") as file:
+        while piece := file.read(2**20):
+            yield piece
 
 
 def _photographs(inputs: Sequence[Input]) -> Iterator[Item]:

@@ -16,7 +16,7 @@ import psutil
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from render import checkpoint
+from render import checkpoint, files
 from render.batch import Stop, never
 from render.checkpoint import path_of
 from render.distributed import cluster
@@ -26,7 +26,8 @@ from render.errors import RenderError
 from render.events import Event, JobDone, JobFailed, JobStarted, Notice
 from render.files import write_bytes
 from render.gan.shards import Sampling
-from render.jobs import Job, Settings
+from render.images import MAX_FILE_BYTES
+from render.jobs import Job, Settings, changed
 from render.memory import TILES_PX
 from render.pipeline import Keeping
 
@@ -310,20 +311,20 @@ class _Run:
         member.job, member.heard_s, member.unwritten = job, time.monotonic(), ""
         member.styles.add(job.group)
         try:
-            files = files_of(job)
+            wanted = files_of(job)
             travelling = self.contents.get(member.present.node, set())
             own = job.own_file and os.path.abspath(job.own_file)  # of no use to the next job, so the worker does not hold it
-            contents = {path: ray.put(Path(path).read_bytes()) for path in files
+            contents = {path: ray.put(_bytes_of(path, digest)) for path, digest in wanted.items()
                         if path in travelling and (path == own or path not in member.sent)}
             member.sent |= contents.keys()
-        except (RenderError, OSError) as error:
+        except RenderError as error:
             self._finish(member, JobFailed(job, f"{job.label}: {error}"))
             return
         stored = None
         kept = path_of(self.keeping.checkpoints, job.painted)
         if not member.present.sees_output and kept.is_file():
             stored = ray.put(kept.read_bytes())
-        errand = Errand(job.moved(Path(os.path.abspath(job.folder))), files, contents, self.keeping, stored,
+        errand = Errand(job.moved(Path(os.path.abspath(job.folder))), wanted, contents, self.keeping, stored,
                         0.5 ** self.out_of_memory.get(job.id, 0))
         member.events = member.actor.render.options(num_returns="streaming").remote(errand)
 
@@ -364,6 +365,14 @@ class _Run:
             return
         if path == job.output:
             checkpoint.forget(self.keeping.checkpoints, job.painted)
+
+
+def _bytes_of(path: str, sha256: str) -> bytes:
+    """A file that travels. Raises PictureError when it is no longer the one that was planned with."""
+    content = files.read(Path(path), at_most_bytes=MAX_FILE_BYTES, what="file")
+    if content.sha256 != sha256:
+        raise changed(path)
+    return content.data
 
 
 def _kill(pid: int) -> None:

@@ -17,7 +17,6 @@ import glob
 import json
 import os
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,13 +25,19 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from render.errors import PresetError, UsageError
+from render import files
+from render.errors import PresetError, UsageError, brief
+from render.presets import toml
 from render.presets.look import Look, LookKey, apply_settings, describe_look, explain, nearest
 
 __all__ = [
     "Look", "LookKey", "Style", "StylePicture",
     "add_style", "apply_settings", "describe_look", "find_style", "find_styles", "load_style", "shipped_collections", "shipped_names",
 ]  # fmt: skip
+
+MAX_PRESET_BYTES = 1_000_000  # shipped ones have some 1 kB
+MOST_PICTURES = 1000  # of one style
+MAX_PICTURE_BYTES = 4_000_000_000  # copied by `add_style`; what fits within the pixels that are read is far smaller
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ class _StyleFile(BaseModel):
     author: str = "unknown"
     licence: str = "unknown"
     description: str = ""
-    pictures: list[_PictureEntry]
+    pictures: list[_PictureEntry] = Field(max_length=MOST_PICTURES)
     look: Look = Look()
 
 
@@ -80,8 +85,9 @@ def load_style(path: Path | str) -> Style:
     """A .toml preset, or a bare picture as a style of its own with the default look."""
     if Path(path).suffix.lower() == ".toml":
         return _load_toml(Path(path))
-    if not os.path.isfile(path):
-        raise PresetError(f"{path}: no such style picture. Check the path.")
+    if not os.path.exists(path):
+        raise PresetError(f"{brief(str(path))}: no such style picture. Check the path.")
+    files.check(Path(path), what="style picture", error=PresetError)
     path = _absolute(path)
     return Style(path.stem, path.stem, "unknown", "unknown", "", (StylePicture(path),), path)
 
@@ -105,36 +111,42 @@ def _load_toml(shown: Path) -> Style:
 
 
 def _parse(shown: Path) -> _StyleFile:
+    if not os.path.lexists(shown):
+        raise PresetError(f"{brief(str(shown))}: no such preset. Check the path, or see `render presets list`.")
+    data = files.read(shown, at_most_bytes=MAX_PRESET_BYTES, what="preset", error=PresetError).data
     try:
-        return _StyleFile.model_validate(tomllib.loads(shown.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise PresetError(f"{shown}: no such preset. Check the path, or see `render presets list`.") from error
-    except OSError as error:
-        raise PresetError(f"{shown}: cannot be read ({error.strerror}). Allow reading it and rerun.") from error
+        return _StyleFile.model_validate(toml.parse(data.decode("utf-8-sig")))
     except UnicodeDecodeError as error:
         raise PresetError(f"{shown}: is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise PresetError(f"{shown}: is not valid TOML: {error}. Mend that line.") from error
-    except ValidationError as error:
+    except toml.TOMLDecodeError as error:
+        raise PresetError(f"{shown}: is not valid TOML: {brief(error)}. Mend that line.") from error
+    except ValidationError as error:  # a ValueError too
         raise PresetError(f"{shown}: {explain(error, _StyleFile)}") from error
+    except ValueError as error:
+        raise PresetError(f"{shown}: cannot be used: {error}. Mend or remove that part of it.") from error
 
 
 def _pictures(entries: Sequence[_PictureEntry], path: Path, shown: Path) -> tuple[StylePicture, ...]:
     if not entries:
         raise PresetError(f'{shown}: pictures is empty. Name the style\'s picture: [[pictures]] file = "painting.jpg".')
-    pictures = tuple(StylePicture(_beside(path, entry.file, shown, "style picture"), entry.weight) for entry in entries)
-    for index, picture in enumerate(pictures):
-        if picture.path in [earlier.path for earlier in pictures[:index]]:
-            raise PresetError(
-                f"{shown}: names '{entries[index].file}' twice. Name it once and give it a larger weight."
-            )
-    return pictures
+    weights: dict[Path, float] = {}
+    for entry in entries:
+        found = _beside(path, entry.file, shown, "style picture")
+        if found in weights:
+            raise PresetError(f"{shown}: names '{brief(entry.file)}' twice. Name it once and give it a larger weight.")
+        weights[found] = entry.weight
+    return tuple(StylePicture(found, weight) for found, weight in weights.items())
 
 
 def _beside(path: Path, file: str, shown: Path, what: str) -> Path:
     found = _absolute(path.parent / file)
-    if not found.is_file():
-        raise PresetError(f"{shown}: {what} '{file}' is missing. Put it at {found}, or correct its name in the preset.")
+    if not os.path.lexists(found):
+        raise PresetError(f"{shown}: {what} '{brief(file)}' is missing. Put it at {brief(str(found), 400)}, or correct its "
+                          "name in the preset.")
+    try:
+        files.check(found, what="picture", error=PresetError)
+    except PresetError as error:
+        raise PresetError(f"{shown}: {what} '{brief(file)}': {error}") from error
     return found
 
 
@@ -153,12 +165,12 @@ def find_styles(names_or_paths: Sequence[str | Path], *,
     what exists on disk comes before what is shipped.
     A style that cannot be used is told to `failed` and left out; without `failed` its PresetError is raised.
     """
-    files: dict[Path, None] = {}
+    found: dict[Path, None] = {}
     styles = []
     for entry in names_or_paths:
         with _telling(failed):
-            files.update(dict.fromkeys(_files_of(str(entry))))
-    for path in files:
+            found.update(dict.fromkeys(_files_of(str(entry))))
+    for path in found:
         with _telling(failed):
             styles.append(load_style(_shortest(path)))
     return _distinct(styles)
@@ -190,12 +202,12 @@ def shipped_collections() -> dict[str, Path]:
 
 def _shipped_styles() -> dict[str, Path]:
     """Every shipped style under both of its names: 'impasto_nocturne' and 'paintings/impasto_nocturne'."""
-    files = {
+    found = {
         f"{name}/{path.stem}": path
         for name, folder in shipped_collections().items()
         for path in sorted(folder.glob("*.toml"))
     }
-    return {name.partition("/")[2]: path for name, path in files.items()} | files
+    return {name.partition("/")[2]: path for name, path in found.items()} | found
 
 
 def shipped_names() -> list[str]:
@@ -215,17 +227,17 @@ def _files_of(entry: str) -> list[Path]:
     if entry in _shipped_styles():
         return [_shipped_styles()[entry]]
     raise PresetError(
-        f"{entry}: no such file or folder, and no style of that name is shipped."
+        f"{brief(entry)}: no such file or folder, and no style of that name is shipped."
         f"{nearest(entry, shipped_names())}"
         f" Shipped collections: {', '.join(shipped_collections()) or 'none'}; `render presets list` shows their styles."
     )
 
 
 def _folder_files(folder: Path) -> list[Path]:
-    files = _styles_among(_walk(folder))
-    if not files:
+    found = _styles_among(_walk(folder))
+    if not found:
         raise PresetError(f"{folder}: holds no .toml preset and no picture. Name a folder that does.")
-    return files
+    return found
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -237,10 +249,10 @@ def _walk(folder: Path) -> Iterator[Path]:
 def _glob_files(pattern: str) -> list[Path]:
     matches = [Path(match) for match in glob.glob(pattern, recursive=True)]
     inside = [path for match in matches if match.is_dir() for path in _walk(match)]
-    files = _styles_among([match for match in matches if match.is_file()] + inside)
-    if not files:
+    found = _styles_among([match for match in matches if not match.is_dir()] + inside)
+    if not found:
         raise PresetError(f"{pattern}: matches no .toml preset and no picture. Check the pattern.")
-    return files
+    return found
 
 
 def _styles_among(paths: Iterable[Path]) -> list[Path]:
@@ -303,22 +315,21 @@ def add_style(
 ) -> Path:
     """Make a preset of a picture: a copy of it and a .toml in `folder`. Gives the .toml's path; overwrites nothing."""
     from render import images
-    from render.files import write_bytes
 
     picture, folder = Path(picture), Path(folder)
     if not re.fullmatch(r"\w[\w.-]*", name):
-        raise PresetError(f"'{name}' cannot name a style, which names files: use letters, digits, _ and - only.")
+        raise PresetError(f"'{brief(name)}' cannot name a style, which names files: use letters, digits, _ and - only.")
     images.read(picture)
     copy, preset = folder / f"{name}{picture.suffix.lower()}", folder / f"{name}.toml"
-    already_there = copy.exists() and copy.samefile(picture)
+    already_there = os.path.exists(copy) and copy.samefile(picture)
     for path in (preset,) if already_there else (preset, copy):
         if os.path.lexists(path):
             raise PresetError(f"{path}: exists already. Choose another name, or delete it first.")
     if not already_there:
-        write_bytes(copy, picture.read_bytes())
+        files.write_bytes(copy, files.read(picture, at_most_bytes=MAX_PICTURE_BYTES).data)
     described = {"title": title or name, "author": author, "licence": licence, "description": description}
     lines = [f"{key} = {toml_string(text)}" for key, text in described.items()]
-    write_bytes(preset, "\n".join([*lines, "", "[[pictures]]", f"file = {toml_string(copy.name)}", ""]).encode())
+    files.write_bytes(preset, "\n".join([*lines, "", "[[pictures]]", f"file = {toml_string(copy.name)}", ""]).encode())
     return preset
 
 

@@ -2,16 +2,21 @@
 
 import difflib
 import os
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
-from render.errors import UsageError
+from render import files
+from render.errors import UsageError, brief
 from render.layers import LAYERS
+from render.presets import toml
+
+MOST_PROBLEMS = 5  # that one message tells
+
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """ " Did you mean 'word'?", or nothing when no known word is near."""
@@ -22,7 +27,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def _check_layers(weights: dict[str, float]) -> dict[str, float]:
     for name, weight in weights.items():
         if name not in LAYERS:
-            raise ValueError(f"'{name}' is not a layer of VGG-19.{nearest(name, LAYERS)}")
+            raise ValueError(f"'{brief(name)}' is not a layer of VGG-19.{nearest(name, LAYERS)}")
         if weight < 0:
             raise ValueError(f"the weight of '{name}' is {weight:g} and must be 0 or more.")
     if not any(weights.values()):
@@ -163,50 +168,59 @@ def apply_settings(look_overrides: Mapping[str, Any], settings: Sequence[str] = 
 def _apply_setting(values: dict[str, Any], setting: str) -> None:
     name, equals, text = setting.partition("=")
     key, dot, entry = name.strip().partition(".")
+    shown = f"--set {brief(setting)}"
     if not equals:
-        raise UsageError(f"--set {setting}: a value is missing. Write key=value, for example --set style_weight=2.")
+        raise UsageError(f"{shown}: a value is missing. Write key=value, for example --set style_weight=2.")
     if key not in Look.model_fields:
-        raise UsageError(f"--set {setting}: unknown key '{key}'.{nearest(key, Look.model_fields) or _known(Look)}")
-    value = _value(text.strip())
+        raise UsageError(f"{shown}: unknown key '{brief(key)}'.{nearest(key, Look.model_fields) or _known(Look)}")
+    value = _value(shown, text.strip())
     if key == "init" and isinstance(value, str):
-        value = _start(setting, value)
+        value = _start(shown, value)
     table = values.get(key, Look.model_fields[key].default)
     if not dot:
         values[key] = value
     elif isinstance(table, dict):
         values[key] = {**table, entry: value}
     else:
-        raise UsageError(f"--set {setting}: '{key}' has no parts. Write --set {key}={text}.")
+        raise UsageError(f"{shown}: '{key}' has no parts. Write --set {key}={brief(text)}.")
 
 
-def _value(text: str) -> Any:
+def _value(shown: str, text: str) -> Any:
     try:
-        document = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+        document = toml.parse(f"value = {text}")
+    except toml.TOMLDecodeError:
         return text
+    except ValueError as error:
+        raise UsageError(f"{shown}: {error}. Write a number, a word, or a table like {{relu1_1=1}}.") from error
     return document["value"] if len(document) == 1 else text
 
 
-def _start(setting: str, start: str) -> str:
+def _start(shown: str, start: str) -> str:
     """A path becomes absolute, because workers may run in another folder."""
     if start in ("content", "noise"):
         return start
-    if not os.path.isfile(start):
+    if not os.path.exists(start):
         raise UsageError(
-            f"--set {setting}: init is content, noise or a picture, and there is no file '{start}'."
+            f"{shown}: init is content, noise or a picture, and there is no file '{brief(start)}'."
             f"{nearest(start, ('content', 'noise'))}"
         )
+    try:
+        files.check(Path(start), what="picture", error=UsageError)
+    except UsageError as error:
+        raise UsageError(f"{shown}: {error}") from error
     return os.path.abspath(start)
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """Every problem pydantic found, each in a sentence that names the key, its value and what is allowed."""
-    return " ".join(_sentence(problem, model) for problem in error.errors())
+    """The problems pydantic found, the first few, each in a sentence that names the key, its value and what is allowed."""
+    problems = error.errors()
+    more = [f"And {len(problems) - MOST_PROBLEMS} more."] if len(problems) > MOST_PROBLEMS else []
+    return " ".join([*(_sentence(problem, model) for problem in problems[:MOST_PROBLEMS]), *more])
 
 
 def _sentence(problem: Mapping, model: type[BaseModel]) -> str:
     owner, field = _find_field(model, problem["loc"])
-    key = ".".join(str(part) for part in problem["loc"])
+    key = brief(".".join(str(part) for part in problem["loc"]))
     value, kind = problem["input"], problem["type"]
     if kind == "extra_forbidden":
         return f"unknown key '{key}'.{nearest(str(problem['loc'][-1]), owner.model_fields) or _known(owner)}"
@@ -214,13 +228,25 @@ def _sentence(problem: Mapping, model: type[BaseModel]) -> str:
         return f"key '{key}' is missing."
     if kind == "value_error":
         return f"{key}: {problem['ctx']['error']}" if key else str(problem["ctx"]["error"])
+    if kind == "too_long":
+        return f"{key} has {len(value)} entries and must have at most {problem['ctx']['max_length']}."
     if kind == "literal_error":
-        return (
-            f"{key} is {value!r} and must be one of {_range(field)}.{nearest(str(value), get_args(field.annotation))}"
-        )
+        return (f"{key} is {_written(value)} and must be one of {_range(field)}."
+                f"{nearest(brief(value), get_args(field.annotation))}")
     if field is not None and kind.startswith(("greater", "less", "finite")):
-        return f"{key} is {value:g} and must be {_range(field)}."
-    return f"{key} is {value!r} and must be {_KINDS.get(kind, problem['msg'])}."
+        return f"{key} is {_number(value)} and must be {_range(field)}."
+    return f"{key} is {_written(value)} and must be {_KINDS.get(kind, problem['msg'])}."
+
+
+def _written(value: object) -> str:
+    return f"'{brief(value)}'" if isinstance(value, str) else brief(value)
+
+
+def _number(value: object) -> str:
+    try:
+        return f"{value:g}"
+    except (OverflowError, TypeError, ValueError):
+        return brief(value)
 
 
 _KINDS = {

@@ -4,12 +4,20 @@ import sys
 
 
 def main() -> int:
-    from render import large_pages
+    from render import interrupts
 
-    large_pages.begin_again_with_them()
-    from render import cli
+    interrupts.install()  # before anything that takes time
+    try:
+        from render import large_pages
 
-    return cli.main()
+        large_pages.begin_again_with_them()
+        from render import cli
+
+        return cli.main()
+    except KeyboardInterrupt:
+        return interrupts.INTERRUPTED
+    finally:
+        interrupts.ignore()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from render.events import Event, JobDone, JobFailed
+from render.files import clear_halves
 from render.jobs import Job
 from render.ledger import Ledger
 
@@ -32,7 +33,8 @@ class JobRunner(Protocol):
 class Summary:
     """pictures: made by the jobs done, one each but for samples; skipped: finished by an earlier run; left: for the next run, neither done nor failed; failed: (what, why),
     unreadable inputs and styles included; look_at: (print, what the checks saw) of those done that a person should look
-    at; busy_s: of all workers together, see Done."""
+    at; busy_s: of all workers together, see Done; unrecorded: jobs that ended and of which the ledger does not know,
+    because of ledger_trouble."""
 
     done: int = 0
     pictures: int = 0
@@ -43,10 +45,12 @@ class Summary:
     seconds: float = 0.0
     busy_s: float = 0.0
     workers: int = 1
+    unrecorded: int = 0
+    ledger_trouble: str | None = None
 
     @property
     def exit_status(self) -> int:
-        return 1 if self.failed else 0
+        return 1 if self.failed or self.unrecorded else 0
 
     @property
     def pictures_per_hour(self) -> float | None:
@@ -87,8 +91,13 @@ def run_batch(jobs: Sequence[Job], runner: JobRunner, ledger: Ledger | None, sum
         summary.seconds = time.monotonic() - started
         report(event)
 
+    for folder in {job.output.parent for job in jobs}:  # a print may stand beside the output folder, or have no ledger
+        clear_halves(folder)
     try:
         if jobs:
             runner.run(jobs, record, stop)
     finally:
         summary.seconds = time.monotonic() - started
+        if ledger is not None:
+            ledger.settle()
+            summary.unrecorded, summary.ledger_trouble = ledger.unrecorded, ledger.trouble

@@ -9,12 +9,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from render.files import whole_file
+from render import files
+from render.errors import WeightsError
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,16 @@ class Checkpoint:
     carried: Mapping[str, torch.Tensor] = field(default_factory=dict)
     optimiser: Mapping[str, torch.Tensor] = field(default_factory=dict)
     facts: Mapping[str, object] = field(default_factory=dict)
+
+
+class _Known(BaseModel):
+    """The header of a stored checkpoint."""
+
+    model_config = ConfigDict(strict=True)
+
+    job: str
+    scale: int = Field(ge=0)
+    facts: dict[str, Any]
 
 
 def path_of(folder: Path, job_id: str) -> Path:
@@ -49,7 +62,7 @@ def save(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping) -> Non
         own[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
         seen.add(tensor.data_ptr())
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path, needs_bytes=sum(t.nbytes for t in own.values())) as file:
+    with files.whole_file(path, needs_bytes=sum(t.nbytes for t in own.values())) as file:
         try:
             save_file(own, file.name, {"render": json.dumps(facts)})
         except SafetensorError as error:  # a full disk, told in words only
@@ -61,25 +74,25 @@ def load(folder: Path, job_id: str) -> Checkpoint | None:
     found = read(path_of(folder, job_id))
     try:
         tensors, known = found
-        job, scale, facts = known["job"], known["scale"], known["facts"]
-    except (KeyError, TypeError):
+        known = _Known.model_validate(known)
+        image = tensors["image"]
+    except (KeyError, TypeError, ValidationError):
         return None
-    if job != job_id or "image" not in tensors:
+    if known.job != job_id or image.dtype != torch.float32 or image.dim() != 4 or image.shape[:2] != (1, 3):
         return None
 
     def group(name):
         return {key.removeprefix(name): t for key, t in tensors.items() if key.startswith(name)}
-    return Checkpoint(scale, tensors["image"], group("carried."), group("optimiser."), facts)
+    return Checkpoint(known.scale, image, group("carried."), group("optimiser."), known.facts)
 
 
 def read(path: Path) -> tuple[dict[str, torch.Tensor], dict] | None:
     """(tensors, facts) of a file that `save` wrote; None when it is not there or damaged."""
-    if not path.is_file():
-        return None
     try:
+        files.check(path, what="checkpoint", error=WeightsError)
         with safe_open(path, framework="pt") as f:
             return {name: f.get_tensor(name).clone() for name in f.keys()}, json.loads(f.metadata()["render"])
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+    except (WeightsError, SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return None
 
 

@@ -2,21 +2,22 @@
 
 import argparse
 import os
-import signal
 import sys
 from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from render import __version__
+from render import __version__, interrupts, streams
 from render.errors import RenderError, UsageError
 from render.gan import commands as gan
+from render.interrupts import INTERRUPTED
 from render.runners import wants_ray
-from render.wording import never_refuse_a_character, plain
+from render.wording import plain
 from render.words import Parser, command, minutes, number, positive, seconds, share
 
-INTERRUPTED = 130
+IMPATIENT_NOTICE_S = 5.0  # for --notify's command when a person will not wait for the end
+WORKERS_PER_CORE = 2  # one paints while the other reads and writes
 
 EXAMPLES = """examples:
   render batch --styles presets/paintings --inputs photos/
@@ -33,13 +34,21 @@ EXAMPLES = """examples:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs a command. Exit status: 0 all done, 1 some job failed, 2 wrong usage, 130 interrupted."""
-    never_refuse_a_character()
-    arguments = _parser().parse_args(argv)
+    """Runs a command. Exit status: 0 all done, 1 some job failed or what was told or recorded is incomplete, 2 wrong
+    usage, 130 interrupted."""
+    with interrupts.as_one(), streams.guarded():
+        arguments = _parser().parse_args(argv)
+        if arguments.command in _ONLY_TELL:
+            streams.need()
+        status = _run(arguments)
+        interrupts.hold()
+        return streams.verdict(status, as_json=getattr(arguments, "json", False))
+
+
+def _run(arguments) -> int:
     # Read when torch is loaded: threads that wait without spinning. On a busy machine a spinning one keeps its core from
     # the thread it waits for (a job of 25 s took 146 s); on a quiet one it gains nothing measurable.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    signal.signal(signal.SIGTERM, _interrupt)  # a scheduler's stop is as gentle as Ctrl-C
     try:
         return arguments.command(arguments) or 0
     except UsageError as error:
@@ -49,8 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("render: interrupted. What is finished is kept; run the same command again to go on.", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # `render ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except streams.Lost:  # `render presets list | head`
         return 1
 
 
@@ -61,10 +69,6 @@ def _complain(error: Exception, status: int) -> int:
 
 def _tell(text: str) -> None:
     print(f"render: {plain(text)}", file=sys.stderr)
-
-
-def _interrupt(signum, frame):
-    raise KeyboardInterrupt
 
 
 # ---- words ----------------------------------------------------------------------------------------------------------
@@ -103,7 +107,8 @@ def _batch_words(commands) -> None:
     _runner_words(parser)
     parser.add_argument("--dry-run", action="store_true", help="print jobs, scales, memory and time; render nothing")
     parser.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
-    parser.add_argument("--fresh", action="store_true", help="render again what is finished already")
+    parser.add_argument("--fresh", action="store_true", help="render again what is finished already, whatever is in its place")
+    _overwrite_word(parser)
     parser.add_argument("--checkpoint-every", type=seconds, default=300.0, metavar="SECONDS",
                         help="what a power cut may cost at most, within a scale (default: %(default)g)")
     parser.add_argument("--stop-at", metavar="TIME", help="start no job after this: 07:00 (the next one), or 8h, 90min from "
@@ -111,6 +116,11 @@ def _batch_words(commands) -> None:
     parser.add_argument("--notify", metavar="COMMAND",
                         help="run this at the end, however it came, with the summary as JSON on its standard input")
     parser.set_defaults(command=_batch)
+
+
+def _overwrite_word(parser) -> None:
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are in a print's place, though render did not "
+                        "make them")
 
 
 def _runner_words(parser) -> None:
@@ -137,6 +147,7 @@ def _image_words(commands) -> None:
     parser.add_argument("style", metavar="STYLE", help="a preset, a picture, or a shipped name")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="ending .png, .jpg, .tif or .webp")
     _look_words(parser, with_format=False)
+    _overwrite_word(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
     parser.set_defaults(command=_image)
 
@@ -262,7 +273,7 @@ def _batch(arguments) -> int:
 
     until = None if arguments.stop_at is None else parse_deadline(arguments.stop_at)  # from now, not from after loading torch
 
-    from render import batch, console, jobs, presets, remote
+    from render import batch, console, jobs, outputs, presets, remote
     from render.batch import Summary
     from render.ledger import Ledger
     from render.pipeline import Keeping, forget_painted
@@ -278,19 +289,23 @@ def _batch(arguments) -> int:
     photos = local(gan.sampled_inputs(arguments.inputs, arguments, _tell), endings=remote.PICTURES, without=None if store is None else store.url)
     if not photos:
         raise UsageError(" ".join(["--inputs: no pictures there.", *(why for _, why in summary.failed)]))
-    inputs = jobs.find_inputs(photos, without=output)
+    inputs = _photographs(jobs.find_inputs(photos, without=output), output)
     with ExitStack() as open_:
         settings, device, make_runner = open_.enter_context(_workplace(arguments))
         planned = jobs.plan_jobs(
             inputs, looks, settings, output, weights_sha256=_fingerprint(settings),
             failed=lambda what, why: summary.failed.append((what, why)),
         )
+        sort = partial(outputs.sorted_out, recipe_of=outputs.recipe_of if store is None else store.recipe_of,
+                       failed=lambda path, why: summary.failed.append((shown(path), why)))
         if arguments.dry_run:
             ledger = Ledger.peek(output) if store is None else Ledger.peek(output, size_of=store.size_of)
-            return _dry_run(arguments, planned, ledger, device, summary, shown)
+            todo, finished = _split(arguments, planned, ledger, sort, record=False)
+            ledger.close()
+            return _dry_run(arguments, todo, finished, device, summary, shown)
         open_.enter_context(_ending(arguments, summary))
-        ledger = open_.enter_context(closing(Ledger(output)) if store is None else store.ledger())
-        todo, finished = batch.split(planned, ledger, fresh=arguments.fresh)
+        ledger = open_.enter_context(closing(Ledger(output, tell=_tell)) if store is None else store.ledger(_tell))
+        todo, finished = _split(arguments, planned, ledger, sort, record=True)
         summary.skipped = len(finished)
         keeping = Keeping.under(ledger.folder, interval_s=arguments.checkpoint_every)
         for job in todo if arguments.fresh else ():
@@ -301,6 +316,31 @@ def _batch(arguments) -> int:
         with console.Screen(len(todo), as_json=arguments.json, until=until, shown=shown) as screen:
             batch.run_batch(todo, runner, ledger, summary, screen, stop=until or batch.never, shown=shown)
     return summary.exit_status
+
+
+def _photographs(inputs, output: Path):
+    """The inputs without prints of earlier batches; how many those are is said in a line."""
+    from render import outputs
+
+    photos, prints = outputs.without_prints(inputs, output)
+    if prints:
+        names = ", ".join(str(item.path) for item in prints[:3]) + (", ..." if len(prints) > 3 else "")
+        said = f"{len(prints)} of --inputs are prints that were made in {output}, and left out: {names}"
+        if not photos:
+            raise UsageError(f"--inputs: no photographs there. {said}")
+        _tell(said)
+    return photos
+
+
+def _split(arguments, planned, ledger, sort, *, record: bool):
+    """(jobs to render, finished ones); files that are not ours stay unless the user says otherwise."""
+    from render.batch import split
+
+    todo, finished = split(planned, ledger, fresh=arguments.fresh)
+    if arguments.fresh or arguments.overwrite:
+        return todo, finished
+    todo, found = sort(todo, ledger, record=record)
+    return todo, [*finished, *found]
 
 
 @contextmanager
@@ -328,32 +368,59 @@ def _workplace(arguments):
 
 @contextmanager
 def _ending(arguments, summary):
-    """However a batch ends that has begun, its summary is printed and --notify's command is told."""
-    started = datetime.now().astimezone()
+    """However a batch ends that has begun, its summary is printed and --notify's command is told, once."""
+    notice = _Notice(arguments, summary, datetime.now().astimezone())
+    interrupts.before_an_end_at_once(notice.hurry)
     try:
-        yield
+        try:
+            yield
+        finally:
+            interrupts.hold()  # what follows tells how the batch ended, and must not be cut off
     except UsageError:
         raise
     except BaseException as error:  # Ctrl-C too
-        _sum_up(arguments, summary, started, INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1)
+        _sum_up(arguments, summary, notice, INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1)
         raise
-    _sum_up(arguments, summary, started, summary.exit_status)
+    _sum_up(arguments, summary, notice, summary.exit_status)
 
 
-def _sum_up(arguments, summary, started: datetime, status: int) -> None:
+def _sum_up(arguments, summary, notice: "_Notice", status: int) -> None:
     from render import console
-    from render.notify import notify
 
     try:
         console.print_summary(summary, output=arguments.output, as_json=arguments.json)
-    finally:  # whoever read the summary may be gone
-        if arguments.notify is not None and (summary.done or summary.left or summary.failed):
-            record = console.notice_record(summary, output=arguments.output, started=started, exit_status=status,
-                                           interrupted=status == INTERRUPTED)
-            try:
-                notify(arguments.notify, record)
-            except RenderError as error:
-                _complain(error, status)
+    finally:
+        notice(status or (1 if streams.lost() else 0))
+
+
+class _Notice:
+    """Tells --notify's command of a batch, the first time it is called."""
+
+    def __init__(self, arguments, summary, started: datetime):
+        self.arguments, self.summary, self.started = arguments, summary, started
+        self.told = False
+
+    def __call__(self, status: int, **how) -> None:
+        from render import console
+        from render.notify import notify
+
+        summary, command = self.summary, self.arguments.notify
+        if command is None or self.told or not (summary.done or summary.left or summary.failed):
+            return
+        self.told = True
+        record = console.notice_record(summary, output=self.arguments.output, started=self.started, exit_status=status,
+                                       interrupted=status == INTERRUPTED)
+        try:
+            notify(command, record, **how)
+        except RenderError as error:
+            _complain(error, status)
+
+    def hurry(self) -> None:
+        """A person will not wait: the command is started, or has been and is ended."""
+        from render.notify import end_now
+
+        end_now()
+        self(INTERRUPTED, timeout_s=IMPATIENT_NOTICE_S)
 
 
 def _device_and_settings(arguments, **more):
@@ -415,20 +482,25 @@ def _fingerprint(settings) -> str:
 def _local_runner(arguments, device, settings, keeping):
     from render.local import LocalRunner
 
-    workers = arguments.workers or 1
+    workers = _some_workers(arguments.workers or 1)
     if workers > 1 and device.name != "cpu":
         raise UsageError(f"--workers {workers}: one process a GPU. Use --runner ray for several GPUs, leave it out, or use --device cpu.")
     return LocalRunner(device, settings, keeping, workers=workers)
 
 
-def _dry_run(arguments, planned, ledger, device, summary, shown) -> int:
+def _some_workers(wanted: int) -> int:
+    """Each takes some hundred megabytes before it paints anything."""
+    most = WORKERS_PER_CORE * (os.cpu_count() or 1)
+    if wanted > most:
+        _tell(f"--workers {wanted}: this machine has {os.cpu_count()} cores, so {most} are started at most")
+    return min(wanted, most)
+
+
+def _dry_run(arguments, todo, finished, device, summary, shown) -> int:
     from render import console
-    from render.batch import split
     from render.estimate import estimate
     from render.local import make_renderer
 
-    todo, finished = split(planned, ledger, fresh=arguments.fresh)
-    ledger.close()
     costs = []
     for job, cost in estimate(todo, device, make_renderer(device, todo[0].settings)) if todo else ():
         if isinstance(cost, RenderError):
@@ -440,18 +512,18 @@ def _dry_run(arguments, planned, ledger, device, summary, shown) -> int:
 
 
 def _image(arguments) -> int:
-    from render import console, export, jobs, presets
+    from render import console, export, jobs, outputs, presets
     from render.batch import Summary, run_batch
     from render.local import LocalRunner
 
     style = presets.find_style(arguments.style)
-    for source in (Path(arguments.photo), *(picture.path for picture in style.pictures)):
-        if source.exists() and arguments.output.exists() and source.samefile(arguments.output):
-            raise UsageError(f"--output {arguments.output}: would replace the picture it is made from. Choose another name.")
     look = presets.apply_settings(style.look, arguments.set)
     device, settings = _device_and_settings(arguments, format=export.format_of(arguments.output))
-    job = jobs.make_job(Path(arguments.photo), style, look, settings, arguments.output,
-                        weights_sha256=_fingerprint(settings))
+    photo = Path(arguments.photo)
+    job = jobs.make_job(photo, style, look, settings, arguments.output, weights_sha256=_fingerprint(settings))
+    jobs.refuse_to_replace_sources(job)
+    for path in () if arguments.overwrite else job.products:
+        outputs.refuse_to_replace(path, job.hashes[photo])
     summary = Summary()
     with console.Screen(1, as_json=arguments.json) as screen:
         run_batch([job], LocalRunner(device, settings, keeping=None), None, summary, screen)
@@ -658,3 +730,7 @@ def _doctor(arguments) -> int:
     from render import doctor
 
     return doctor.examine()
+
+
+# What these tell is all they are for: they end when nobody reads it any more. The others make files and go on.
+_ONLY_TELL = (_presets_list, _presets_show, _presets_check, _presets_keys, _status, _submit, _doctor)

@@ -19,6 +19,7 @@ from render.batch import Summary
 from render.deadline import Deadline
 from render.events import Done, Event, JobDone, JobFailed, JobStarted, Notice, Progress
 from render.jobs import Job, Settings
+from render.ledger import findings_of
 from render.memory import gibibytes
 from render.presets import Look, Style
 from render.wording import plain
@@ -184,7 +185,8 @@ def summary_record(summary: Summary) -> dict:
     look_at = [{"output": output, "finding": finding} for output, finding in summary.look_at]
     return {"event": "summary", "done": summary.done, "skipped": summary.skipped, "left": summary.left, "failed": failed,
             "look_at": look_at, "seconds": round(summary.seconds, 2), "pictures_per_hour": _rounded(summary.pictures_per_hour),
-            "devices_busy": _rounded(summary.devices_busy)}
+            "devices_busy": _rounded(summary.devices_busy), "unrecorded": summary.unrecorded,
+            "ledger_trouble": summary.ledger_trouble}
 
 
 def _rounded(number: float | None) -> float | None:
@@ -205,6 +207,10 @@ def print_summary(summary: Summary, *, output, as_json: bool) -> None:
     _print_failures(console, summary.failed)
     for what, finding in summary.look_at:
         console.print(f"[yellow]look at[/] {escape(what)}: {escape(finding)}", soft_wrap=True)
+    if summary.unrecorded:
+        results = "1 result is" if summary.unrecorded == 1 else f"{summary.unrecorded} results are"
+        console.print(f"[red]ledger[/] could not be written ({escape(str(summary.ledger_trouble))}): {results} not recorded",
+                      soft_wrap=True)
     parts = [f"{summary.done} done"]
     if summary.look_at:
         parts.append(f"{len({what for what, _ in summary.look_at})} of them to look at")
@@ -252,12 +258,12 @@ def print_status(rows, output) -> int:
     done = [row for row in rows if row["status"] == "done" and row not in gone]
     failed = [row for row in rows if row["status"] == "failed"]
     begun = [row for row in rows if row["status"] == "running"]
-    look_at = [(row, finding) for row in done for finding in json.loads(_findings(row) or "[]")]
-    _print_failures(console, [(row["output"], row["message"].partition("\nTraceback")[0]) for row in failed], "failed ")
+    look_at = [(row, finding) for row in done for finding in findings_of(row)]
+    _print_failures(console, [(row["output"], _without_traceback(row["message"])) for row in failed], "failed ")
     for row, finding in look_at:
         console.print(f"[yellow]look at[/] {escape(row['output'])}: {escape(finding)}", soft_wrap=True)
     for row in begun:
-        console.print(f"begun   {escape(row['output'])}  {duration(time.time() - row['started_s'])} ago; its batch runs, or was "
+        console.print(f"begun   {escape(row['output'])}  {_ago(row['started_s'])}; its batch runs, or was "
                       "interrupted: the same command goes on", soft_wrap=True)
     for row in gone:
         console.print(f"gone    {escape(row['output'])}  was done; the same command renders it again", soft_wrap=True)
@@ -266,8 +272,13 @@ def print_status(rows, output) -> int:
     return len(failed)
 
 
-def _findings(row) -> str | None:
-    return row["findings"] if "findings" in row.keys() else None  # noqa: SIM118  a ledger of an earlier version
+def _without_traceback(message) -> str:
+    return str(message or "").partition("\nTraceback")[0]
+
+
+def _ago(started_s) -> str:
+    """Whatever a damaged ledger holds in its place."""
+    return f"{duration(time.time() - started_s)} ago" if isinstance(started_s, (int, float)) else "at an unknown time"
 
 
 def _counts(done: int, failed: int, running: int, look_at) -> str:
@@ -295,6 +306,8 @@ def print_plan(costs, finished, summary: Summary, *, device, workers: int, as_js
     """What --dry-run shows. costs: [(job, estimate.Cost)]; finished: jobs that an earlier run finished."""
     total_s = sum(cost.seconds for _, cost in costs)
     memory_bytes = max((cost.memory_bytes for _, cost in costs), default=0) * min(workers, max(1, len(costs)))
+    busiest = max((cost for _, cost in costs), key=lambda cost: cost.others_share, default=None)
+    busy = busiest is not None and busiest.measured_busy
     if as_json:
         for job, cost in costs:
             print(json.dumps({
@@ -305,7 +318,8 @@ def print_plan(costs, finished, summary: Summary, *, device, workers: int, as_js
                 "warning": cost.warning,
                 "seconds": round(cost.seconds, 1), "memory_bytes": round(cost.memory_bytes)}))
         print(json.dumps({**summary_record(summary), "event": "plan", "jobs": len(costs), "skipped": len(finished),
-                          "seconds": round(total_s, 1), "memory_bytes": round(memory_bytes)}))
+                          "seconds": round(total_s, 1), "memory_bytes": round(memory_bytes), "busy": busy,
+                          "others_share": None if busiest is None else round(busiest.others_share, 2)}))
         return
     console = _page()
     table = Table(box=None, pad_edge=False)
@@ -326,6 +340,9 @@ def print_plan(costs, finished, summary: Summary, *, device, workers: int, as_js
         f"{len(costs)} to render, {len(finished)} finished earlier, {len(summary.failed)} cannot run. "
         f"About {duration(total_s)} and {gibibytes(memory_bytes)} (budget {device.budget}) on {device.name} in {device.precision}, measured now. "
         "Nothing was rendered.", soft_wrap=True)
+    if busy:
+        console.print(f"[yellow]note[/] This machine is busy: other programs use {100 * busiest.others_share:.0f} % of its processor. The "
+                      "time is a guess of what it takes when it does nothing else; until then it takes longer.", soft_wrap=True)
 
 
 def _page() -> Console:

@@ -95,10 +95,15 @@ def has_fast_bfloat16(device: str) -> bool:
 
 
 def cores() -> int:
-    """Cores this process may use (the affinity mask, which containers set)."""
+    """How many cores this process may use."""
+    return len(own_cores())
+
+
+def own_cores() -> tuple[int, ...]:
+    """Cores this process may use, by number (the affinity mask, which containers set)."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return tuple(sorted(os.sched_getaffinity(0)))
+    return tuple(range(os.cpu_count() or 1))
 
 
 def free_memory_bytes(device: str) -> int:

@@ -1,13 +1,14 @@
 """What a job will cost, before it runs: seconds and bytes from the layers' facts and one short measurement."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import psutil
 import torch
 
 from render import images
-from render.device import Device, synchronise
+from render.device import Device, own_cores, synchronise
 from render.errors import RenderError
 from render.jobs import Job
 from render.layers import multiply_adds_per_pixel
@@ -19,26 +20,66 @@ from render.schedule import Scale
 from render.tiling import plan_tiles
 
 PROBE_SIZE = (192, 256)
+FEWEST_PROBES = 3
+LONGEST_PROBING_S = 5.0  # where no two agree: a machine that is busy for an hour is not waited for
+PROBES_AGREE = 1.05  # the second best takes so many times the best, or less
+BUSY_SHARE = 0.2  # of the processor in other programs' hands, from which people are told
 
 
 @dataclass(frozen=True)
 class Cost:
-    """scales, plans: what will be run, and in which memory; seconds: of this job alone on the whole machine;
-    warning: for people, or None."""
+    """What a job takes."""
 
-    scales: tuple[Scale, ...]
-    plans: tuple[MemoryPlan, ...]
-    seconds: float
-    warning: str | None = None
+    scales: tuple[Scale, ...]  # what will be run
+    plans: tuple[MemoryPlan, ...]  # and in which memory, a scale each
+    seconds: float  # of this job alone on the whole machine, when that does nothing else
+    warning: str | None = None  # for people
+    others_share: float = 0.0  # of the processor that other programs used while its speed was measured, in [0, 1]
 
     @property
     def memory_bytes(self) -> int:
         return max(plan.peak_bytes for plan in self.plans)
 
+    @property
+    def measured_busy(self) -> bool:
+        return self.others_share > BUSY_SHARE
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """A reading, all in seconds since some moment."""
+
+    wall_s: float
+    own_s: float  # processor time of this process, all threads together
+    all_s: float  # of everybody, on the cores that this process may use
+
+    @classmethod
+    def read(cls) -> "Clocks":
+        cores = psutil.cpu_times(percpu=True)
+        return cls(time.perf_counter(), time.process_time(), sum(_used_s(cores[i]) for i in own_cores() if i < len(cores)))
+
+    def __sub__(self, earlier: "Clocks") -> "Clocks":
+        return Clocks(self.wall_s - earlier.wall_s, self.own_s - earlier.own_s, self.all_s - earlier.all_s)
+
+    def others_share(self, cores: int) -> float:
+        """What of `cores` cores other programs used in a span of time, in [0, 1]."""
+        return min(1.0, max(0.0, (self.all_s - self.own_s) / (cores * self.wall_s)))
+
+
+def _used_s(core) -> float:
+    """Of psutil's times of a core. What a virtual machine's host took away ("steal") is somebody's use as well."""
+    return sum(getattr(core, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq", "steal"))
+
+
+@dataclass(frozen=True)
+class Speed:
+    multiply_adds_per_second: float
+    others_share: float  # see Cost
+
 
 def estimate(jobs: Sequence[Job], device: Device, renderer: Renderer) -> Iterator[tuple[Job, Cost | RenderError]]:
     """The cost of each job, or why it cannot run. Reads the photographs' headers only."""
-    speeds: dict[tuple, float] = {}
+    speeds: dict[tuple, Speed] = {}
     for job in jobs:
         try:
             layout = job.settings.layout(images.probe(job.photo))
@@ -49,9 +90,11 @@ def estimate(jobs: Sequence[Job], device: Device, renderer: Renderer) -> Iterato
             continue
         weighting = weighting_of(job.look)
         if weighting.layers not in speeds:
-            speeds[weighting.layers] = multiply_adds_per_second(renderer, weighting)
-        seconds = job_multiply_adds(job, scales, plans) / speeds[weighting.layers]
-        yield job, Cost(scales, plans, seconds, enough_pixels(layout) if job.settings.paper is not None else None)
+            speeds[weighting.layers] = speed_of(renderer, weighting)
+        speed = speeds[weighting.layers]
+        seconds = job_multiply_adds(job, scales, plans) / speed.multiply_adds_per_second
+        warning = enough_pixels(layout) if job.settings.paper is not None else None
+        yield job, Cost(scales, plans, seconds, warning, speed.others_share)
 
 
 def job_multiply_adds(job: Job, scales: Sequence[Scale], plans: Sequence[MemoryPlan]) -> float:
@@ -67,18 +110,46 @@ def job_multiply_adds(job: Job, scales: Sequence[Scale], plans: Sequence[MemoryP
     return total
 
 
-def multiply_adds_per_second(renderer: Renderer, weighting: Weighting) -> float:
-    """How fast this machine is now: the better of two evaluations of a small image."""
-    image = torch.rand((1, 3, *PROBE_SIZE), generator=torch.Generator().manual_seed(0)).to(renderer.device.name)
+def speed_of(renderer: Renderer, weighting: Weighting) -> Speed:
+    """How fast this machine is when it does nothing else, from evaluations of a small image."""
+    device = renderer.device
+    image = torch.rand((1, 3, *PROBE_SIZE), generator=torch.Generator().manual_seed(0)).to(device.name)
     network = renderer.network
     objective = Objective(network, weighting, style_target(network, [(image.flip(-1), 1.0)], weighting),
                           content_target(network, image, weighting))
-    objective(image)  # the first one loads kernels
-    times = []
-    for _ in range(2):
-        started = time.perf_counter()
+
+    def evaluate() -> None:
         objective(image)
-        synchronise(renderer.device.name)
-        times.append(time.perf_counter() - started)
-    pixels = PROBE_SIZE[0] * PROBE_SIZE[1]
-    return 2 * multiply_adds_per_pixel(weighting.layers) * pixels / min(times)
+        synchronise(device.name)
+
+    seconds, others_share = idle_time(evaluate, threads=device.threads if device.name == "cpu" else None)
+    work = 2 * multiply_adds_per_pixel(weighting.layers) * PROBE_SIZE[0] * PROBE_SIZE[1]
+    return Speed(work / seconds, others_share)
+
+
+def idle_time(evaluate: Callable[[], None], *, threads: int | None, read: Callable[[], Clocks] = Clocks.read,
+              cores: int | None = None) -> tuple[float, float]:
+    """(seconds that an evaluation takes on this machine when it does nothing else, others' share of it meanwhile).
+
+    threads: that evaluate on the processor; None: they wait for a GPU. The best of several evaluations, until two agree.
+    On a busy machine even the best one waited for its turn; so there the time is what its threads had of the processor,
+    which is a little short where one of them works alone.
+    """
+    evaluate()  # the first one loads kernels
+    started, spans = read(), []
+    while not _enough(spans):
+        before = read()
+        evaluate()
+        spans.append(read() - before)
+    others_share = (read() - started).others_share(cores or len(own_cores()))
+    best_s = min(span.wall_s for span in spans)
+    if threads is not None and others_share > BUSY_SHARE:
+        best_s = min(best_s, min(span.own_s for span in spans) / threads)
+    return best_s, others_share
+
+
+def _enough(spans: Sequence[Clocks]) -> bool:
+    times = sorted(span.wall_s for span in spans)
+    if len(times) > 1 and sum(times) > LONGEST_PROBING_S:
+        return True
+    return len(times) >= FEWEST_PROBES and times[1] <= PROBES_AGREE * times[0]

@@ -4,7 +4,6 @@ PNG and TIFF are written a band of rows at a time and need little memory beside 
 Pillow, which takes the whole picture at once: 4 bytes a pixel, and for WebP the finished file too.
 """
 
-import contextlib
 import json
 import os
 import struct
@@ -21,7 +20,7 @@ from PIL import ExifTags, Image
 
 from render import __version__, icc, images
 from render.errors import PictureError, UsageError
-from render.files import whole_file
+from render.files import Content, whole_file
 from render.icc import Profile
 
 
@@ -89,7 +88,7 @@ def write(
 
     pixels: (H, W, 3) float32 sRGB in [0, 1]; alpha: (H, W) in [0, 1], composited over white where the format has none.
     profile: what the file's values are in (None: sRGB), converted to by `intent` (icc.INTENTS); 8 bits are dithered.
-    carried: EXIF of the photograph (`carried_exif`). quality: of JPEG and WebP, 0 to 100.
+    carried: EXIF of the photograph (`Photo.carried`). quality: of JPEG and WebP, 0 to 100.
     Raises UsageError, and PictureError for what cannot be written.
     """
     path, profile = Path(path), profile or icc.load_profile("srgb")
@@ -190,45 +189,12 @@ def dithered(values: np.ndarray, *, top_px: int = 0) -> np.ndarray:
 _ASCII, _SHORT, _LONG, _RATIONAL, _LONG8 = 2, 3, 4, 5, 16  # types of TIFF 6.0 and BigTIFF
 _EXIF_IFD = 34665
 
-# What is carried over from the photograph, all text: whose it is, when and with what it was taken. Not where: a print is
-# given away, and GPS tells where its owner lives. Not serial numbers either.
-CARRIED_MAIN = ("Make", "Model", "Artist", "Copyright")
-CARRIED_DETAIL = ("DateTimeOriginal", "DateTimeDigitized", "OffsetTimeOriginal", "OffsetTimeDigitized",
-                  "SubsecTimeOriginal", "SubsecTimeDigitized", "LensMake", "LensModel")  # fmt: skip
-
-
 @dataclass(frozen=True)
 class _Tags:
     """EXIF as (type, count, data) by number. main: of the picture (IFD0); detail: of the taking (the Exif IFD)."""
 
     main: dict[int, tuple[int, int, bytes]]
     detail: dict[int, tuple[int, int, bytes]]
-
-
-def carried_exif(path: Path | str) -> dict[str, str]:
-    """The photograph's EXIF that a print carries on: name -> text. Broken EXIF counts as none.
-
-    Raises PictureError where the file itself is missing or no picture.
-    """
-    with images.opened(Path(path)) as image:
-        try:
-            exif = images.exif_of(image)
-            detail = exif.get_ifd(ExifTags.IFD.Exif)
-            found = {name: exif.get(ExifTags.Base[name]) for name in CARRIED_MAIN}
-            found |= {name: detail.get(ExifTags.Base[name]) for name in CARRIED_DETAIL}
-        except Exception:  # any of Pillow's parser errors; the pixels may be good
-            return {}
-    texts = {name: _text(value) for name, value in found.items() if isinstance(value, (str, bytes))}
-    return {name: text for name, text in texts.items() if text}
-
-
-def _text(value: str | bytes) -> str:
-    """EXIF text is ASCII by the standard and UTF-8 in practice; Pillow gives its bytes as Latin-1."""
-    data = value if isinstance(value, bytes) else value.encode("latin-1", "replace")
-    data = data.split(b"\0")[0].strip()
-    with contextlib.suppress(UnicodeDecodeError):
-        return data.decode("utf-8")
-    return data.decode("latin-1")
 
 
 def _tags(path: Path, dpi: float, provenance: Mapping, profile: Profile, carried: Mapping[str, str]) -> _Tags:
@@ -239,8 +205,8 @@ def _tags(path: Path, dpi: float, provenance: Mapping, profile: Profile, carried
             "Use fewer or shorter settings and style pictures."
         )
     base = ExifTags.Base
-    main = {base[name]: _ascii(carried[name]) for name in CARRIED_MAIN if name in carried}
-    detail = {base[name]: _ascii(carried[name]) for name in CARRIED_DETAIL if name in carried}
+    main = {base[name]: _ascii(carried[name]) for name in images.CARRIED_MAIN if name in carried}
+    detail = {base[name]: _ascii(carried[name]) for name in images.CARRIED_DETAIL if name in carried}
     detail[base.ColorSpace] = _short(1 if profile.name == "srgb" else 0xFFFF)  # uncalibrated: the profile tells
     main |= {
         base.ImageDescription: _ascii(text, MAX_PROVENANCE_BYTES),
@@ -289,9 +255,9 @@ def _exif_block(tags: _Tags) -> bytes:
     return b"II*\0" + struct.pack("<I", start) + main + _ifd(tags.detail, detail_start)
 
 
-def read_provenance(path: Path | str) -> dict | None:
+def read_provenance(source: Content | Path | str) -> dict | None:
     """How a print was made, as `write` recorded it; None where nothing readable is recorded."""
-    with images.opened(Path(path)) as image:
+    with images.opened(source) as image:
         text = images.exif_of(image).get(ExifTags.Base.ImageDescription)
     try:
         found = json.loads(text)

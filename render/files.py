@@ -4,31 +4,37 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import shutil
 import stat
+import time
 import unicodedata
 import uuid
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
 from render.errors import PictureError, RenderError
 
 HALF = ".part"  # ends the name of a file that is being written
+_OURS = re.compile(r"\.render-[0-9a-f]{32}\.part|\.[0-9a-f]{32}\.part")  # the second: of earlier versions
+_WINDOWS = os.name == "nt"
+_ABANDONED_S = 24 * 3600.0  # no file is written for so long; counts where locks do not tell
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Content:
     """What a file held when it was read, once and whole."""
 
     path: Path
     data: bytes
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         return hashlib.sha256(self.data).hexdigest()
 
@@ -65,28 +71,36 @@ def _check_kind(path: Path, status: os.stat_result, what: str, error: type[Rende
         raise error(f"{path}: is empty (0 bytes). Export or copy it again and rerun: finished prints are kept.")
 
 
-def check(path: Path, *, what: str, error: type[RenderError]) -> None:
-    """For libraries that open files themselves: raises what `opened` would raise."""
-    with opened(path, what=what, error=error):
-        pass
+def check(path: Path, *, what: str, error: type[RenderError], at_most_bytes: int | None = None) -> None:
+    """For libraries that open files themselves: raises what `opened` would raise, and for a file of more bytes."""
+    with opened(path, what=what, error=error) as file:
+        if at_most_bytes is not None:
+            _check_size(path, os.fstat(file.fileno()).st_size, at_most_bytes, what, error)
 
 
 def read(path: Path, *, at_most_bytes: int, what: str = "picture", error: type[RenderError] = PictureError) -> Content:
     """The whole file. Raises as `opened` does, for a file of more than at_most_bytes, and for one that cannot be read."""
     with opened(path, what=what, error=error) as file:
+        _check_size(path, os.fstat(file.fileno()).st_size, at_most_bytes, what, error)
         try:
             data = file.read(at_most_bytes + 1)
         except OSError as found:
             raise error(f"{path}: cannot be read ({found.strerror}). Check its drive and rerun.") from found
-    if len(data) > at_most_bytes:
-        raise error(f"{path}: is too large ({os.path.getsize(path) / 1e6:.0f} MB; a {what} has at most "
-                    f"{at_most_bytes / 1e6:.0f} MB). Check that it is the file you mean.")
+    _check_size(path, len(data), at_most_bytes, what, error)  # it may have grown
     return Content(path, data)
 
 
-def sha256_of(path: Path, *, what: str = "picture", error: type[RenderError] = PictureError) -> str:
-    """Of the file's content, read in pieces. Raises as `opened` does."""
+def _check_size(path: Path, size_bytes: int, at_most_bytes: int, what: str, error: type[RenderError]) -> None:
+    if size_bytes > at_most_bytes:
+        raise error(f"{path}: is too large ({size_bytes / 1e6:.0f} MB; a {what} has at most "
+                    f"{at_most_bytes / 1e6:.0f} MB). Check that it is the file you mean.")
+
+
+def sha256_of(path: Path, *, at_most_bytes: int, what: str = "picture",
+              error: type[RenderError] = PictureError) -> str:
+    """Of the file's content, read in pieces. Raises as `read` does."""
     with opened(path, what=what, error=error) as file:
+        _check_size(path, os.fstat(file.fileno()).st_size, at_most_bytes, what, error)
         try:
             return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as found:
@@ -118,17 +132,22 @@ def whole_file(path: Path, *, needs_bytes: int) -> Iterator[BinaryIO]:
 
     Raises PictureError for every OSError.
     """
-    temporary = path.parent / f".{uuid.uuid4().hex}{HALF}"
+    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("x+b") as file:
+            temporary, file = _new_half(path.parent)
+            with file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
+                if not _WINDOWS:
+                    os.replace(temporary, path)  # still locked: nobody takes it for abandoned
+            if _WINDOWS:  # which renames no open file
+                os.replace(temporary, path)
         except BaseException:  # Ctrl-C too
-            temporary.unlink(missing_ok=True)
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise PictureError(
@@ -139,9 +158,60 @@ def whole_file(path: Path, *, needs_bytes: int) -> Iterator[BinaryIO]:
 
 
 def clear_halves(folder: Path) -> None:
-    """What killed processes were writing in a folder when they died, and in those under it. For who alone writes there."""
+    """Removes what killed processes were writing in this folder (not in those under it) when they died.
+
+    Only files with exactly the names that `whole_file` gives, and only those that nobody writes any more: the system
+    lets go of a writer's lock when it dies. So it is safe beside other batches, and anywhere.
+    """
+    with contextlib.suppress(OSError, ValueError):  # no such folder, or not to be read: nothing of ours to clear
+        for entry in list(os.scandir(folder)):
+            if _OURS.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                _clear_half(Path(entry.path))
+
+
+def clear_all_halves(folder: Path) -> None:
+    """The same in every folder under this one, by the ending alone. Only for a folder that holds nothing of the user's,
+    and for callers that hold its lock."""
     for path in folder.rglob(f".*{HALF}"):
         path.unlink(missing_ok=True)
+
+
+def _new_half(folder: Path) -> tuple[Path, BinaryIO]:
+    """A new file, locked for as long as it is open."""
+    while True:
+        path = folder / f".render-{uuid.uuid4().hex}{HALF}"
+        file = path.open("x+b")
+        _lock(file, wait=True)
+        if path.exists():
+            return path, file
+        file.close()  # `_clear_half` of another process came between the two calls
+
+
+def _clear_half(path: Path) -> None:
+    with contextlib.suppress(OSError):  # gone already, or not ours to remove
+        # Earlier versions took no lock, and neither does every disk: there a file's age must tell.
+        old = time.time() - path.lstat().st_mtime > _ABANDONED_S
+        if not path.name.startswith(".render-"):
+            return path.unlink() if old else None
+        with path.open("rb") as file:
+            locked = _lock(file, wait=False)
+            if locked or (locked is None and old):
+                path.unlink()
+
+
+def _lock(file: BinaryIO, *, wait: bool) -> bool | None:
+    """Whether the file is locked for us now; None where the system or the disk has no locks."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -48,7 +48,7 @@ def finish(output: Path, painted: np.ndarray, photo: Photo, layout: Layout, how:
         alpha = images.place(images.resize(images.crop(photo.alpha, layout), layout.picture), layout)
     sheet = images.place(painted, layout)
     export.write(output, sheet, alpha=alpha, dpi=layout.dpi, provenance=provenance, bit_depth=settings.bit_depth,
-                 profile=how.profile, intent=settings.intent, carried=export.carried_exif(photo.path))
+                 profile=how.profile, intent=settings.intent, carried=photo.carried)
     if how.soft_proof is not None:
         seen = icc.soft_proof(export.dithered(sheet), how.soft_proof, settings.intent)
         export.write(proof_path(output), seen.astype(np.float32) / 255, dpi=layout.dpi,

@@ -11,6 +11,7 @@ ICC.1:2001-04 is the specification of version 2, ICC.1:2022 of version 4.
 import difflib
 import functools
 import io
+import os
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
-from render.errors import UsageError
+from render import files
+from render.errors import UsageError, brief
 
 INTENTS = {
     "perceptual": ImageCms.Intent.PERCEPTUAL,
@@ -30,6 +32,7 @@ INTENTS = {
 }
 
 MAX_PROFILE_BYTES = 64_000_000  # the largest printer profiles have some 10 MB
+WORST_CONDITION = 1e4  # of a matrix that can be turned round; real ones are below 10
 BAND_PIXELS = 1 << 19  # converted at a time: some 40 MB of intermediate values
 
 
@@ -60,27 +63,16 @@ def load_profile(name: str | Path, *, proof: bool = False) -> Profile:
 
 
 def _bytes_of(path: Path) -> bytes:
-    try:
-        if path.is_dir():
-            raise UsageError(f"{path}: is a folder, not a profile. Name an .icc or .icm file inside it.")
-        if path.exists() and not path.is_file():
-            raise UsageError(f"{path}: is not a regular file. Name an .icc or .icm file.")
-        with path.open("rb") as file:
-            head = file.read(128)
-            data = head + file.read(MAX_PROFILE_BYTES)
-    except FileNotFoundError as error:
+    if not os.path.exists(path):
         near = difflib.get_close_matches(str(path).lower(), BUILT_IN, n=1, cutoff=0.5)
         meant = f" Do you mean {near[0]}?" if near else ""
         raise UsageError(
-            f"{path}: no such profile.{meant} Use {', '.join(BUILT_IN)} or the path of an .icc or .icm file."
-        ) from error
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror}). Check the path and its permissions.") from error
-    if not data:
-        raise UsageError(f"{path}: is empty (0 bytes). Download or copy the profile again.")
-    if head[36:40] != b"acsp":  # the signature of every ICC profile
+            f"{brief(str(path))}: no such profile.{meant} Use {', '.join(BUILT_IN)} or the path of an .icc or .icm file."
+        )
+    data = files.read(path, at_most_bytes=MAX_PROFILE_BYTES, what="profile", error=UsageError).data
+    if data[36:40] != b"acsp":  # the signature of every ICC profile
         raise UsageError(f"{path}: is not an ICC profile. Name the .icc or .icm file that the print shop offers.")
-    if struct.unpack_from(">I", head)[0] > len(data):
+    if len(data) < 132 or struct.unpack_from(">I", data)[0] > len(data):  # header and number of tags
         raise UsageError(f"{path}: is cut short. Download or copy the profile again.")
     return data
 
@@ -236,10 +228,14 @@ def convert(pixels: np.ndarray, profile: Profile, intent: str = "relative") -> n
     Profiles of curves and a matrix: exact to float32, so 16 bits have no steps. Profiles of tables: within 1/255 of
     Little CMS but for some dark, vivid colours (measured on a harsh printer: 2 values in 1000, at worst 5/255 off).
     Needs memory for the result and a band of rows.
-    Raises UsageError for an unknown intent.
+    Raises UsageError for an unknown intent, and for one whose tables are damaged.
     """
     _check_intent(intent)
-    return _converted(pixels, _built_in("srgb").data, profile.data, intent)
+    try:
+        return _converted(pixels, _built_in("srgb").data, profile.data, intent)
+    except ImageCms.PyCMSError as error:  # the tables of one intent may be damaged and those of another whole
+        raise UsageError(f"{profile.name}: cannot be converted to with --intent {intent} ({error}). Use another intent, or "
+                         "download the profile again.") from error
 
 
 def to_srgb(pixels: np.ndarray, data: bytes) -> np.ndarray:
@@ -301,6 +297,8 @@ def _matrix_of(data: bytes) -> Matrix | None:
         white = np.array(struct.unpack(">3i", tags[b"wtpt"][8:20])) / 65536
     except (KeyError, ValueError, struct.error):
         return None
+    if np.linalg.cond(np.stack(columns, axis=1)) > WORST_CONDITION or white.min() <= 0:
+        return None
     # Displays are looked at by an adapted eye: Little CMS takes their white as D50, whatever their wtpt says.
     return Matrix(curves, np.stack(columns, axis=1), np.array(D50) if data[12:16] == b"mntr" else white)
 
@@ -338,7 +336,7 @@ def _curve(tag: bytes) -> np.ndarray | tuple[float, ...]:
         raise ValueError("neither curv nor para")
     values = np.frombuffer(tag, ">u2", count=struct.unpack_from(">I", tag, 8)[0], offset=12)
     if len(values) < 2:
-        return _power(values[0] / 256 if len(values) else 1.0)
+        return _formula(0, values[:1] / 256 if len(values) else np.ones(1))
     return np.maximum.accumulate(values.astype(np.float32) / 65535)  # rising, so that it can be turned round
 
 
@@ -347,14 +345,21 @@ def _power(gamma: float) -> tuple[float, ...]:
 
 
 def _formula(kind: int, numbers: np.ndarray) -> tuple[float, ...]:
+    formula = _seven(kind, numbers)
+    if not (0.05 <= formula[0] <= 20 and formula[1] > 0):  # gamma and slope of what rises, and can be turned round
+        raise ValueError("a curve that does not rise")
+    return formula
+
+
+def _seven(kind: int, numbers: np.ndarray) -> tuple[float, ...]:
     numbers = [float(number) for number in numbers[: (1, 3, 4, 5, 7)[kind] if kind < 5 else 0]]
     match numbers:
         case [g]:
             return _power(g)
         case [g, a, b]:
-            return (g, a, b, 0.0, -b / a, 0.0, 0.0)
+            return (g, a, b, 0.0, -b / a if a else 0.0, 0.0, 0.0)
         case [g, a, b, c]:
-            return (g, a, b, 0.0, -b / a, c, c)
+            return (g, a, b, 0.0, -b / a if a else 0.0, c, c)
         case [g, a, b, c, d]:
             return (g, a, b, c, d, 0.0, 0.0)
         case [g, a, b, c, d, e, f]:

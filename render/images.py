@@ -8,8 +8,8 @@ import io
 import os
 import struct
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,9 +19,11 @@ from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from render import decoder_warnings, files, icc
 from render.errors import PictureError, UsageError
+from render.files import Content
 from render.prints import Layout, fit
 
 MAX_INPUT_MEGAPIXELS = 300  # float32 RGB of such a scan takes 3.6 GB; Pillow alone would refuse it from 179
+MAX_FILE_BYTES = 4 * 10**9  # 300 megapixels of four 16-bit channels have 2.4 GB, uncompressed
 MIN_SIDE_PX = 16  # the deepest feature map the losses use has stride 16
 
 # Decoders we know; Pillow has more, and some run other programs (EPS starts Ghostscript).
@@ -38,6 +40,7 @@ class Photo:
     pixels: np.ndarray  # (H, W, 3) float32, sRGB in [0, 1]
     alpha: np.ndarray | None  # (H, W) float32 in [0, 1]; None when every pixel is opaque
     path: Path
+    carried: Mapping[str, str] = field(default_factory=dict)  # its EXIF that a print carries on: name -> text
 
     @property
     def size(self) -> tuple[int, int]:
@@ -47,21 +50,27 @@ class Photo:
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-def probe(path: Path | str) -> tuple[int, int]:
+def load(path: Path | str) -> Content:
+    """A picture file's bytes, to be decoded by `probe` and `read`: what is hashed is then what is seen."""
+    return files.read(Path(path), at_most_bytes=MAX_FILE_BYTES)
+
+
+def probe(source: Content | Path | str) -> tuple[int, int]:
     """(height, width) as `read` would give it, from the header alone; the same errors, except damaged pixels."""
-    path = Path(path)
-    with opened(path) as image:
+    with opened(source) as image:
         return _upright_size(image)
 
 
-def read(path: Path | str, *, long_side_px: int | None = None) -> Photo:
+def read(source: Content | Path | str, *, long_side_px: int | None = None) -> Photo:
     """The picture (of several: the first) in sRGB, upright, at its own size or scaled to `long_side_px`."""
-    path = Path(path)
-    with opened(path) as image:
+    content = source if isinstance(source, Content) else load(source)
+    path = content.path
+    with opened(content) as image:
+        carried = _carried_exif(image)
         turn = _TURNS.get(_orientation(image))
         sixteen_bit = _is_deep_colour(image)
         image.load()  # of 16 bits Pillow gives 8, but unlike OpenCV it tells a truncated file from a whole one
-        deep = _deep_colour(image, path) if sixteen_bit else None
+        deep = _deep_colour(image, content.data) if sixteen_bit else None
         if turn is not None:
             image = image.transpose(turn)
             deep = None if deep is None else _turned(deep, turn)
@@ -73,7 +82,7 @@ def read(path: Path | str, *, long_side_px: int | None = None) -> Photo:
         size = fit(pixels.shape[:2], long_side_px)
         pixels = resize(pixels, size)
         alpha = None if alpha is None else resize(alpha, size)
-    return Photo(pixels, alpha, path)
+    return Photo(pixels, alpha, path, carried)
 
 
 def over_white(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -115,6 +124,35 @@ def exif_of(image: Image.Image) -> Image.Exif:
     return exif
 
 
+# What is carried over from the photograph, all text: whose it is, when and with what it was taken. Not where: a print is
+# given away, and GPS tells where its owner lives. Not serial numbers either.
+CARRIED_MAIN = ("Make", "Model", "Artist", "Copyright")
+CARRIED_DETAIL = ("DateTimeOriginal", "DateTimeDigitized", "OffsetTimeOriginal", "OffsetTimeDigitized",
+                  "SubsecTimeOriginal", "SubsecTimeDigitized", "LensMake", "LensModel")  # fmt: skip
+
+
+def _carried_exif(image: Image.Image) -> dict[str, str]:
+    """What a print carries on; broken EXIF counts as none."""
+    try:
+        exif = exif_of(image)
+        detail = exif.get_ifd(ExifTags.IFD.Exif)
+        found = {name: exif.get(ExifTags.Base[name]) for name in CARRIED_MAIN}
+        found |= {name: detail.get(ExifTags.Base[name]) for name in CARRIED_DETAIL}
+    except Exception:  # any of Pillow's parser errors; the pixels may be good
+        return {}
+    texts = {name: _text(value) for name, value in found.items() if isinstance(value, (str, bytes))}
+    return {name: text for name, text in texts.items() if text}
+
+
+def _text(value: str | bytes) -> str:
+    """EXIF text is ASCII by the standard and UTF-8 in practice; Pillow gives its bytes as Latin-1."""
+    data = value if isinstance(value, bytes) else value.encode("latin-1", "replace")
+    data = data.split(b"\0")[0].strip()
+    with contextlib.suppress(UnicodeDecodeError):
+        return data.decode("utf-8")
+    return data.decode("latin-1")
+
+
 def _png_chunk(file: BinaryIO, wanted: bytes) -> bytes | None:
     position = file.tell()
     file.seek(8)  # past the signature
@@ -129,10 +167,11 @@ def _png_chunk(file: BinaryIO, wanted: bytes) -> bytes | None:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
+def opened(source: Content | Path | str) -> Iterator[Image.Image]:
     """The picture, its header judged; whatever goes wrong here or in the body names the file and the fix."""
+    path = source.path if isinstance(source, Content) else Path(source)
     try:
-        with files.opened(path) as file, _raised_pixel_limit(), decoder_warnings.named(path):
+        with _stream(source) as file, _raised_pixel_limit(), decoder_warnings.named(path):
             image = Image.open(file, formats=INPUT_FORMATS)
             _check_size(path, *image.size)
             _check_planes(path, image)
@@ -156,6 +195,10 @@ def opened(path: Path) -> Iterator[Image.Image]:
             f"{path}: cannot be read as an image ({_damage(path, error)}). "
             "Export it again and rerun: finished prints are kept."
         ) from error
+
+
+def _stream(source: Content | Path | str) -> contextlib.AbstractContextManager[BinaryIO]:
+    return io.BytesIO(source.data) if isinstance(source, Content) else files.opened(Path(source))
 
 
 _limit_lock = threading.Lock()
@@ -245,9 +288,9 @@ def _is_deep_colour(image: Image.Image) -> bool:
     return any(str(word).startswith(("RGB;16", "RGBA;16")) for word in words)
 
 
-def _deep_colour(image: Image.Image, path: Path) -> np.ndarray | None:
+def _deep_colour(image: Image.Image, data: bytes) -> np.ndarray | None:
     """(H, W, 3 or 4) uint16, as it lies in the file; None where OpenCV cannot read it or reads it otherwise than Pillow."""
-    values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16 or values.shape != (image.height, image.width, len(image.getbands())):
         return None
     values = cv2.cvtColor(values, cv2.COLOR_BGR2RGB if values.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)

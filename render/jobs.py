@@ -4,15 +4,16 @@ import glob
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
+from render import files
 from render.errors import PictureError, UsageError
 from render.export import FORMATS
 from render.icc import BUILT_IN
-from render.images import PICTURE_ENDINGS
+from render.images import MAX_FILE_BYTES, PICTURE_ENDINGS
 from render.presets import Look, Style
 from render.prints import Layout, by_long_side, lay_out, parse_paper
 
@@ -84,7 +85,7 @@ class Input:
 @dataclass(frozen=True)
 class Job:
     """One photograph in one style. id: hash of everything that decides its pixels; painted: of what decides them before
-    finishing; output: the file to write."""
+    finishing; output: the file to write; hashes: sha256 of each of its files when the job was planned."""
 
     id: str
     painted: str
@@ -93,6 +94,7 @@ class Job:
     look: Look
     settings: Settings
     output: Path
+    hashes: Mapping[Path, str] = field(default_factory=dict, compare=False)
 
     @property
     def label(self) -> str:
@@ -122,6 +124,11 @@ class Job:
         profiles = (Path(p) for p in (self.settings.profile, self.settings.soft_proof) if p is not None and p not in BUILT_IN)
         return (self.photo, *(picture.path for picture in self.style.pictures), *start, *profiles)
 
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """Every file of the user's that it is made from, the preset and the network's weights included."""
+        return (*self.files(), self.style.path, Path(self.settings.weights))
+
     def with_files(self, here: Callable[[Path], Path]) -> "Job":
         """The same, reading them elsewhere. here: path -> where it is now."""
         def moved(name: str | None) -> str | None:
@@ -131,7 +138,15 @@ class Job:
         if look.init not in ("content", "noise"):
             look = look.model_copy(update={"init": str(here(Path(look.init)))})
         settings = replace(self.settings, profile=moved(self.settings.profile), soft_proof=moved(self.settings.soft_proof))
-        return replace(self, photo=here(self.photo), style=replace(self.style, pictures=pictures), look=look, settings=settings)
+        hashes = {here(path): found for path, found in self.hashes.items()}
+        return replace(self, photo=here(self.photo), style=replace(self.style, pictures=pictures), look=look,
+                       settings=settings, hashes=hashes)
+
+    def check(self, path: Path, found_sha256: str) -> None:
+        """Raises PictureError when a file of this job is no longer what it was when the job was planned: the print
+        would show another picture than its record says."""
+        if self.hashes[path] != found_sha256:
+            raise changed(path)
 
     @property
     def own_file(self) -> Path | None:
@@ -140,8 +155,8 @@ class Job:
 
     @property
     def products(self) -> list[Path]:
-        """Files that it writes, or may write, the one by which it is known last."""
-        return [proof_path(self.output), self.output]
+        """Files that it writes, the one by which it is known last."""
+        return _products(self.output, self.settings)
 
     @property
     def folder(self) -> Path:
@@ -214,7 +229,7 @@ def plan_jobs(inputs: Sequence[Input], looks: Sequence[tuple[Style, Look]], sett
     """Every photograph in every style, a style at a time so that its targets are made once.
 
     A file that cannot be read is told to failed(name, why) and left out.
-    Raises UsageError when two jobs would write one file.
+    Raises UsageError when two jobs would write one file, or one over what a job is made from.
     """
     refuse_collisions(inputs, looks, settings, output)
     jobs, broken = [], set()
@@ -234,6 +249,7 @@ def plan_jobs(inputs: Sequence[Input], looks: Sequence[tuple[Style, Look]], sett
             except PictureError as error:
                 failed(f"style {style.name}", str(error))
                 break
+    refuse_to_replace_sources(*jobs)
     return tuple(jobs)
 
 
@@ -248,7 +264,8 @@ def make_job(photo: Path, style: Style, look: Look, settings: Settings, output: 
     if settings.paper is None:
         del painting["dpi"]
     painted = digest([RECIPE, sha256(photo), pictures, look_facts, painting])
-    return Job(finished_id(painted, settings), painted, photo, style, look, settings, output)
+    job = Job(finished_id(painted, settings), painted, photo, style, look, settings, output)
+    return replace(job, hashes={path: sha256(path) for path in job.files()})
 
 
 def finished_id(painted: str, settings: Settings) -> str:
@@ -265,17 +282,39 @@ def output_path(item: Input, style: Style, settings: Settings, output: Path) -> 
 
 
 def refuse_collisions(inputs: Sequence[Input], looks: Sequence[tuple[Style, Look]], settings: Settings, output: Path) -> None:
-    """Raises UsageError when two jobs would write one file."""
-    sources: dict[str, str] = {}
+    """Raises UsageError when two jobs would write one file, the preview beside a print included."""
+    writers: dict[Hashable, str] = {}
+    for path, item, style in _to_be_written(inputs, looks, settings, output):
+        writer = f"{item.path} x {style.path}"
+        # Also by name: on this disk "A" and "a" may be two files, and prints are carried to others.
+        for key in (files.identity(path), str(path).casefold()):
+            other = writers.setdefault(key, writer)
+            if other != writer:
+                raise UsageError(f"{path} would be written by two jobs: {other} and {writer}. Rename one, or render them "
+                                 "to two --output folders.")
+
+
+def refuse_to_replace_sources(*jobs: Job) -> None:
+    """Raises UsageError when a job would write over a file that it, or another one, is made from."""
+    sources = {files.identity(path): path for path in {path for job in jobs for path in job.sources}}
+    for job in jobs:
+        for path in job.products:
+            source = sources.get(files.identity(path))
+            if source is not None:
+                raise UsageError(f"{path}: the print of {job.label} would replace {source}, from which prints are made. "
+                                 "Choose another --output.")
+
+
+def _to_be_written(inputs: Sequence[Input], looks: Sequence[tuple[Style, Look]], settings: Settings,
+                   output: Path) -> Iterator[tuple[Path, Input, Style]]:
     for style, _ in looks:
         for item in inputs:
-            path = output_path(item, style, settings, output)
-            source = f"{item.path} x {style.path}"
-            other = sources.setdefault(str(path).casefold(), source)  # many disks fold case
-            if other != source:
-                raise UsageError(
-                    f"{path} would be written by two jobs: {other} and {source}. Rename one, or render them to two --output folders."
-                )
+            for path in _products(output_path(item, style, settings, output), settings):
+                yield path, item, style
+
+
+def _products(print_: Path, settings: Settings) -> list[Path]:
+    return [print_] if settings.soft_proof is None else [proof_path(print_), print_]
 
 
 def proof_path(print_: Path) -> Path:
@@ -285,11 +324,12 @@ def proof_path(print_: Path) -> Path:
 @lru_cache(maxsize=None)
 def sha256(path: Path) -> str:
     """Of a file's content, read once. Raises PictureError."""
-    try:
-        with open(path, "rb") as f:
-            return hashlib.file_digest(f, "sha256").hexdigest()
-    except OSError as error:
-        raise PictureError(f"{path}: {error.strerror}. Check the name and the permissions and rerun.") from error
+    return files.sha256_of(path, at_most_bytes=MAX_FILE_BYTES, what="file")
+
+
+def changed(path: Path | str) -> PictureError:
+    return PictureError(f"{path}: has changed since the batch began. Run the same command again: it is then rendered as "
+                        "it is now.")
 
 
 def digest(facts) -> str:

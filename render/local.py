@@ -1,6 +1,5 @@
 """Runs jobs on this machine: in this process, or in several that share its cores."""
 
-import multiprocessing
 import signal
 import sys
 import traceback
@@ -8,9 +7,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 
-from render import weights
+from render import child, interrupts, weights
 from render.batch import Stop, never
 from render.device import Device, is_out_of_memory, prepare, with_less_memory
 from render.errors import RenderError
@@ -45,9 +45,10 @@ class LocalRunner:
             if failed is not None:
                 _Processes(self, report, stop).run(waiting, failed)
         else:
-            share = replace(self.device, threads=max(1, self.device.threads // self.workers),
-                            budget=self.device.budget.part(1 / self.workers))
-            _Processes(replace(self, device=share), report, stop).run(deque(jobs))
+            workers = max(1, min(self.workers, len(jobs)))
+            share = replace(self.device, threads=max(1, self.device.threads // workers),
+                            budget=self.device.budget.part(1 / workers))
+            _Processes(replace(self, device=share, workers=workers), report, stop).run(deque(jobs))
 
     def _run_here(self, waiting: deque[Job], report: Report, stop: Stop) -> JobFailed | None:
         """Ends early with the job that ran out of memory."""
@@ -98,10 +99,9 @@ class _Worker:
     def give(self, job: Job, memory_share: float = 1.0) -> None:
         self.job = job
         if self.process is None:
-            context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
-            self.connection, theirs = context.Pipe()
-            self.process = context.Process(target=_serve, args=(theirs, self.runner), daemon=True)
-            self.process.start()
+            self.connection, theirs = Pipe()
+            with interrupts.held():  # or it could be there and we not know of it
+                self.process = child.start(_serve, theirs, self.runner)
             theirs.close()
         with suppress(OSError):  # it died since its last job: its end of the connection tells `hear`
             self.connection.send((job, memory_share))
@@ -187,9 +187,14 @@ class _Processes:
         return True
 
 
+def _leave(signum, frame):
+    """Not at once: a file half written is cleared away first, and a second signal must not cut that off."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(1)
+
+
 def _serve(connection: Connection, runner: LocalRunner) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # not at once: a file half written is cleared away first
+    signal.signal(signal.SIGTERM, _leave)
     renderer = None
     try:
         while True:

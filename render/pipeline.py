@@ -1,5 +1,6 @@
 """One job from file to file: photograph, style pictures, scales, print."""
 
+import hashlib
 import math
 import platform
 import time
@@ -20,9 +21,10 @@ from render.checkpoint import Checkpoint
 from render.device import Device, forget_freed_memory, is_out_of_memory
 from render.events import Done, Event, Notice, Progress
 from render.features import Network
+from render.files import Content
 from render.finish import Finish, finish
 from render.images import Photo
-from render.jobs import Job, sha256
+from render.jobs import Job
 from render.layers import LAYERS
 from render.memory import MemoryPlan, Scene, plan_memory
 from render.objective import (ContentTarget, Evaluation, Objective, StyleTarget, TileRunner, Weighting, content_target,
@@ -70,7 +72,8 @@ def _kept_share(look: Look, style: Mapping[str, float]) -> float:
 
 def plan(job: Job, layout: Layout) -> tuple[Scale, ...]:
     """The scales of a job."""
-    return plan_scales(layout.picture, max(layout.picture), quality=job.settings.quality, style_scale=job.look.style_scale)
+    return plan_scales(layout.picture, max(layout.picture), quality=job.settings.quality, style_scale=job.look.style_scale,
+                       cut_from=layout.crop[2:], on_paper=job.settings.paper is not None)
 
 
 def scene_of(job: Job, scale: Scale, value_bytes: int, photo_bytes: int = 0) -> Scene:
@@ -168,14 +171,20 @@ class Renderer:
         """
         started = time.monotonic()
         how = Finish.of(job.settings)
-        layout = job.settings.layout(images.probe(job.photo))
+        for profile in filter(None, (how.profile, how.soft_proof)):
+            if Path(profile.name) in job.hashes:
+                job.check(Path(profile.name), hashlib.sha256(profile.data).hexdigest())
+        source = load_source(job, job.photo)
+        layout = job.settings.layout(images.probe(source))
         scales = plan(job, layout)
         painted = load_painted(keeping, job.painted)
         if painted is not None and not painted.exact:
             painted = None
         if painted is None and job.settings.paper is not None and (warning := enough_pixels(layout)):
             report(Notice(job, warning))
-        photo, read_layout = read_photo(job.photo, layout)
+        photo, read_layout = read_photo(source, layout)
+        photo_sha256 = source.sha256
+        del source
         busy_s = 0.0
         if painted is None:
             before = time.monotonic()
@@ -187,7 +196,7 @@ class Renderer:
                     store_painted(keeping, job.painted, painted)
         loss = painted.loss
         findings = finish(job.output, painted.pixels, photo, read_layout, how, borders=painted.borders,
-                          provenance=self._provenance(asked or job, sha256(job.photo), layout, scales, loss))
+                          provenance=self._provenance(asked or job, photo_sha256, layout, scales, loss))
         if keeping is not None:
             checkpoint.forget(keeping.checkpoints, job.painted)
         return Done(time.monotonic() - started, job.output.stat().st_size, loss, findings, busy_s)
@@ -226,7 +235,8 @@ class Renderer:
         if key not in self._targets:
             pictures = []
             for picture in job.style.pictures:
-                pixels = images.read(picture.path, long_side_px=scale.style_long_side_px).pixels
+                source = load_source(job, picture.path)
+                pixels = images.read(source, long_side_px=scale.style_long_side_px).pixels
                 pictures.append((tensor(colour.match_colours(pixels, photo.pixels) if match else pixels), picture.weight))
             self._targets[key] = style_target(network, pictures, weighting, tiled, moments_of=moments_of)
             if len(self._targets) > CACHED_TARGETS:
@@ -368,7 +378,7 @@ class ScaleRun:
             # Drawn on the CPU, so that every machine starts alike; as broad as photographs are.
             noise = torch.randn(content.shape, generator=torch.Generator().manual_seed(self.job.settings.seed))
             return (0.5 + 0.2 * noise).clamp(0, 1)
-        return tensor(images.resize(images.read(self.job.look.init).pixels, content.shape[-2:]))
+        return tensor(images.resize(images.read(load_source(self.job, Path(self.job.look.init))).pixels, content.shape[-2:]))
 
 
 def _on(device: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -380,13 +390,20 @@ def tensor(pixels: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None]
 
 
-def read_photo(path: Path, layout: Layout) -> tuple[Photo, Layout]:
+def load_source(job: Job, path: Path) -> Content:
+    """One of the job's pictures, as it was when the job was planned. Raises PictureError when it has changed."""
+    source = images.load(path)
+    job.check(path, source.sha256)
+    return source
+
+
+def read_photo(source: Content, layout: Layout) -> tuple[Photo, Layout]:
     """The photograph no larger than the print needs, so that a huge scan is not held in memory; its crop in px as read."""
-    size = images.probe(path)
+    size = images.probe(source)
     shrink = max(picture / crop for picture, crop in zip(layout.picture, layout.crop[2:]))
     if shrink >= 1:
-        return images.read(path), layout
-    photo = images.read(path, long_side_px=math.ceil(max(size) * shrink))
+        return images.read(source), layout
+    photo = images.read(source, long_side_px=math.ceil(max(size) * shrink))
     factors = [read / full for read, full in zip(photo.size, size)] * 2
     top, left, height, width = (round(value * factor) for value, factor in zip(layout.crop, factors))
     crop = (top, left, min(height, photo.size[0] - top), min(width, photo.size[1] - left))

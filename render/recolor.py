@@ -11,9 +11,10 @@ import numpy as np
 from render import export, images
 from render.errors import PictureError, UsageError
 from render.events import Done
+from render.files import Content
 from render.finish import Finish, finish
 from render.images import PICTURE_ENDINGS
-from render.jobs import Settings, finished_id, proof_path, sha256
+from render.jobs import Settings, finished_id, proof_path
 from render.ledger import Ledger
 from render.pipeline import Keeping, Painted, load_painted, read_photo, store_painted
 from render.prints import Layout
@@ -53,7 +54,7 @@ def recolor(path: Path, color: str, *, photo: Path | None = None) -> Done:
     return done
 
 
-def _recolored(path: Path, known: "_Known", color: str, photo: Path, keeping: Keeping | None) -> Done:
+def _recolored(path: Path, known: "_Known", color: str, photo: Content, keeping: Keeping | None) -> Done:
     started = time.monotonic()
     settings = replace(known.settings, color=color)
     how = Finish.of(settings)
@@ -122,7 +123,7 @@ def _row(path: Path, folder: Path):
         return next((row for row in ledger.rows() if row["output"] == key), None)
 
 
-def _photo_of(path: Path, folder: Path | None, wanted_sha256: str, named: Path | None) -> Path:
+def _photo_of(path: Path, folder: Path | None, wanted_sha256: str, named: Path | None) -> Content:
     if named is not None:
         photo = named
     elif folder is None:
@@ -131,7 +132,8 @@ def _photo_of(path: Path, folder: Path | None, wanted_sha256: str, named: Path |
         photo = Path(_row(path, folder)["photo"])
         if not photo.exists():
             raise PictureError(f"{path}: its photograph {photo} is not there any more. Name it: --photo FILE.")
-    if sha256(photo) != wanted_sha256:
+    content = images.load(photo)
+    if content.sha256 != wanted_sha256:
         raise PictureError(f"{photo}: is not the file that {path} was made from, or has changed since. Name the right one with "
                            "--photo, or render again.")
-    return photo
+    return content

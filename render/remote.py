@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 
+from render import outputs
 from render.batch import JobRunner, Stop, never
 from render.errors import PictureError, RenderError, UsageError
 from render.events import Done, Event, JobDone, JobFailed, JobStarted
@@ -309,6 +310,19 @@ class Output:
         """Where people find a print that was made at this path."""
         return f"{self.url.rstrip('/')}/{self._name(path)}"
 
+    def recipe_of(self, path: Path) -> dict | None:
+        """How the print that is at the address says that it was made; see outputs.recipe_of."""
+        name = self._name(path)
+        local = self.folder / ".render" / "looked-at" / name
+        try:
+            with _telling(self.shown(path), "fetched", PictureError):
+                _refresh(_File(self.fs, f"{self.base}/{name}", name, {"size": self.sizes[name]}), local, None)
+            return outputs.recipe_of(local)
+        except PictureError:
+            return None
+        finally:
+            local.unlink(missing_ok=True)
+
     def send(self, path: Path) -> None:
         """Puts a file of the working folder at its place. Raises PictureError when it does not arrive whole."""
         name = self._name(path)
@@ -322,10 +336,10 @@ class Output:
                 raise OSError(f"{self.fs.info(there)['size']} of {size} bytes arrived")
 
     @contextmanager
-    def ledger(self) -> Iterator[Ledger]:
+    def ledger(self, tell: Callable[[str], None] = lambda text: None) -> Iterator[Ledger]:
         """The ledger, opened; sent once at the start, which shows before any work whether writing is allowed, and at the
-        end. Raises UsageError."""
-        ledger = Ledger(self.folder, size_of=self.size_of)
+        end. tell: see Ledger. Raises UsageError."""
+        ledger = Ledger(self.folder, size_of=self.size_of, tell=tell)
         try:
             self.send_ledger()
         except PictureError as error:
@@ -399,7 +413,7 @@ class Sending:
 
     def _note(self, job: Job) -> Path:
         """Where it is written down that this job's print is in the working folder, whole."""
-        name = hashlib.sha256(f"{job.id} {job.output}".encode()).hexdigest()[:20]
+        name = hashlib.sha256(f"{job.id} {job.output}".encode("utf-8", "surrogateescape")).hexdigest()[:20]
         return self.output.folder / ".render" / "unsent" / f"{name}.json"
 
     def _unsent(self, job: Job) -> Done | None:

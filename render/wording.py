@@ -1,6 +1,5 @@
 """Text from outside, made fit to be printed: what steers a terminal, breaks a line or hides becomes a visible escape."""
 
-import sys
 import unicodedata
 
 # Controls, marks that turn the direction of writing or show nothing, lone surrogates, separators of lines.
@@ -23,10 +22,3 @@ def _visible(character: str) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # how Python keeps a byte of a file's name that is no UTF-8
         return f"\\x{code - 0xDC00:02x}"
     return character.encode("unicode_escape").decode("ascii")
-
-
-def never_refuse_a_character() -> None:
-    """What a terminal's or a log's encoding lacks is printed as an escape: an accent must not end a night's batch."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # not what a test, a notebook or a program without a console puts there
-            stream.reconfigure(errors="backslashreplace")

@@ -67,6 +67,15 @@ def save_painting(path: Path, seed=0) -> Path:
     return save(path, painting_pixels(seed=seed))
 
 
+def special(path: Path, kind: str) -> Path:
+    """What is no regular file: a "pipe" that nobody writes into, or a link to a "device" that never ends."""
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    return path
+
+
 @dataclass(frozen=True)
 class Run:
     """What one run of the program left behind."""
@@ -84,7 +93,8 @@ class Run:
 
 
 def run(*words, cwd: Path) -> Run:
-    done = subprocess.run([*PROGRAM, *map(str, words)], cwd=cwd, capture_output=True, text=True, timeout=300)
+    done = subprocess.run([*PROGRAM, *map(str, words)], cwd=cwd, capture_output=True, text=True, timeout=300,
+                          errors="surrogateescape")
     assert "Traceback" not in done.stderr, done.stderr
     return Run(done.returncode, done.stdout, done.stderr)
 

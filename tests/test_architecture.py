@@ -11,19 +11,19 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 ORDER = (
-    "render", "render.large_pages", "render.wording", "render.decoder_warnings", "render.words", "render.errors", "render.files", "render.deadline", "render.notify", "render.prints", "render.layers", "render.tiling", "render.memory", "render.icc", "render.images",
-    "render.export", "render.colour", "render.photoreal", "render.checks", "render.presets.look", "render.presets",
-    "render.schedule", "render.jobs", "render.events", "render.ledger",
+    "render", "render.large_pages", "render.interrupts", "render.streams", "render.child", "render.wording", "render.decoder_warnings", "render.words", "render.errors", "render.files", "render.deadline", "render.notify", "render.prints", "render.layers", "render.tiling", "render.memory", "render.icc", "render.images",
+    "render.export", "render.colour", "render.photoreal", "render.checks", "render.presets.toml", "render.presets.look", "render.presets",
+    "render.schedule", "render.jobs", "render.events", "render.ledger", "render.outputs",
     "render.device", "render.linalg", "render.moments", "render.losses", "render.features", "render.objective",
     "render.optimise", "render.torchvision_guard", "render.weights", "render.checkpoint", "render.finish", "render.pipeline",
     "render.recolor", "render.batch",
     "render.gan", "render.gan.architectures", "render.gan.losses", "render.gan.augment", "render.gan.data", "render.gan.foreign",
-    "render.gan.files", "render.gan.training", "render.gan.sampling", "render.gan.sheets", "render.gan.shards", "render.gan.rendering",
+    "render.gan.facts", "render.gan.files", "render.gan.training", "render.gan.sampling", "render.gan.sheets", "render.gan.shards", "render.gan.rendering",
     "render.remote", "render.local", "render.distributed", "render.estimate", "render.console", "render.doctor",
     "render.runners", "render.gan.screen", "render.gan.commands", "render.cli", "render.__main__",
 )  # fmt: skip
 
-PLANNING = ("errors", "files", "layers", "icc", "images", "export", "schedule", "jobs", "ledger", "events", "presets", "presets.look",
+PLANNING = ("errors", "files", "layers", "icc", "images", "export", "schedule", "jobs", "ledger", "outputs", "events", "presets", "presets.look",
             "gan.shards")
 
 

@@ -1,13 +1,16 @@
 """Costs told before a job runs."""
 
+import json
 from dataclasses import replace
+from itertools import chain, repeat
 
 import pytest
 from conftest import save_painting, save_photo
 
-from render import device, weights
+from render import console, device, weights
+from render.batch import Summary
 from render.errors import PictureError
-from render.estimate import estimate, job_multiply_adds
+from render.estimate import Clocks, Cost, estimate, idle_time, job_multiply_adds
 from render.jobs import Settings, make_job
 from render.memory import Budget, plan_memory
 from render.pipeline import Renderer, scene_of
@@ -58,3 +61,78 @@ def test_each_job_has_a_cost_and_an_unreadable_photograph_its_error(tmp_path):
     assert [max(s.size) for s in large.scales] == [256, 512]
     assert isinstance(error, PictureError) and "torn.png" in str(error)
     assert large.seconds / small.seconds == pytest.approx(work(jobs[1], *large.scales) / work(jobs[0], *small.scales))
+
+
+# --- the speed, by a clock of the test's ------------------------------------------------------------------------------
+
+
+class Machine:
+    """Two cores on which an evaluation takes as many seconds as the test says, and others use what they are given.
+
+    walls: of one evaluation after the other; own_s: of processor time in each; others: cores in other programs' hands.
+    """
+
+    def __init__(self, walls, *, own_s, others=0.0):
+        self.walls, self.own_s, self.others = iter(walls), own_s, others
+        self.now, self.evaluations = Clocks(100.0, 7.0, 1000.0), 0
+
+    def evaluate(self):
+        wall_s, now = next(self.walls), self.now
+        self.evaluations += 1
+        self.now = Clocks(now.wall_s + wall_s, now.own_s + self.own_s, now.all_s + self.own_s + self.others * wall_s)
+
+    def time(self, threads=2):
+        return idle_time(self.evaluate, threads=threads, read=lambda: self.now, cores=2)
+
+
+def test_on_an_idle_machine_a_few_evaluations_that_agree_are_enough_and_the_best_counts():
+    machine = Machine([9.0, 0.31, 0.30, 0.30, 0.1], own_s=0.5)
+    assert machine.time() == (pytest.approx(0.30), 0.0) and machine.evaluations == 4, "the first one loads kernels"
+
+
+def test_evaluations_that_do_not_agree_are_repeated_until_two_do():
+    machine = Machine([0.3, 2.0, 0.9, 0.5, 0.32, 0.4, 0.31, 0.1], own_s=0.5)
+    assert machine.time()[0] == pytest.approx(0.31) and machine.evaluations == 7
+
+
+def test_a_dry_run_does_not_wait_for_a_machine_to_become_idle():
+    machine = Machine(chain([9.0], (4.0 * 0.8**i for i in range(100))), own_s=0.5)
+    machine.time()
+    assert machine.evaluations == 3
+
+
+def test_on_a_busy_machine_the_time_is_what_the_threads_had_of_the_processor():
+    # Six other programs leave two threads a quarter of two cores: 0.3 s of work take 1.2 s.
+    machine = Machine(repeat(1.2), own_s=0.6, others=1.5)
+    seconds, others_share = machine.time()
+    assert seconds == pytest.approx(0.3) and others_share == pytest.approx(0.75)
+    assert Machine(repeat(1.2), own_s=0.6, others=1.5).time(threads=None)[0] == pytest.approx(1.2), "a GPU's is not ours"
+
+
+def test_processor_time_does_not_count_on_an_idle_machine_where_one_thread_waits_for_another():
+    assert Machine(repeat(0.3), own_s=0.4).time()[0] == pytest.approx(0.3)
+
+
+def test_the_real_clocks_go_forward_and_know_others_from_this_process():
+    before = Clocks.read()
+    sum(range(2_000_000))
+    span = Clocks.read() - before
+    assert span.wall_s > 0 and span.own_s > 0 and span.all_s >= 0
+    assert 0 <= span.others_share(device.cores()) <= 1
+
+
+@pytest.mark.parametrize(("others_share", "busy"), [(0.05, False), (0.43, True)])
+def test_a_busy_machine_is_said_to_be_one(job, capsys, others_share, busy):
+    costs = [(job, Cost((scale(64),), (plan_memory(scene_of(job, scale(64), 4), Budget(2**33)),), 60.0, None, share))
+             for share in (0.0, others_share)]
+    for as_json in (False, True):
+        console.print_plan(costs, [], Summary(), device=CPU, workers=1, as_json=as_json)
+    *said, record = capsys.readouterr().out.splitlines()
+    assert any("other programs use 43 % of its processor" in line for line in said) == busy
+    assert (json.loads(record)["busy"], json.loads(record)["others_share"]) == (busy, others_share)
+
+
+def test_nothing_to_render_says_nothing_of_the_machine(capsys):
+    console.print_plan([], [], Summary(), device=CPU, workers=1, as_json=True)
+    record = json.loads(capsys.readouterr().out)
+    assert record["busy"] is False and record["others_share"] is None

@@ -284,7 +284,7 @@ def test_sixteen_bits_are_read_back_equal_by_every_reader(tmp_path, ending, chan
 def test_a_sixteen_bit_print_carries_profile_resolution_and_provenance(tmp_path, ending):
     path, profile = tmp_path / f"a.{ending}", icc.load_profile("adobe-rgb")
     export.write(path, deep_pixels()[1], provenance=MADE_BY, dpi=240, bit_depth=16, profile=profile, carried=CARRIED)
-    assert export.read_provenance(path) == MADE_BY and export.carried_exif(path) == CARRIED
+    assert export.read_provenance(path) == MADE_BY and images.read(path).carried == CARRIED
     with Image.open(path) as image:
         assert image.info["icc_profile"] == profile.data
         assert image.info["dpi"] == pytest.approx((240, 240), abs=0.01)
@@ -331,7 +331,7 @@ def test_a_tiff_that_may_pass_the_limit_is_a_bigtiff_with_the_same_content(tmp_p
         np.testing.assert_array_equal(tiff.asarray(), values)
         assert tiff.pages[0].tags["ExifTag"].value["LensModel"] == CARRIED["LensModel"]
     np.testing.assert_array_equal(as_read(path), values)
-    assert export.read_provenance(path) == MADE_BY and export.carried_exif(path) == CARRIED
+    assert export.read_provenance(path) == MADE_BY and images.read(path).carried == CARRIED
     with Image.open(path) as image:
         assert image.info["dpi"] == (240, 240) and image.size == (520, 300)
 
@@ -461,11 +461,11 @@ def photo_exif() -> Image.Exif:
 @pytest.mark.parametrize("source", ["jpg", "png", "webp"])
 def test_who_when_and_with_what_is_carried_over_and_ours_goes_before(tmp_path, colours, pixels, source, ending):
     photo = save(tmp_path / f"photo.{source}", colours, exif=photo_exif())
-    carried = export.carried_exif(photo)
+    carried = images.read(photo).carried
     assert carried == CARRIED
     path = tmp_path / f"a.{ending}"
     export.write(path, pixels, provenance=MADE_BY, dpi=240, carried=carried)
-    assert export.carried_exif(path) == CARRIED and export.read_provenance(path) == MADE_BY
+    assert images.read(path).carried == CARRIED and export.read_provenance(path) == MADE_BY
     with Image.open(path) as image:
         exif = image.getexif()
         assert exif[ExifTags.Base.Orientation] == 1 and exif[ExifTags.Base.XResolution] == 240
@@ -480,11 +480,11 @@ def test_who_when_and_with_what_is_carried_over_from_a_tiff_too(tmp_path, colour
     exif = photo_exif()
     exif[ExifTags.Base.Artist] = exif[ExifTags.Base.Copyright] = "Jane Doe"  # Pillow writes TIFFs in ASCII only
     photo = save(tmp_path / "photo.tif", colours, exif=exif.tobytes())
-    assert export.carried_exif(photo) == CARRIED | {"Artist": "Jane Doe", "Copyright": "Jane Doe"}
+    assert images.read(photo).carried == CARRIED | {"Artist": "Jane Doe", "Copyright": "Jane Doe"}
 
 
 def test_a_photograph_without_exif_carries_nothing(tmp_path, colours):
-    assert export.carried_exif(save(tmp_path / "a.jpg", colours)) == {}
+    assert images.read(save(tmp_path / "a.jpg", colours)).carried == {}
 
 
 @pytest.mark.parametrize("block", [b"Exif\0\0II*\0\xff\xff\xff\x7f", b"Exif\0\0garbage", b"Exif\0\0",
@@ -492,17 +492,17 @@ def test_a_photograph_without_exif_carries_nothing(tmp_path, colours):
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_broken_exif_fails_no_print(tmp_path, colours, pixels, block):
     photo = save(tmp_path / "a.jpg", colours, exif=block)
-    export.write(tmp_path / "b.jpg", pixels, provenance=MADE_BY, carried=export.carried_exif(photo))
+    export.write(tmp_path / "b.jpg", pixels, provenance=MADE_BY, carried=images.read(photo).carried)
     assert export.read_provenance(tmp_path / "b.jpg") == MADE_BY
 
 
 @ALL_FORMATS
 def test_endless_texts_are_cut_and_the_longest_provenance_still_fits(tmp_path, pixels, ending):
     path = tmp_path / f"a.{ending}"
-    carried = dict.fromkeys((*export.CARRIED_MAIN, *export.CARRIED_DETAIL), "é" * 100_000)
+    carried = dict.fromkeys((*images.CARRIED_MAIN, *images.CARRIED_DETAIL), "é" * 100_000)
     export.write(path, pixels, provenance={"note": "x" * 59_900}, carried=carried)
     assert export.read_provenance(path) == {"note": "x" * 59_900}
-    assert set(export.carried_exif(path).values()) == {"é" * (export.MAX_CARRIED_BYTES // 2)}
+    assert set(images.read(path).carried.values()) == {"é" * (export.MAX_CARRIED_BYTES // 2)}
 
 
 @ALL_FORMATS

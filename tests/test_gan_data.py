@@ -5,12 +5,13 @@ import hashlib
 import http.server
 import struct
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
 import torch
 
-from conftest import save, save_photo
+from conftest import save, save_photo, special
 from render.errors import PictureError, UsageError
 from render.gan import data
 from render.torchvision_guard import import_torchvision
@@ -42,7 +43,7 @@ def test_idx_files_are_read_gzipped_or_not(tmp_path, name):
     (lambda d: d[:9], "cut short after 9 bytes, within its head"),
     (lambda d: d + b"x", "too long"),
     (lambda d: b"\0\0\x0d\x03" + d[4:], "not an IDX file of bytes in 3 dimensions"),
-    (lambda d: b"", "not an IDX file"),
+    (lambda d: b"", "is empty"),
 ])  # fmt: skip
 def test_a_damaged_idx_file_is_named(tmp_path, change, message):
     (tmp_path / "train-images-idx3-ubyte").write_bytes(change(idx(digits())))
@@ -123,3 +124,53 @@ def test_what_does_not_fit_the_architecture_is_refused(tmp_path):
         data.load(str(tmp_path / "p"), GREY, crop="centre", cache=tmp_path)
     with pytest.raises(UsageError, match="--data gone: no such folder, and not one of mnist, fashion-mnist"):
         data.load("gone", GREY, crop=None, cache=tmp_path)
+
+
+# --- made to harm ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "train-images-idx3-ubyte.gz"])
+@pytest.mark.parametrize(("head", "rest", "message"), [
+    ((0, 28, 28), b"", "holds nothing"),
+    ((5, 0, 28), b"", "holds nothing"),
+    ((2**32 - 1, 2**32 - 1, 2**32 - 1), b"", "is too large"),
+    ((1, 28, 28), bytes(10**8), "too long"),
+    ((2_000_000, 28, 28), bytes(1000), "cut short: 1000 bytes"),
+])  # fmt: skip
+def test_an_idx_file_of_nothing_or_of_too_much_is_refused_within_bounds(tmp_path, name, head, rest, message):
+    content = bytes((0, 0, 8, 3)) + struct.pack(">3I", *head) + rest
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    tracemalloc.start()
+    with pytest.raises(PictureError, match=rf"{name}: .*{message}"):
+        data.load(str(tmp_path), GREY, crop=None, cache=tmp_path)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 60e6
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+@pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "train-images-idx3-ubyte.gz"])
+def test_an_idx_file_that_is_a_pipe_or_a_device_is_refused(tmp_path, kind, name):
+    special(tmp_path / name, kind)
+    with pytest.raises(PictureError, match=f"{name}: is not a regular file"):
+        data.load(str(tmp_path), GREY, crop=None, cache=tmp_path)
+
+
+def test_squares_that_do_not_fit_into_memory_are_refused_before_they_are_cut(tmp_path):
+    save(tmp_path / "ribbon.png", np.zeros((16, 60_000, 3), np.uint8))
+    with pytest.raises(UsageError, match=r"needs \d+\.\d GB for \d+ squares of 256 px.*ribbon\.png, becomes 2880000 x 768 px"):
+        data.load(str(tmp_path), (3, 256, 256), crop="tiles", cache=tmp_path)
+    assert len(data.load(str(tmp_path), COLOUR, crop="centre", cache=tmp_path)) == 1
+
+
+def test_the_squares_that_are_counted_beforehand_are_those_that_are_cut():
+    for size in ((16, 16), (48, 64), (100, 33), (20, 400)):
+        for crop in data.CROPS:
+            scaled = data._scaled(size, 32, crop)
+            counted = len(data._starts(scaled[0], 32, crop)) * len(data._starts(scaled[1], 32, crop))
+            assert len(data.cut(np.zeros((*size, 3), np.float32), 32, crop)) == counted
+
+
+def test_a_source_of_a_name_that_no_disk_can_have_is_missing(tmp_path):
+    with pytest.raises(UsageError, match="--data xxx.*: no such folder"):
+        data.load("x" * 5_000, GREY, crop=None, cache=tmp_path)

@@ -165,6 +165,7 @@ def test_a_dry_run_says_what_and_makes_nothing(checkpoint, tmp_path):
 def test_what_cannot_be_sampled_is_refused_and_nothing_written(checkpoint, tmp_path, program, monkeypatch, words, status, message):
     monkeypatch.chdir(tmp_path)
     tensors, facts = files.read(checkpoint / "fc/gan.safetensors")
+    facts = facts.model_dump()
     files.save(tmp_path / "future.safetensors", tensors, {**facts, "architecture": "diffusion"})
     files.save(tmp_path / "swapped.safetensors", tensors, {**facts, "architecture": "dcgan"})
     tensor_file.save(tmp_path / "other.safetensors", {"x": torch.zeros(1)}, {"job": "x"})
@@ -300,7 +301,7 @@ def test_samples_are_inputs_of_a_batch(checkpoint, tmp_path, monkeypatch):
     again = run_here(*words, "--inputs", f"gan:{path}?count=2&seed=7", cwd=tmp_path)
     assert again.of("summary")[0]["skipped"] == 2 and "sampling" not in again.err
     bad = run_here(*words, "--inputs", "gan:gone?count=2", cwd=tmp_path)
-    assert bad.status == 2 and "--inputs gan:gone?count=2: " in bad.err and "No such file" in bad.err
+    assert bad.status == 2 and "--inputs gan:gone?count=2: " in bad.err and "no such file" in bad.err
 
 
 @pytest.mark.parametrize(("text", "message"), [

@@ -1,6 +1,8 @@
 """Training: the same end whether interrupted or not, what is kept, and collapse."""
 
 import json
+import math
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,13 +11,16 @@ import pytest
 import torch
 from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import save as tensor_bytes
+from safetensors.torch import save_file
 
-from conftest import run_here, save_photo
+from conftest import run_here, save_photo, special
 from render import device
 from render.errors import DivergedError, UsageError, WeightsError
 from render.gan import files, training
 from render.gan.architectures import ARCHITECTURES
 from render.gan.data import Data
+from render.gan.shards import Sampling, plan_shards
 from render.gan.training import Epoch, Recipe, Step, Training
 from test_gan_data import digits, idx
 
@@ -57,9 +62,8 @@ def test_an_interrupted_training_ends_with_the_very_weights_of_one_that_was_not(
     parts = trained(tmp_path / "parts", name, 1, 3, data=whole.data, batch=4, critic_steps=2)
     (a, facts_a), (b, facts_b) = files.read(whole.path), files.read(parts.path)
     assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
-    for facts in (facts_a, facts_b):
-        for epoch in facts["history"]:
-            del epoch["seconds"]
+    facts_a, facts_b = ({**facts.model_dump(), "history": [replace(epoch, seconds=0) for epoch in facts.history]}
+                        for facts in (facts_a, facts_b))
     assert facts_a == facts_b and len(facts_a["history"]) == 3
     other = trained(tmp_path / "other", name, 1, data=whole.data, batch=4, critic_steps=2, seed=1)
     assert not torch.equal(files.read(other.path)[0]["ema." + next(iter(other.generator.state_dict()))],
@@ -125,6 +129,95 @@ def test_another_training_is_not_gone_on_with(tmp_path):
         trained(tmp_path / "y", "fc", 1)
 
 
+HOSTILE_HEADERS = {
+    "no shape": lambda facts: facts.pop("shape"),
+    "a shape of two": lambda facts: facts.update(shape=[1, 28]),
+    "a shape of words": lambda facts: facts.update(shape=["a", "b", "c"]),
+    "another's shape": lambda facts: facts.update(shape=[1, 29, 28]),
+    "a huge shape": lambda facts: facts.update(shape=[3, 10**9, 10**9]),
+    "an architecture that is a list": lambda facts: facts.update(architecture=["fc"]),
+    "no recipe": lambda facts: facts.pop("recipe"),
+    "a recipe that is a list": lambda facts: facts.update(recipe=[]),
+    "a recipe with another key": lambda facts: facts["recipe"].update(secret=1),
+    "a recipe without a key": lambda facts: facts["recipe"].pop("ema"),
+    "data that is a number": lambda facts: facts.update(data=7),
+    "data of no images": lambda facts: facts["data"].pop("images"),
+    "a history that is a number": lambda facts: facts.update(history=3),
+    "an epoch of other keys": lambda facts: facts["history"].append({"x": 1}),
+    "updates that are a word": lambda facts: facts.update(updates="many"),
+    "no updates": lambda facts: facts.pop("updates"),
+    "updates below nought": lambda facts: facts.update(updates=-1),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def header_and_tensors(tmp_path_factory):
+    path = tmp_path_factory.mktemp("gan") / "x"
+    trained(path, "fc", 1)
+    with safe_open(path, "pt") as file:
+        return json.loads(file.metadata()["render"]), {name: file.get_tensor(name) for name in file.keys()}
+
+
+@pytest.mark.parametrize("name", HOSTILE_HEADERS)
+def test_a_checkpoint_with_a_hostile_header_is_refused_by_name(tmp_path, header_and_tensors, name):
+    header, tensors = json.loads(json.dumps(header_and_tensors[0])), header_and_tensors[1]
+    HOSTILE_HEADERS[name](header)
+    save_file(tensors, tmp_path / "x", {"render": json.dumps(header)})
+    for use in (files.load, lambda path: trained(path, "fc", 2)):
+        with pytest.raises(WeightsError, match=r"/x: .*(Copy it again, or train again|which this version does not know|not a checkpoint)"):
+            use(tmp_path / "x")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"kind":' * 50_000, "1" * 5_000, "null", "[]", '"\\ud800"', '"' + "x" * 10**6 + '"'])
+def test_a_header_that_is_no_table_is_refused_by_name(tmp_path, text):
+    save_file({"a": torch.zeros(1)}, tmp_path / "x", {"render": text})
+    with pytest.raises(WeightsError, match="/x: not a checkpoint of `render gan train`"):
+        files.load(tmp_path / "x")
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("adam.generator.0.exp_avg", torch.zeros(3)),
+    ("adam.generator.nonsense", torch.zeros(1)),
+    ("adam.generator.9999.step", torch.zeros(())),
+    ("adam.discriminator.0.step", torch.zeros((), dtype=torch.int64)),
+    ("generator.0.weight", torch.zeros(3)),
+    ("discriminator.1.weight", torch.full((256, 784), math.nan)),
+    ("ema.0.bias", torch.zeros(1024, dtype=torch.int64)),
+])  # fmt: skip
+def test_a_checkpoint_with_other_tensors_is_refused_by_name(tmp_path, header_and_tensors, key, value):
+    header, tensors = header_and_tensors
+    save_file({**tensors, key: value}, tmp_path / "x", {"render": json.dumps(header)})
+    with pytest.raises(WeightsError, match="/x: (its weights are|the generator's optimiser is|the discriminator's optimiser is) not"):
+        trained(tmp_path / "x", "fc", 2)
+
+
+@pytest.mark.parametrize("second", [1, 2, 6])
+def test_a_valid_file_is_no_pickle_whatever_its_headers_length(tmp_path, header_and_tensors, second):
+    header, tensors = header_and_tensors
+    data = tensor_bytes(tensors, {"render": json.dumps(header)})
+    length = int.from_bytes(data[:8], "little")
+    wanted = 0x80 + (second << 8) + (-(-length // 65536) << 16)
+    path = tmp_path / "gan.safetensors"
+    path.write_bytes(wanted.to_bytes(8, "little") + data[8 : 8 + length].ljust(wanted) + data[8 + length :])
+    assert path.read_bytes()[:1] == b"\x80" and len(files.read(path)[1].history) == 1
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_a_pickle_is_called_one(tmp_path, protocol):
+    (tmp_path / "x").write_bytes(pickle.dumps({"weights": [0.0] * 9}, protocol=protocol))
+    with pytest.raises(WeightsError, match="/x: a pickle"):
+        files.load(tmp_path / "x")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_checkpoint_that_is_a_pipe_or_a_device_is_refused(tmp_path, kind):
+    path = special(tmp_path / "x", kind)
+    for use in (files.load, lambda path: files.load(path, latent=(4,)), lambda path: trained(path, "fc", 1),
+                lambda path: plan_shards(Sampling(path), 1, tmp_path)):
+        with pytest.raises(WeightsError, match="/x: is not a regular file"):
+            use(path)
+
+
 def test_a_penalty_with_batch_normalisation_is_refused(tmp_path):
     with pytest.raises(UsageError, match="--loss wasserstein: its gradient penalty.*batch normalisation"):
         trained(tmp_path / "x", "compact", 1, loss="wasserstein")
@@ -143,7 +236,7 @@ def test_a_discriminator_that_tells_all_apart_is_said_and_ends_the_training(tmp_
     with pytest.raises(DivergedError, match="collapsed: the discriminator's loss is at .* for 3 epochs. Use another --loss"):
         found.run(30, lambda event: epochs.append(event) if isinstance(event, Epoch) else None)
     assert all("nothing to learn" in epoch.trouble for epoch in epochs[-3:]) and len(epochs) < 30
-    assert len(files.read_facts(tmp_path / "x")["history"]) == len(epochs)  # kept
+    assert len(files.read_facts(tmp_path / "x").history) == len(epochs)  # kept
 
 
 def test_samples_that_are_all_alike_are_said_once_it_had_time_to_learn(tmp_path, monkeypatch):
@@ -171,7 +264,7 @@ def test_losses_that_are_no_numbers_end_the_training_and_keep_what_was(tmp_path)
         found.generator[0].weight.fill_(float("nan"))
     with pytest.raises(DivergedError, match="epoch 2: the losses are no longer numbers.*--learning-rate"):
         found.run(2, lambda event: None)
-    assert len(files.read_facts(tmp_path / "x")["history"]) == 1
+    assert len(files.read_facts(tmp_path / "x").history) == 1
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
@@ -191,7 +284,7 @@ def test_render_gan_train_leaves_checkpoint_grids_and_plot_and_goes_on(tmp_path)
             assert image.size == (224, 224) and np.asarray(image).std() > 5
     with Image.open(out / "losses.png") as image:
         assert image.size[0] > 500
-    assert len(files.read_facts(out / "gan.safetensors")["history"]) == 2
+    assert len(files.read_facts(out / "gan.safetensors").history) == 2
     other = run_here(*words, "--epochs", "3", "--seed", "5", cwd=tmp_path)
     assert other.status == 2 and "seed 0, not 5" in other.err
     assert run_here(*words, "--epochs", "1", "--seed", "5", "--fresh", cwd=tmp_path).status == 0

@@ -1,7 +1,7 @@
 """What render.icc promises, held against Little CMS at its most exact and against published numbers."""
 
 import io
-import os
+import struct
 import tracemalloc
 
 import numpy as np
@@ -10,6 +10,7 @@ from PIL import Image, ImageCms
 from profiles import PAPER, adobe_like_profile, icc_xyz, linear_grey_profile, printer_profile
 from profiles import icc as assembled
 
+from conftest import special
 from render import icc
 from render.errors import UsageError
 
@@ -211,9 +212,12 @@ def test_a_missing_profile_a_folder_and_a_pipe_are_refused(tmp_path):
         icc.load_profile("adobergb")
     with pytest.raises(UsageError, match="is a folder, not a profile"):
         icc.load_profile(tmp_path)
-    os.mkfifo(tmp_path / "a.icc")
-    with pytest.raises(UsageError, match="is not a regular file"):
-        icc.load_profile(tmp_path / "a.icc")
+    for kind in ("pipe", "device"):
+        with pytest.raises(UsageError, match="is not a regular file"):
+            icc.load_profile(special(tmp_path / f"{kind}.icc", kind))
+    for name in ("x" * 5_000, "a\0b"):
+        with pytest.raises(UsageError, match="no such profile"):
+            icc.load_profile(name)
 
 
 @pytest.mark.parametrize("start", [128, 132, 200, 400])
@@ -227,6 +231,34 @@ def test_a_damaged_profile_is_refused_or_used_and_never_a_traceback(profile_file
         assert str(path) in str(error)
     else:
         assert np.isfinite(result).all()
+
+
+def parametric(kind: int, *numbers: float) -> bytes:
+    return b"para\0\0\0\0" + struct.pack(">HH", kind, 0) + struct.pack(f">{len(numbers)}i", *(round(65536 * n) for n in numbers))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("curve", [parametric(1, 2.2, 0, 0.5), parametric(2, 2.2, 0, 0.5, 0.1), parametric(0, 0), parametric(0, -3),
+                                   parametric(0, 30_000), parametric(3, 2.4, -1, 0, 0.1, 0.04)])
+def test_a_curve_that_cannot_be_turned_round_is_left_to_little_cms(profile_file, curve):
+    tags = icc._tags(adobe_like_profile()) | dict.fromkeys(icc._CURVES, curve)
+    path = profile_file(assembled(b"mntr", b"RGB ", b"XYZ ", tags))
+    try:
+        found = icc.convert(unit(colours(400)), icc.load_profile(path))
+    except UsageError as error:
+        assert str(path) in str(error)
+    else:
+        assert np.isfinite(found).all() and found.min() >= 0 and found.max() <= 1
+
+
+@pytest.mark.filterwarnings("error")
+def test_primaries_that_are_all_one_colour_are_left_to_little_cms(profile_file):
+    tags = icc._tags(adobe_like_profile())
+    path = profile_file(assembled(b"mntr", b"RGB ", b"XYZ ", tags | dict.fromkeys(icc._COLUMNS, tags[b"gXYZ"])))
+    try:
+        assert np.isfinite(icc.convert(unit(colours(400)), icc.load_profile(path))).all()
+    except UsageError as error:
+        assert str(path) in str(error)
 
 
 # --- soft proofs -----------------------------------------------------------------------------------------------------

@@ -136,7 +136,7 @@ def test_an_unreadable_photo_is_told_once_and_the_others_are_planned(two_by_two)
     planned, told = plan([*inputs, Input(Path("gone.jpg"), "gone")], styles)
     assert len(planned) == 4
     ((what, why),) = told
-    assert what == "gone.jpg" and "gone.jpg: No such file" in why and "Check" in why
+    assert what == "gone.jpg" and "gone.jpg: no such file" in why and "Check" in why
 
 
 def test_an_unreadable_style_picture_is_told_once_and_the_other_styles_are_planned(two_by_two):
@@ -309,7 +309,7 @@ def test_a_starting_picture_that_is_gone_is_named(base, tmp_path):
     start = save_photo(tmp_path / "start.png")
     look = apply_settings({}, [f"init={start}"])
     start.unlink()
-    with pytest.raises(PictureError, match=r"start\.png: No such file"):
+    with pytest.raises(PictureError, match=r"start\.png: no such file"):
         identity(base, look=look)
 
 

@@ -196,15 +196,6 @@ def test_an_output_folder_that_cannot_be_written_is_wrong_usage(output):
         Ledger(output)
 
 
-@pytest.mark.parametrize("opened", [Ledger, Ledger.peek])
-def test_a_damaged_ledger_is_named_with_the_fix(output, opened):
-    Ledger(output).close()
-    path = output / ".render" / "ledger.sqlite"
-    path.write_bytes(b"this is no database, however long one looks at it " * 100)
-    with pytest.raises(UsageError, match=r"ledger\.sqlite: not a ledger .*Delete .*\.render"):
-        opened(output)
-
-
 def test_peeking_writes_nothing_where_there_is_nothing(output, job):
     ledger = Ledger.peek(output)
     assert not ledger.is_done(job) and ledger.rows() == []

@@ -9,17 +9,18 @@ import torch
 from PIL import Image
 from skimage import data
 
-from render import checkpoint, device, export, images, schedule, weights
+from render import checkpoint, device, export, images, pipeline, schedule, weights
 from render.checkpoint import Checkpoint
 from render.errors import DivergedError, PictureError, UsageError
 from render.jobs import Settings, make_job
 from render.losses import wasserstein
-from render.memory import Budget
+from render.memory import Budget, plan_memory
 from render.moments import moments
 from render.pipeline import Keeping, Renderer, enlarged, load_painted, plan, store_painted
 from render.presets import Look, find_style, load_style
 
 SIZE_PX = 160
+PRINTS_AGREE_DB = 45.0  # two plans' prints after one scale of the fewest iterations that a scale has, 12, or less
 FIRST_LAYER = Look(style_layers={"relu1_1": 1.0}, content_layers={"relu1_1": 1.0}, style_loss="gram")
 
 
@@ -139,6 +140,33 @@ def test_every_optimiser_lowers_every_loss(folder, renderer, optimiser, style_lo
                  settings=Settings(size_px=96, quality="draft"))
     renderer.render(job, report=lambda p: losses.append(p.loss))
     assert losses[-1] < 0.9 * losses[0]
+
+
+def difference_db(one: Path, other: Path) -> float:
+    """PSNR of two prints."""
+    difference = images.read(one).pixels - images.read(other).pixels
+    return -10 * np.log10(np.square(difference, dtype=np.float64).mean())
+
+
+def test_tiles_paint_the_picture_of_one_tile_but_for_rounding_that_grows(folder, renderer, few_iterations, monkeypatch):
+    # A tiled gradient is the whole one's to about 7e-7. But a pixel's change moves units of the network across the kinks
+    # of ReLU and pooling, so a small change of the picture changes its gradient by about its square root: after a scale of
+    # so few steps two plans agree to PRINTS_AGREE_DB, and not to the bit.
+    settings = Settings(size_px=128, quality="draft", bit_depth=16)
+    layers = {"style_layers": {f"relu{i}_1": 1.0 for i in (1, 2, 3)}, "content_layers": {"relu3_1": 1.0}}
+
+    def painted(name, tile_px=None, **changes):
+        job = job_of(folder, name=name, settings=settings, look=Look(**layers, **changes))
+        with monkeypatch.context() as patched:
+            if tile_px is not None:
+                patched.setattr(pipeline, "plan_memory", lambda *words: replace(plan_memory(*words), tile_px=tile_px))
+            renderer.render(job)
+        return job.output
+
+    whole, tiled = painted("whole.png"), painted("tiled.png", tile_px=64)
+    assert PRINTS_AGREE_DB < difference_db(whole, tiled)
+    other = painted("other.png", content_weight=0.2)
+    assert difference_db(whole, other) < PRINTS_AGREE_DB  # that much is seen
 
 
 def test_style_targets_are_made_once_for_all_photographs(folder, renderer, monkeypatch, few_iterations):

@@ -1,6 +1,7 @@
 """What render.presets promises, on real preset files and pictures."""
 
 import pickle
+import re
 import subprocess
 import sys
 import tomllib
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
+from conftest import special
 from render import presets
 from render.layers import LAYERS
 from render.errors import PictureError, PresetError, UsageError
@@ -291,7 +293,7 @@ def test_files_that_are_no_text_or_are_missing_are_named(tmp_path):
     with pytest.raises(PresetError, match=r"b\.jpg: no such style picture"):
         load_style(tmp_path / "b.jpg")
     (tmp_path / "c.toml").mkdir()
-    with pytest.raises(PresetError, match=r"c\.toml: cannot be read \(Is a directory\)"):
+    with pytest.raises(PresetError, match=r"c\.toml: is a folder, not a preset"):
         load_style(tmp_path / "c.toml")
 
 
@@ -493,3 +495,98 @@ def test_reading_presets_needs_neither_torch_nor_opencv(tmp_path):
         "print(sorted({'torch', 'cv2', 'numpy', 'PIL'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
+
+
+# --- made to harm ----------------------------------------------------------------------------------------------------
+
+HARMFUL = {
+    "brackets": ("title = " + "[" * 20_000, "nested too deeply"),
+    "tables in tables": ("title = " + "{a=" * 20_000, "nested too deeply"),
+    "digits": ("title = " + "1" * 5_000, "too many digits"),
+    "a huge number": (f"[look]\nstyle_weight = 0x{'f' * 60_000}", "style_weight is a very large int"),
+    "a deep key": (".".join("a" * 20_000) + " = 1", "a key has more than 32 parts"),
+    "a deep table": (f"[{'.'.join('a' * 20_000)}]\nb = 1", "a key has more than 32 parts"),
+    "a deep key of quoted parts": (".".join(['"a"'] * 20_000) + " = 1", "a key has more than 32 parts"),
+    "unknown keys by the thousand": ("\n".join(f"k{i} = 1" for i in range(5_000)), r"unknown key 'k0'.*And 49.. more\."),
+    "a long key": (f"{'k' * 50_000} = 1", "unknown key 'kkk"),
+    "a long text": (f"[look]\npooling = '{'x' * 50_000}'", "pooling is 'xxx"),
+    "an unclosed text": ('title = """' + '\\"""' * 50_000, "is not valid TOML"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HARMFUL)
+def test_a_preset_made_to_harm_is_refused_in_few_words_and_the_others_go_on(tmp_path, name):
+    text, message = HARMFUL[name]
+    preset(tmp_path / "bad.toml", text)
+    preset(tmp_path / "good.toml")
+    failures = []
+    assert names(find_styles([tmp_path], failed=failures.append)) == ["bad", "good"]  # bad.jpg: its preset says nothing
+    (failure,) = failures
+    assert re.search(rf"bad\.toml: .*{message}", str(failure)) and len(str(failure)) < 2_000
+
+
+@pytest.mark.parametrize("text", ["[" * 20_000, "1" * 5_000, f"0x{'f' * 60_000}", "a.b" * 5_000, "{" + "a." * 20_000 + "=1}"])
+@pytest.mark.parametrize("key", ["style_weight", "style_layers", "init", "pooling", "style_layers.relu1_1"])
+def test_a_setting_made_to_harm_is_wrong_usage(key, text):
+    with pytest.raises(UsageError, match=f"--set.*{key.partition('.')[0]}") as error:
+        apply_settings({}, [f"{key}={text}"])
+    assert len(str(error.value)) < 1_000
+
+
+@pytest.mark.parametrize("name", ["x" * 5_000, "a\\u0000b", "x/" * 3_000])
+@pytest.mark.parametrize("key", ["pictures", "init"])
+def test_a_file_name_that_no_disk_can_have_is_missing(tmp_path, name, key):
+    start = f'[look]\ninit = "{name}"' if key == "init" else ""
+    pictures = f'[[pictures]]\nfile = "{name}"\n' if key == "pictures" else None
+    with pytest.raises(PresetError, match=r"a\.toml: .*is missing") as error:
+        load_style(preset(tmp_path / "a.toml", start, pictures=pictures))
+    assert len(str(error.value)) < 2_000
+
+
+@pytest.mark.parametrize("name", ["x" * 5_000, "a\0b", "x" * 5_000 + ".toml", "a\0b.toml", "a\0b.png"])
+def test_a_style_of_a_name_that_no_disk_can_have_is_missing(name):
+    failures = []
+    assert find_styles([name], failed=failures.append) == () and "no such" in str(failures[0])
+    with pytest.raises(PresetError, match="no such"):
+        load_style(name)
+
+
+def test_a_preset_with_a_byte_order_mark_is_read(tmp_path):
+    path = preset(tmp_path / "a.toml", 'title = "Nocturne"')
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert load_style(path).title == "Nocturne"
+
+
+def test_a_preset_of_many_pictures_or_of_many_bytes_is_refused(tmp_path):
+    many = "".join(f'[[pictures]]\nfile = "{i}.jpg"\n' for i in range(1_001))
+    with pytest.raises(PresetError, match=r"a\.toml: pictures has 1001 entries and must have at most 1000"):
+        load_style(preset(tmp_path / "a.toml", pictures=many))
+    with pytest.raises(PresetError, match=r"b\.toml: is too large \(10 MB; a preset has at most 1 MB\)"):
+        load_style(preset(tmp_path / "b.toml", "#" * 10_000_000))
+
+
+def test_a_description_may_have_as_many_dots_as_it_likes(tmp_path):
+    for text in ('"' + "a." * 500 + '"', "'''" + "a." * 500 + "\n'''", '"""\n' + "a." * 500 + '"""', '"" # ' + "a." * 500):
+        assert load_style(preset(tmp_path / "a.toml", f"description = {text}"))
+
+
+@pytest.mark.parametrize("ending", [".toml", ".jpg"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_pipes_and_devices_are_refused_and_the_other_styles_go_on(tmp_path, kind, ending):
+    preset(tmp_path / "good.toml")
+    special(tmp_path / f"bad{ending}", kind)
+    failures = []
+    for entries in ([tmp_path], [f"{tmp_path}/*"], sorted(tmp_path.iterdir())):
+        assert names(find_styles(entries, failed=failures.append)) == ["good"]
+        assert f"bad{ending}: is not a regular file" in str(failures.pop())
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_preset_whose_picture_is_a_pipe_or_a_device_is_refused(tmp_path, kind):
+    special(tmp_path / "odd.png", kind)
+    for path in (preset(tmp_path / "a.toml", pictures='[[pictures]]\nfile = "odd.png"\n'),
+                 preset(tmp_path / "b.toml", '[look]\ninit = "odd.png"')):
+        with pytest.raises(PresetError, match=rf"{path.name}: .*odd\.png: is not a regular file"):
+            load_style(path)
+    with pytest.raises(UsageError, match=r"--set init=.*odd\.png: is not a regular file"):
+        apply_settings({}, [f"init={tmp_path}/odd.png"])

@@ -152,6 +152,20 @@ def test_what_is_wrong_with_one_job_leaves_the_others_alone(connection, sources,
     assert sorted(ledger.values()) == ["done"] * 4 + ["failed"] * 2
 
 
+def test_a_photograph_that_changes_before_its_turn_fails_by_name_and_the_rest_are_rendered(connection, sources, wanted_small,
+                                                                                            tmp_path):
+    photos, paintings = sources
+    edited = tmp_path / "c.png"
+    edited.write_bytes(photos[0].read_bytes())
+    output = tmp_path / "out"
+    jobs = jobs_in(([photos[0], edited], paintings[:1]), output, SMALL)
+    save_photo(edited, seed=3)
+    events, _ = carry_out(runner_for(connection, output), jobs)
+    (failed,) = [event for event in events if isinstance(event, JobFailed)]
+    assert failed.job.photo == edited and "c.png: has changed since the batch began" in failed.message
+    assert prints(output) == {"a--x.png": wanted_small["a--x.png"]}
+
+
 def test_a_print_that_cannot_be_written_fails_its_job(connection, sources, tmp_path):
     jobs = jobs_in(sources, tmp_path, SMALL)[:2]
     jobs[0].output.mkdir()

@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import shutil
 import threading
 import warnings
 from functools import partial
@@ -403,3 +404,16 @@ def test_the_ledger_is_sent_along_so_that_a_machine_that_vanishes_forgets_little
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))
     with remote.Output.at("memory://prints").ledger() as ledger:
         assert [row["status"] for row in ledger.rows()] == ["done", "done"]
+
+
+def test_without_a_ledger_anywhere_prints_at_an_address_say_themselves_that_they_are_done(memory, batch, cache):
+    batch("--output", "memory://bucket/prints")
+    memory.rm("/bucket/prints/.render", recursive=True)
+    shutil.rmtree(cache / "outputs", ignore_errors=True)
+    memory.put_file("photos/a.png", "/bucket/prints/italy/rome--x.png")
+    status, records, said = batch("--output", "memory://bucket/prints")
+    assert status == 1 and records["summary"][0]["skipped"] == 1 and records["summary"][0]["done"] == 0
+    assert "memory://bucket/prints/italy/rome--x.png" in said and "--overwrite" in said
+    assert not list(cache.rglob("looked-at/*.png"))
+    status, records, _ = batch("--output", "memory://bucket/prints", "--overwrite")
+    assert status == 0 and records["summary"][0]["done"] == 1

@@ -1,8 +1,15 @@
 """The scales of a job: plain numbers, no pixels."""
 
+import random
+import re
+from types import SimpleNamespace
+
 import pytest
 
 from render.errors import PictureError
+from render.jobs import Settings
+from render.pipeline import plan
+from render.presets import Look
 from render.schedule import FEWEST_ITERATIONS, QUALITIES, SHORTEST_SIDE_PX, long_sides, plan_scales
 
 
@@ -77,6 +84,34 @@ def test_a_photograph_too_narrow_for_the_print_is_refused_with_a_size_that_works
     assert min(plan_scales((40, 4000), needed)[-1].size) >= SHORTEST_SIDE_PX
     with pytest.raises(PictureError):
         plan_scales((40, 4000), needed - 100)
+
+
+def planned(photo_size: tuple[int, int], **settings):
+    """As the program plans a photograph, which is laid out first."""
+    settings = Settings(**settings)
+    return plan(SimpleNamespace(settings=settings, look=Look()), settings.layout(photo_size))
+
+
+def test_whatever_size_is_advised_is_accepted():
+    draw = random.Random(0)
+    sides = [(16, 16), (48, 64), (16, 20_000), (20_000, 16), (17, 1_000), (333, 1_000)]
+    sides += [(draw.randint(16, 9_000), draw.randint(16, 9_000)) for _ in range(300)]
+    refused = 0
+    for photo_size in sides:
+        for size_px in (1, 2, 15, 16, 17, draw.randint(1, 300)):
+            try:
+                planned(photo_size, size_px=size_px)
+            except PictureError as error:
+                refused += 1
+                advised = int(re.search(r"--size (\d+)\.$", str(error))[1])
+                assert advised > size_px and planned(photo_size, size_px=advised)
+    assert refused > 1_000
+
+
+def test_on_a_paper_that_is_too_small_the_advice_is_a_paper_or_its_dpi():
+    with pytest.raises(PictureError, match="use a larger --print or more --dpi"):
+        planned((48, 640), paper="A6", dpi=10.0)
+    assert planned((48, 640), paper="A6", dpi=300.0)
 
 
 def test_the_same_question_has_the_same_answer():

@@ -447,7 +447,7 @@ def test_only_what_is_missing_or_other_is_fetched_and_the_cluster_keeps_no_copy(
     (tmp_path / "trip").mkdir()
     for there in list(prints)[-2:]:
         (tmp_path / there).write_bytes(prints[there])
-    (tmp_path / "a--x.png").write_bytes(b"another picture")
+    (tmp_path / "a--x.png").write_bytes(prints["a--y z.png"])
     code = ("import sys; from pathlib import Path; from render.distributed import follow, jobs_api\n"
             "print(*follow.fetch(jobs_api.Dashboard(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), limit_bytes=1), sep='\\n')")
     one_a_job = subprocess.run([sys.executable, "-c", code, head.address, name, tmp_path], env=head.environment, capture_output=True, text=True)

@@ -6,11 +6,13 @@ import pickle
 import subprocess
 import sys
 import threading
+import zipfile
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from conftest import special
 from render import weights
 from render.errors import WeightsError
 from render.layers import convolutions
@@ -123,6 +125,50 @@ def test_other_files_are_refused_by_name(state_dict, tmp_path):
         with pytest.raises(WeightsError, match=why) as error:
             weights.load(str(tmp_path / name), preprocessing="caffe")
         assert name in str(error.value)
+
+
+def test_stored_values_that_are_no_plain_numbers_are_refused_by_name(state_dict, tmp_path):
+    whole = state_dict["features.0.weight"]
+    values = {"text": "x", "none": None, "list": [1.0], "integers": whole.int(), "complex": whole.to(torch.complex64),
+              "sparse": whole.to_sparse(), "meta": whole.to("meta")}
+    for name, value in values.items():
+        torch.save({**state_dict, "features.0.weight": value}, tmp_path / f"{name}.pth")
+        with pytest.raises(WeightsError, match=rf"{name}\.pth: (conv1_1 holds no plain numbers|not a safetensors)"):
+            weights.load(str(tmp_path / f"{name}.pth"), preprocessing="caffe")
+    claims = torch.zeros(1, dtype=torch.float16).expand(10**6, 10**6)  # two bytes in the file, 4 TB as float32
+    torch.save({**state_dict, "features.0.weight": claims}, tmp_path / "claims.pth")
+    with pytest.raises(WeightsError, match=r"claims\.pth: conv1_1 has shape \(1000000, 1000000\)"):
+        weights.load(str(tmp_path / "claims.pth"), preprocessing="caffe")
+
+
+def test_a_file_that_unpacks_to_more_than_memory_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "bomb.pth"
+    torch.save({"a": torch.zeros(1_000_000)}, tmp_path / "plain.pth")
+    with zipfile.ZipFile(tmp_path / "plain.pth") as plain, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for entry in plain.infolist():
+            packed.writestr(entry.filename, plain.read(entry))
+    monkeypatch.setattr(weights, "MAX_BYTES", 1_000_000)
+    assert path.stat().st_size < 100_000
+    with pytest.raises(WeightsError, match=r"bomb\.pth: unpacks to"):
+        weights.load(str(path), preprocessing="caffe")
+    with pytest.raises(WeightsError, match=r"plain\.pth: is too large"):
+        weights.load(str(tmp_path / "plain.pth"), preprocessing="caffe")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+@pytest.mark.parametrize("ending", [".safetensors", ".pth"])
+def test_weights_that_are_a_pipe_or_a_device_are_refused(tmp_path, kind, ending):
+    path = special(tmp_path / f"vgg{ending}", kind)
+    for use in (weights.load, weights.fingerprint):
+        with pytest.raises(WeightsError, match=rf"vgg\{ending}: is not a regular file"):
+            use(str(path))
+
+
+@pytest.mark.parametrize("name", ["x" * 5_000, "a\0b", ""])
+def test_weights_of_a_name_that_no_disk_can_have_are_missing(name):
+    with pytest.raises(WeightsError, match="no such file|is a folder") as error:
+        weights.load(name)
+    assert len(str(error.value)) < 400
 
 
 def test_torchvision_imports_beside_a_torch_without_its_operators():

@@ -83,7 +83,7 @@ def _sample_words(verbs) -> None:
 
 
 def _train(arguments) -> int:
-    from render import device
+    from render import device, outputs
     from render.gan import augment, data, sheets
     from render.gan.architectures import ARCHITECTURES
     from render.gan.screen import TrainingScreen
@@ -103,6 +103,8 @@ def _train(arguments) -> int:
     checkpoint = arguments.output / "gan.safetensors"
     if arguments.fresh:
         checkpoint.unlink(missing_ok=True)
+    elif not checkpoint.exists():
+        outputs.refuse_existing((arguments.output / "losses.png", arguments.output / "grids"), word="--fresh")
     training = Training(recipe, found, chosen, checkpoint)
     with TrainingScreen(training, arguments.epochs, arguments.output, as_json=arguments.json) as screen:
         training.run(arguments.epochs, screen)
@@ -133,10 +135,13 @@ def _sample(arguments) -> int:
 def _one_picture(arguments, sampler) -> int:
     import numpy as np
 
+    from render import outputs
     from render.gan import sampling, sheets
 
     if arguments.output.suffix.lower() != ".png":
         raise UsageError(f"--output {arguments.output}: name the picture's file, ending in .png.")
+    if not arguments.fresh:
+        outputs.refuse_existing([arguments.output], word="--fresh")
     drawn = sampling.Drawn(arguments.seed, arguments.truncation)
     if arguments.interpolate is not None:
         if len(arguments.interpolate) < 2:
@@ -157,7 +162,7 @@ def _one_picture(arguments, sampler) -> int:
 
 
 def _many(arguments, settings, sampler, device) -> int:
-    from render import batch, console
+    from render import batch, console, outputs
     from render.gan import rendering
     from render.gan.sampling import Drawn
     from render.gan.shards import plan_shards, shard_size
@@ -172,7 +177,10 @@ def _many(arguments, settings, sampler, device) -> int:
               "Nothing was written.")
         return 0
     summary = batch.Summary()
-    with closing(Ledger(arguments.output)) as ledger:
+    with closing(Ledger(arguments.output, tell=lambda text: print(f"render: {text}", file=sys.stderr))) as ledger:
+        if not arguments.fresh and not ledger.rows():
+            written = [path for shard in shards for path in shard.products]
+            outputs.refuse_existing([*written, arguments.output / "samples.npz"], word="--fresh")
         todo, finished = batch.split(shards, ledger, fresh=arguments.fresh)
         gone = [shard for shard in finished if not all(path.is_file() for path in shard.products)]
         todo = sorted([*todo, *gone], key=lambda shard: shard.start)

@@ -1,18 +1,21 @@
 """What a GAN learns from: images (N, C, H, W) as bytes in memory, from IDX files or a folder of pictures."""
 
+import contextlib
 import gzip
+import math
 import os
 import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
 
-from render import images
-from render.errors import PictureError, UsageError
+from render import device, files, images
+from render.errors import PictureError, UsageError, brief
 from render.jobs import find_inputs
 from render.torchvision_guard import import_torchvision
 
@@ -21,6 +24,10 @@ TRAINING_IMAGES = "train-images-idx3-ubyte"
 CROPS = ("centre", "tiles")
 TILES_ACROSS = 3  # of a picture's short side, with half a tile of overlap
 UNSIGNED_BYTE = 8  # in an IDX file's magic number
+MAX_IDX_BYTES = 2_000_000_000  # MNIST has 47 MB, all of EMNIST 547 MB
+PIECE_BYTES = 1 << 24
+COPIES = 3  # of the squares at a time: as cut, side by side, and with the channels first
+SCALED_BYTES = 36  # a pixel of a picture that is cut: three float32, as read, scaled and in between
 
 
 @dataclass(frozen=True)
@@ -48,8 +55,8 @@ def load(source: str, shape: tuple[int, int, int], *, crop: str | None, cache: P
     if source in NAMED:
         return _of_shape(_from_idx(_downloaded(source, cache), source), shape)
     folder = Path(source)
-    if not folder.is_dir():
-        raise UsageError(f"--data {source}: no such folder, and not one of {', '.join(NAMED)}. Name a folder with pictures or IDX files.")
+    if not os.path.isdir(folder):
+        raise UsageError(f"--data {brief(source)}: no such folder, and not one of {', '.join(NAMED)}. Name a folder with pictures or IDX files.")
     if (idx := _idx_file(folder)) is not None:
         return _of_shape(_from_idx(idx, source), shape)
     return _from_pictures(folder, shape, crop)
@@ -78,7 +85,7 @@ def _downloaded(name: str, cache: Path) -> Path:
 def _idx_file(folder: Path) -> Path | None:
     for name in (TRAINING_IMAGES, TRAINING_IMAGES.replace("-idx", ".idx")):
         for ending in ("", ".gz"):
-            if (folder / f"{name}{ending}").is_file():
+            if os.path.lexists(folder / f"{name}{ending}"):
                 return folder / f"{name}{ending}"
     return None
 
@@ -90,24 +97,41 @@ def _from_idx(path: Path, name: str) -> Data:
 def read_idx(path: Path, *, dimensions: int) -> np.ndarray:
     """Bytes of an IDX file, gzipped or not (http://yann.lecun.com/exdb/mnist/, "The IDX file format").
 
-    Raises PictureError for a file of another kind, and one that was cut short.
+    Raises PictureError for a file of another kind, one that was cut short, one that is too large and one of nothing.
     """
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
-            data = file.read()
-    except (OSError, EOFError, zlib.error) as error:
-        raise PictureError(f"{path}: cannot be read ({error}). Download it again.") from error
-    if len(data) < 4 or data[:4] != bytes((0, 0, UNSIGNED_BYTE, dimensions)):
+    with files.opened(path, what="IDX file") as file:
+        try:
+            with gzip.open(file) if path.suffix == ".gz" else contextlib.nullcontext(file) as unpacked:
+                return _parsed_idx(path, unpacked, dimensions)
+        except (OSError, EOFError, zlib.error) as error:
+            raise PictureError(f"{path}: cannot be read ({brief(error)}). Download it again.") from error
+
+
+def _parsed_idx(path: Path, file: BinaryIO, dimensions: int) -> np.ndarray:
+    head = file.read(4 + 4 * dimensions)
+    if head[:4] != bytes((0, 0, UNSIGNED_BYTE, dimensions)):
         raise PictureError(f"{path}: not an IDX file of bytes in {dimensions} dimensions. Download it again.")
-    start = 4 + 4 * dimensions
-    if len(data) < start:
-        raise PictureError(f"{path}: cut short after {len(data)} bytes, within its head. Download it again.")
-    shape = struct.unpack(f">{dimensions}I", data[4:start])
-    wanted = int(np.prod(shape, dtype=object))
-    if len(data) - start != wanted:
-        word = "cut short" if len(data) - start < wanted else "too long"
-        raise PictureError(f"{path}: {word}: {len(data) - start} bytes for {' x '.join(map(str, shape))}. Download it again.")
-    return np.frombuffer(data, np.uint8, wanted, start).reshape(shape).copy()
+    if len(head) < 4 + 4 * dimensions:
+        raise PictureError(f"{path}: cut short after {len(head)} bytes, within its head. Download it again.")
+    shape = struct.unpack(f">{dimensions}I", head[4:])
+    wanted, told = math.prod(shape), " x ".join(map(str, shape))
+    if wanted == 0:
+        raise PictureError(f"{path}: holds nothing ({told}). Download it again.")
+    if wanted > MAX_IDX_BYTES:
+        raise PictureError(f"{path}: is too large ({told} bytes; at most {MAX_IDX_BYTES / 1e9:.0f} GB). Download it again.")
+    data = _read_up_to(file, wanted + 1)  # no more, however much a small gzip file unpacks to
+    if len(data) != wanted:
+        word = f"cut short: {len(data)} bytes" if len(data) < wanted else "too long: more bytes than"
+        raise PictureError(f"{path}: {word} for {told}. Download it again.")
+    return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def _read_up_to(file: BinaryIO, count: int) -> bytearray:
+    """In pieces: a head may claim gigabytes of which the file has none."""
+    data = bytearray()
+    while piece := file.read(min(PIECE_BYTES, count - len(data))):
+        data += piece
+    return data
 
 
 # ---- pictures -------------------------------------------------------------------------------------------------------
@@ -120,9 +144,30 @@ def _from_pictures(folder: Path, shape: tuple[int, int, int], crop: str | None) 
                          "Use --architecture compact.")
     if crop is None:
         _refuse_unlike(paths)
-    squares = [square for path in paths for square in cut(images.read(path).pixels, shape[1], crop or "centre")]
-    found = np.rint(np.stack(squares) * 255).astype(np.uint8)
-    return Data(torch.from_numpy(found).permute(0, 3, 1, 2).contiguous(), os.fspath(folder))
+    _refuse_too_many(folder, paths, shape[1], crop or "centre")
+    squares = [square for path in paths for square in _squares(path, shape[1], crop or "centre")]
+    return Data(torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).contiguous(), os.fspath(folder))
+
+
+def _squares(path: Path, size_px: int, crop: str) -> list[np.ndarray]:
+    """In bytes: as floats the squares of a folder would need four times the memory, and the overlapping ones hold on to
+    the whole picture."""
+    return [np.uint8(np.rint(square * 255)) for square in cut(images.read(path).pixels, size_px, crop)]
+
+
+def _refuse_too_many(folder: Path, paths: Sequence[Path], size_px: int, crop: str) -> None:
+    """Raises UsageError when the pictures would not fit into the memory that is free."""
+    scaled = {path: _scaled(images.probe(path), size_px, crop) for path in paths}
+    squares = sum(math.prod(len(_starts(side, size_px, crop)) for side in size) for size in scaled.values())
+    largest = max(paths, key=lambda path: math.prod(scaled[path]))
+    needed = squares * 3 * size_px**2 * COPIES + math.prod(scaled[largest]) * SCALED_BYTES
+    free = device.free_memory_bytes("cpu")
+    if needed > free:
+        sides = " x ".join(map(str, scaled[largest][::-1]))
+        raise UsageError(
+            f"--data {folder}: needs {needed / 1e9:.1f} GB for {squares} squares of {size_px} px, and {free / 1e9:.1f} GB of memory "
+            f"are free. The largest picture, {largest}, becomes {sides} px. Use a smaller --size, --crop centre, or take out "
+            "pictures that are very long.")
 
 
 def _refuse_unlike(paths: Sequence[Path]) -> None:
@@ -138,12 +183,17 @@ def _refuse_unlike(paths: Sequence[Path]) -> None:
 def cut(pixels: np.ndarray, size_px: int, crop: str) -> list[np.ndarray]:
     """Squares (size_px, size_px, 3) of a picture (H, W, 3) in [0, 1]: the middle one ("centre"), or overlapping ones of
     which TILES_ACROSS lie side by side in the short side ("tiles")."""
-    across = TILES_ACROSS if crop == "tiles" else 1
-    height, width = pixels.shape[:2]
-    factor = across * size_px / min(height, width)
-    pixels = images.resize(pixels, tuple(max(across * size_px, round(side * factor)) for side in (height, width)))
+    pixels = images.resize(pixels, _scaled(pixels.shape[:2], size_px, crop))
     tops, lefts = (_starts(side, size_px, crop) for side in pixels.shape[:2])
     return [pixels[top:top + size_px, left:left + size_px] for top in tops for left in lefts]
+
+
+def _scaled(size: tuple[int, int], size_px: int, crop: str) -> tuple[int, int]:
+    """(height, width) from which the squares are cut."""
+    across = TILES_ACROSS if crop == "tiles" else 1
+    factor = across * size_px / min(size)
+    height, width = (max(across * size_px, round(side * factor)) for side in size)
+    return height, width
 
 
 def _starts(side: int, size_px: int, crop: str) -> list[int]:

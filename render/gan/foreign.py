@@ -16,7 +16,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from render.errors import WeightsError
+from render import files
+from render.errors import WeightsError, brief
+
+MAX_BYTES = 8_000_000_000  # of a file, and of what it unpacks to
 
 # In a size's expression: symbols, numbers, arithmetic.
 _EXPRESSION = re.compile(r"(?:Symbol|Max|Min|Mod|FloorDiv|positive=True|integer=True|'?\b[su]\d+\b'?|\d+|[-+*/(), ])*")
@@ -27,14 +30,14 @@ _ADVICE = "Opening a pickle runs programs. Save it as TorchScript (torch.jit.sav
 
 def load(path: Path) -> nn.Module:
     """Raises WeightsError for what is neither, damaged, or could do more than compute."""
-    if not path.is_file():
-        raise WeightsError(f"{path}: no such file.")
+    files.check(path, what="generator", error=WeightsError, at_most_bytes=MAX_BYTES)
     refuse_pickles(path)
     if not is_archive(path):
         raise WeightsError(f"{path}: neither TorchScript (torch.jit.save) nor an exported program (torch.export.save). For a checkpoint "
                            "of `render gan train` leave --latent out.")
     try:
         with zipfile.ZipFile(path) as archive:
+            _check_unpacked(path, archive)
             if _is_script(archive):
                 _check_script(path, archive)
                 reader = _script
@@ -45,25 +48,42 @@ def load(path: Path) -> nn.Module:
     except WeightsError:
         raise
     except Exception as error:  # torch raises every kind here
-        raise WeightsError(f"{path}: cannot be loaded ({type(error).__name__}: {str(error).splitlines()[0]}). Export it again with a "
+        raise WeightsError(f"{path}: cannot be loaded ({type(error).__name__}: {brief(error)}). Export it again with a "
                            f"torch like this one ({torch.__version__}).") from error
 
 
 def is_archive(path: Path) -> bool:
-    return path.is_file() and zipfile.is_zipfile(path)
+    return zipfile.is_zipfile(path)
 
 
 def refuse_pickles(path: Path) -> None:
     """Raises WeightsError for what torch.save or pickle wrote."""
     if is_archive(path):
-        with zipfile.ZipFile(path) as archive:
-            if not _is_script(archive) and any(name.endswith("/data.pkl") for name in archive.namelist()):
-                raise WeightsError(f"{path}: a pickle (torch.save). {_ADVICE}")
+        try:
+            with zipfile.ZipFile(path) as archive:
+                pickled = not _is_script(archive) and any(name.endswith("/data.pkl") for name in archive.namelist())
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:  # its end is a zip file's, the rest not
+            raise WeightsError(f"{path}: damaged ({brief(error)}). Copy it again, or export it again.") from error
+        if pickled:
+            raise WeightsError(f"{path}: a pickle (torch.save). {_ADVICE}")
         return
-    with open(path, "rb") as file:
-        head = file.read(2)
-    if head[:1] == b"\x80" and head[1:] <= b"\x06":
+    with files.opened(path, what="checkpoint", error=WeightsError) as file:
+        head = file.read(9)
+    if head[:1] == b"\x80" and head[1:2] <= b"\x06" and not _begins_safetensors(head):
         raise WeightsError(f"{path}: a pickle. {_ADVICE}")
+
+
+def _begins_safetensors(head: bytes) -> bool:
+    """The header's length in eight bytes, the last four of them 0, and the header, which is JSON; '{' is no code of a
+    pickle."""
+    return head[4:8] == bytes(4) and head[8:] == b"{"
+
+
+def _check_unpacked(path: Path, archive: zipfile.ZipFile) -> None:
+    size_bytes = sum(entry.file_size for entry in archive.infolist())
+    if size_bytes > MAX_BYTES:
+        raise WeightsError(f"{path}: unpacks to {size_bytes / 1e9:.0f} GB; a generator has at most {MAX_BYTES / 1e9:.0f} GB. "
+                           "Check that it is the file you mean.")
 
 
 def _is_script(archive: zipfile.ZipFile) -> bool:

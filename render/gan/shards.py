@@ -3,12 +3,15 @@
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from render.errors import UsageError
+from render import files
+from render.errors import UsageError, WeightsError, brief
 from render.jobs import digest, sha256
 
 SHARD = 512  # samples of a job: seconds of work, and a line in the log
 SMALL_SHARD = 2048  # of up to SMALL_PIXELS, which are made by the thousand a second
 SMALL_PIXELS = 32 * 32
+MOST_INPUTS = 10**6  # samples of a batch's inputs
+LAST_NUMBER = 10**12  # of a sample
 FORMATS = ("png", "npz")
 RECIPE = 1  # part of every shard's identity: raise it when the same words make other pixels
 
@@ -98,10 +101,11 @@ def shard_size(shape: tuple[int, int, int] | None) -> int:
 def plan_shards(settings: Sampling, count: int, folder: Path, *, start: int = 0, size: int = SHARD) -> tuple[Shard, ...]:
     """Ranges that end at multiples of `size`, so that more samples of the same leave the first ones as they are.
 
-    Raises PictureError when the checkpoint cannot be read.
+    Raises WeightsError when the checkpoint cannot be read.
     """
     if settings.format not in FORMATS:
         raise UsageError(f"--format {settings.format}: use {' or '.join(FORMATS)}.")
+    files.check(settings.checkpoint, what="checkpoint", error=WeightsError)
     facts = {**asdict(settings), "checkpoint": sha256(settings.checkpoint)}
     ends = [*range(size * (start // size + 1), start + count, size), start + count]
     starts = [start, *ends[:-1]]
@@ -111,16 +115,19 @@ def plan_shards(settings: Sampling, count: int, folder: Path, *, start: int = 0,
 def parse_query(text: str) -> tuple[Sampling, int, int]:
     """"gan:CHECKPOINT?count=16&seed=7&start=0&truncation=0.8" -> (what, how many, the first). Raises UsageError."""
     path, _, query = text.removeprefix("gan:").partition("?")
+    shown = f"--inputs {brief(text)}"
     known = {"count": int, "seed": int, "start": int, "truncation": float}
     found = {"count": 16, "seed": 0, "start": 0, "truncation": 1.0}
     for word in filter(None, query.split("&")):
         key, _, value = word.partition("=")
         if key not in known:
-            raise UsageError(f"--inputs {text}: {key!r} is not one of {', '.join(known)}. Write it like gan:gan.safetensors?count=16&seed=7.")
+            raise UsageError(f"{shown}: {brief(repr(key))} is not one of {', '.join(known)}. Write it like gan:gan.safetensors?count=16&seed=7.")
         try:
             found[key] = known[key](value)
         except ValueError:
-            raise UsageError(f"--inputs {text}: {key}={value} is not a number.") from None
+            raise UsageError(f"{shown}: {key}={brief(value)} is not a number.") from None
     if not path or found["count"] < 1 or found["start"] < 0:
-        raise UsageError(f"--inputs {text}: write it like gan:gan.safetensors?count=16&seed=7, with a count of 1 or more.")
+        raise UsageError(f"{shown}: write it like gan:gan.safetensors?count=16&seed=7, with a count of 1 or more.")
+    if found["count"] > MOST_INPUTS or found["start"] > LAST_NUMBER or not 0 <= found["truncation"] <= 10:
+        raise UsageError(f"{shown}: count is at most {MOST_INPUTS}, start at most {LAST_NUMBER}, and truncation 0 to 10.")
     return Sampling(Path(path), found["seed"], found["truncation"]), found["count"], found["start"]

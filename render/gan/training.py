@@ -16,11 +16,12 @@ from torch import nn
 
 import render
 from render.device import Device
-from render.errors import DivergedError, UsageError
+from render.errors import DivergedError, UsageError, WeightsError, brief
 from render.gan import files
-from render.gan.architectures import ARCHITECTURES, Architecture
+from render.gan.architectures import ARCHITECTURES
 from render.gan.augment import augmented
 from render.gan.data import Data
+from render.gan.facts import Epoch, Recipe
 from render.gan.losses import LOSSES, gradient_penalty
 
 FEWEST_STEPS = 100  # of an epoch: a small folder is shown several times
@@ -30,45 +31,6 @@ NOTHING_TO_LEARN = 0.02  # a discriminator's mean loss in an epoch, above that o
 WARM_UP_STEPS = 300  # of the generator: before these its samples are alike, because it has learnt nothing yet
 ALL_ALIKE = 0.1  # spread of the fixed samples, as a share of the data's
 PATIENCE = 3  # epochs in a row, then the training ends
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What decides a training's result, beside its data and the number of epochs. shape: (C, H, W); the others as in
-    Architecture."""
-
-    architecture: str
-    shape: tuple[int, int, int]
-    loss: str
-    learning_rate: float
-    betas: tuple[float, float]
-    batch: int
-    critic_steps: int
-    label_noise: float
-    augment: str
-    ema: float
-    seed: int = 0
-
-    @classmethod
-    def of(cls, architecture: Architecture, size_px: int | None = None, **changes) -> "Recipe":
-        """The architecture's own, but for `changes` that are not None. Raises UsageError."""
-        own = {name: getattr(architecture, name)
-               for name in ("loss", "learning_rate", "betas", "batch", "critic_steps", "label_noise", "augment", "ema")}
-        given = {name: value for name, value in changes.items() if value is not None}
-        return cls(architecture.name, architecture.shape_for(size_px), **{**own, **given})
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What became of one. discriminator, generator: mean losses; spread: of the fixed samples as a share of the data's;
-    trouble: what is wrong, "" when nothing is."""
-
-    number: int
-    discriminator: float
-    generator: float
-    spread: float
-    seconds: float
-    trouble: str = ""
 
 
 @dataclass(frozen=True)
@@ -245,23 +207,37 @@ class Training:
     def _restore(self) -> None:
         tensors, facts = files.read(self.path)
         mine = {**asdict(self.recipe), "images": len(self.data)}
-        for key, value in {**facts["recipe"], "images": facts["data"]["images"]}.items():
-            if (list(mine[key]) if isinstance(mine[key], tuple) else mine[key]) != value:
-                raise UsageError(f"{self.path}: of a training with {key} {value}, not {mine[key]}. Go on with the same, choose another "
-                                 "--output, or begin anew with --fresh.")
+        for key, value in {**asdict(facts.recipe), "images": facts.data.images}.items():
+            if mine[key] != value:
+                raise UsageError(f"{self.path}: of a training with {key} {brief(value)}, not {brief(mine[key])}. Go on with the "
+                                 "same, choose another --output, or begin anew with --fresh.")
         for name, network in self._networks().items():
-            network.load_state_dict(_under(tensors, f"{name}."))
+            files.restore(self.path, network, _under(tensors, f"{name}."), f"{self.recipe.architecture}'s {name}")
         for name, optimiser in self.optimisers.items():
-            state: dict[int, dict] = {}
-            for key, t in _under(tensors, f"adam.{name}.").items():
-                i, _, what = key.partition(".")
-                state.setdefault(int(i), {})[what] = t
+            state = _adam_state(_under(tensors, f"adam.{name}."), optimiser.param_groups[0]["params"])
+            if state is None:
+                raise WeightsError(f"{self.path}: the {name}'s optimiser is not that of {self.recipe.architecture}. Copy it again, "
+                                   "or begin anew with --fresh.")
             optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
-        self.history, self.updates = [Epoch(**epoch) for epoch in facts["history"]], facts["updates"]
+        self.history, self.updates = list(facts.history), facts.updates
 
 
 def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     return {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
+
+
+def _adam_state(tensors: dict[str, torch.Tensor], parameters: list[nn.Parameter]) -> dict[int, dict] | None:
+    """From "0.exp_avg", ...: by the parameter's place; None where it is not of these parameters."""
+    state = {}
+    for i, parameter in enumerate(parameters):
+        shapes = {"step": torch.Size(()), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
+        own = {key: tensors.pop(f"{i}.{key}", None) for key in shapes}
+        if all(t is None for t in own.values()):  # one that has had no gradient yet
+            continue
+        if any(t is None or t.shape != shapes[key] or t.dtype != torch.float32 for key, t in own.items()):
+            return None
+        state[i] = own
+    return None if tensors else state
 
 
 def _mean(values: list[float]) -> float:
