@@ -32,8 +32,8 @@ class Sample:
     all_files: int
 
 
-def soak(count: int, runner: str, seed: int, minutes: float, say=lambda text: None) -> tuple[list[Sample], list[str], int]:
-    """(samples, what listened beyond loopback, jobs that were done)."""
+def soak(count: int, runner: str, seed: int, minutes: float, say=lambda text: None) -> tuple[list[Sample], set[str], int]:
+    """(samples, where its processes listened, jobs that were done)."""
     photos = max(1, count // STYLES)
     with tempfile.TemporaryDirectory(prefix="render-torture-") as name:
         folder = Path(name)
@@ -47,9 +47,9 @@ def soak(count: int, runner: str, seed: int, minutes: float, say=lambda text: No
             return _watched(process, folder, minutes, say)
 
 
-def _watched(process, folder: Path, minutes: float, say) -> tuple[list[Sample], list[str], int]:
+def _watched(process, folder: Path, minutes: float, say) -> tuple[list[Sample], set[str], int]:
     mark, until = f"RENDER_TORTURE_RUN={folder.name}", time.monotonic() + 60 * minutes
-    samples, beyond, done = [], set(), 0
+    samples, heard, done = [], set(), 0
     while process.poll() is None:
         time.sleep(0.2)
         if time.monotonic() > until:
@@ -60,8 +60,8 @@ def _watched(process, folder: Path, minutes: float, say) -> tuple[list[Sample], 
             samples.append(found)
             say(f"{found.jobs} jobs: {found.own_mb:.0f} MB and {found.own_files} files, {found.all_mb:.0f} MB and {found.all_files} in all")
         if done:
-            beyond |= {each for each in ground.listening(mark) if not ground.is_loopback(each)}
-    return samples, sorted(beyond), (folder / ".out").read_bytes().count(b'{"event": "done"')
+            heard |= set(ground.listening(mark))
+    return samples, heard, (folder / ".out").read_bytes().count(b'{"event": "done"')
 
 
 def sample(jobs: int, own: int, mark: str) -> Sample | None:
@@ -81,8 +81,8 @@ def _use(pid: int) -> tuple[float, int] | None:
         return None
 
 
-def judged(samples: list[Sample], beyond: list[str], done: int, count: int) -> list[str]:
-    wrong = [f"listens beyond loopback: {each}" for each in beyond]
+def judged(samples: list[Sample], heard: set[str], done: int, count: int) -> list[str]:
+    wrong = [f"listens beyond loopback: {each}" for each in sorted(heard) if not ground.is_loopback(each)]
     if done < count:
         wrong.append(f"{done} of {count} jobs were done")
     if len(samples) > 2:
@@ -103,12 +103,12 @@ def main() -> int:
     arguments = parser.parse_args()
     count = max(STYLES, arguments.count // STYLES * STYLES)
     began = time.monotonic()
-    samples, beyond, done = soak(count, arguments.runner, arguments.seed, arguments.minutes,
+    samples, heard, done = soak(count, arguments.runner, arguments.seed, arguments.minutes,
                                  lambda text: print(text, file=sys.stderr, flush=True))
     rows = [(s.jobs, f"{s.own_mb:.0f}", s.own_files, f"{s.all_mb:.0f}", s.all_files) for s in samples]
     print(ground.table(("jobs", "MB", "files", "MB, all processes", "files, all"), rows))
-    wrong = judged(samples, beyond, done, count)
-    print(f"\n{done} jobs, {arguments.runner}, {(time.monotonic() - began) / 60:.0f} min. Wrong: {len(wrong)}.", *wrong, sep="\n")
+    wrong = judged(samples, heard, done, count)
+    print(f"\n{done} jobs, {arguments.runner}, {(time.monotonic() - began) / 60:.0f} min; {len(heard)} sockets listened. Wrong: {len(wrong)}.", *wrong, sep="\n")
     print(ground.where_and_when())
     return 1 if wrong else 0
 
