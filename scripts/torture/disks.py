@@ -11,6 +11,7 @@ Mounting needs root; what cannot be had here is said in the table.
 import argparse
 import contextlib
 import errno
+import json
 import os
 import random
 import resource
@@ -25,7 +26,7 @@ from pathlib import Path
 
 import ground
 
-BATCH = ("batch", *ground.LOOK, "--size", "272", "--color", "luminance", "--checkpoint-every", "0", "--json")
+BATCH = ("batch", *ground.LOOK, "--size", "352", "--color", "luminance", "--checkpoint-every", "0", "--json")
 WRITES = ("checkpoint", "painted", "print", "record")  # as inside/sitecustomize.py's kind() tells them apart
 TEXT_OF_FULL = ("space", "too large", "quota", "read-only", "denied", "not permitted")
 
@@ -48,13 +49,15 @@ class Scene:
     def __init__(self, folder: Path, wanted: dict[str, bytes]):
         self.folder, self.wanted = folder, wanted
         self.words = (*BATCH, *ground.pictures(folder))
+        self.status: int | None = None  # of the run in trouble
 
     def run(self, *words, **more) -> ground.Run:
         return ground.run((*self.words, *words), cwd=self.folder, **more)
 
-    def trouble_then_calm(self, output: Path, *, told=TEXT_OF_FULL, after=lambda: None, **more) -> str:
+    def trouble_then_calm(self, output: Path, *, told=TEXT_OF_FULL, after=lambda: None, more_words=(), **more) -> str:
         """A run in trouble, which must say so, and the same command without it."""
-        done = self.run("--output", output, **more)
+        done = self.run("--output", output, *more_words, **more)
+        self.status = done.status
         after()
         return _first(self.honest(done, output, told), self.calm(output))
 
@@ -210,6 +213,7 @@ def two_drivers(scene: Scene) -> str:
         time.sleep(0.02)
     second = scene.run("--output", output)
     status = first.wait(120)
+    scene.status = second.status
     if second.status != 2 or "another batch is rendering there" not in second.err:
         return f"the second ended with {second.status}: {second.err[-300:]}"
     return f"the first ended with {status}" if status else _first(scene.calm(output))
@@ -237,16 +241,46 @@ def folded(kind: str) -> Callable[[Scene], str]:
             other.parent.mkdir()
             shutil.copy(scene.folder / "photos/p0.png", other)
             both = scene.run("--output", disk / "prints", "--inputs", scene.folder / "photos", other)
+            scene.status = both.status
             if both.status != 2 or "would be written by two jobs" not in both.err:
                 return f"two prints of one folded name: status {both.status}: {both.err[-300:]}"
             return scene.trouble_then_calm(disk / "prints", told=())
     return torment
 
 
+def checkpoint_is(spoilt: Callable[[Path], None]) -> Callable[[Scene], str]:
+    """A job is killed at its second scale, and its checkpoint is no more what it was: the job begins again, or goes on."""
+    def torment(scene: Scene) -> str:
+        output, note, plan = scene.folder / "prints", scene.folder / "note", scene.folder / "plan.json"
+        plan.write_text(json.dumps({"id": "1", "phase": "scale 2", "role": "driver", "n": 5, "victim": "self", "note": str(note)}))
+        scene.run("--output", output, environment={"RENDER_TORTURE": str(plan)})
+        if not note.exists() or not (found := ground.kept(output)):
+            return "the kill did not fall at the second scale"
+        spoilt(found[0])
+        scene.status = 137
+        return scene.calm(output)
+    return torment
+
+
+def _flip(checkpoint: Path, at: float) -> None:
+    data = bytearray(checkpoint.read_bytes())
+    data[int(at * (len(data) - 1))] ^= 0xFF
+    checkpoint.write_bytes(data)
+
+
+def _in_the_header(checkpoint: Path) -> None:
+    checkpoint.write_bytes(checkpoint.read_bytes().replace(b"iteration", b"iterbtion"))
+
+
+def many_workers(scene: Scene) -> str:
+    """More than the machine could ever hold: refused by name, or done with as many as there is work for."""
+    return scene.trouble_then_calm(scene.folder / "prints", told=("--workers",), more_words=("--workers", "10000"))
+
+
 TROUBLES = (
     *(Trouble(f"full: tmpfs of {size} kB", full_disk(size)) for size in (4, 40, 120, 300, 600, 1000)),
     Trouble("read-only: from the second print on", read_only),
-    *(Trouble(f"limit: files of {size} bytes at most", file_limit(size)) for size in (4096, 16_384, 65_536, 200_000)),
+    *(Trouble(f"limit: files of {size} bytes at most", file_limit(size)) for size in (4096, 8192, 12_288, 16_384, 65_536, 100_000)),
     *(Trouble(f"failing: {name} of {kind} {number}", failing(kind, number, code))
       for name, code in (("quota", errno.EDQUOT), ("full", errno.ENOSPC), ("input/output", errno.EIO))
       for kind in ("checkpoint", "painted", "print") for number in (1, 2)),
@@ -256,6 +290,12 @@ TROUBLES = (
     Trouble("input: deleted", input_changes(lambda photo: photo.unlink(missing_ok=True), ("p1.png",))),
     Trouble("input: replaced by another picture", input_changes(_another, ("p1.png",))),
     Trouble("two drivers", two_drivers),
+    Trouble("checkpoint: truncated", checkpoint_is(_truncate)),
+    Trouble("checkpoint: empty", checkpoint_is(lambda path: os.truncate(path, 0))),
+    Trouble("checkpoint: a bit of its length turned", checkpoint_is(lambda path: _flip(path, 0))),
+    Trouble("checkpoint: a key of its facts misspelt", checkpoint_is(_in_the_header)),
+    Trouble("checkpoint: a bit of its pixels turned", checkpoint_is(lambda path: _flip(path, 0.6))),
+    Trouble("workers: 10000", many_workers),
     *(Trouble(f"case: {kind}", folded(kind)) for kind in ("vfat", "ext4")),
 )
 
@@ -276,8 +316,9 @@ def torture(troubles, wanted: dict[str, bytes], minutes: float, say=lambda text:
             continue
         with tempfile.TemporaryDirectory(prefix="render-torture-") as folder:
             try:
-                wrong = trouble.torment(Scene(Path(folder), wanted))
-                rows.append((trouble.name, f"**wrong**: {wrong}" if wrong else "borne"))
+                scene = Scene(Path(folder), wanted)
+                wrong = trouble.torment(scene)
+                rows.append((trouble.name, f"**wrong**: {wrong}" if wrong else f"borne, with status {scene.status}"))
             except Refused as refusal:
                 rows.append((trouble.name, f"could not be had here: {refusal}"))
         say(": ".join(rows[-1]))

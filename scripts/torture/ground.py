@@ -189,12 +189,49 @@ def orphans(mark: str, calm_s: float = CALM_S) -> list[str]:
 
 
 def _marked(mark: str):
+    for pid in marked(mark):
+        try:
+            yield Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:120]
+        except OSError:
+            pass
+
+
+def marked(mark: str) -> list[int]:
+    """Processes that bear the mark in the environment that they were started with, but for this one."""
+    found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if mark.encode() in (folder / "environ").read_bytes() and int(folder.name) != os.getpid():
-                yield (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:120]
+                found.append(int(folder.name))
         except OSError:
             pass
+    return found
+
+
+def listening(mark: str) -> list[str]:
+    """Addresses at which processes of the run accept connections, as /proc/net/tcp has them: hexadecimal, each word of four
+    bytes turned round."""
+    sockets = set()
+    for pid in marked(mark):
+        for handle in Path(f"/proc/{pid}/fd").glob("*"):
+            try:
+                sockets.add(os.readlink(handle))
+            except OSError:
+                pass
+    found = []
+    for table_ in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table_}").read_text().splitlines()[1:]:
+            _, local, _, state, *_ = words = line.split()
+            if state == "0A" and f"socket:[{words[9]}]" in sockets:
+                found.append(local)
+    return found
+
+
+def is_loopback(address: str) -> bool:
+    address = address.split(":")[0]
+    if len(address) == 8:
+        return address.endswith("7F")
+    return address == "0" * 24 + "01000000" or (address.startswith("0" * 16 + "FFFF0000") and address.endswith("7F"))
 
 
 # ---- tables ---------------------------------------------------------------------------------------------------------

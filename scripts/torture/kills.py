@@ -25,7 +25,7 @@ import ground
 DRIVER = ("planning", "ledger write", "ledger written")
 JOB = ("scale 1", "scale 2", "checkpoint write", "checkpoint rename", "checkpoint renamed", "painted write", "painted renamed",
        "print write", "print rename", "print renamed")  # fmt: skip
-BATCH = ("batch", *ground.LOOK, "--size", "272", "--color", "luminance", "--json", "--checkpoint-every", "0")
+BATCH = ("batch", *ground.LOOK, "--size", "352", "--color", "luminance", "--json", "--checkpoint-every", "0")
 LONGEST = 12  # kills of a chain
 
 
