@@ -3,13 +3,15 @@ bound: torch takes seconds, in which a process that nobody needs any more would 
 
 import ctypes
 import multiprocessing
+import multiprocessing.resource_tracker
 import os
 import pickle
 import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import contextmanager
+
+from render import interrupts
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -19,7 +21,9 @@ def start(target: Callable, *args) -> multiprocessing.Process:
     process: on Linux it ends with its thread."""
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     process = context.Process(target=_run, args=(os.getpid(), _Later(target, args)), daemon=True)
-    with _deaf_to_ctrl_c():
+    if os.name == "posix":
+        multiprocessing.resource_tracker.ensure_running()  # started later it would unblock what is blocked here
+    with interrupts.blocked():  # which the process inherits, so that Ctrl-C finds none that is not ready for it
         process.start()
     return process
 
@@ -46,6 +50,8 @@ class _Pickled:
 
 def _run(parent: int, call: _Pickled) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    interrupts.unblock()
     _end_with(parent)
     call()
 
@@ -64,16 +70,3 @@ def _end_with(parent: int) -> None:
 def _wait_for_the_end() -> None:
     multiprocessing.parent_process().join()
     os._exit(1)
-
-
-@contextmanager
-def _deaf_to_ctrl_c():
-    """A new process inherits what its starter blocks, so that Ctrl-C finds none that is not ready for it."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

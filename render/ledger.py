@@ -22,9 +22,9 @@ from render.events import Done, Event, JobDone, JobFailed, JobStarted
 from render.files import clear_all_halves, clear_halves
 from render.jobs import Job, Settings
 
-LOCK_WAIT_S = 10.0  # for another program to let go of the file
+LOCK_WAIT_S = 10.0  # for another program to let go of the file, at the start and at the end of a batch
 PEEK_WAIT_S = 1.0  # the same, only to look; a batch holds it for milliseconds
-RETRY_WAIT_S = 0.1  # the same, once it is known to be locked: a batch must not stand still at every event
+TRY_S = 0.1  # of that at a time: in between Ctrl-C is heard; and all of it while jobs run, which must not stand still
 SET_ASIDE_AT_MOST = 3  # by one batch: a disk that damages every new ledger is not filled with them
 
 _TABLE = """
@@ -102,7 +102,7 @@ class Ledger:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self.folder / "lock", output)
             clear_all_halves(self.folder)
-            self._open(LOCK_WAIT_S)
+            _patiently(self._open)
             self._clear_halves()
         except sqlite3.DatabaseError as error:
             raise self._refusal(error) from error
@@ -117,11 +117,11 @@ class Ledger:
         self._set_asides = 0
         self.trouble: str | None = None  # why the file could not be written the last time
 
-    def _open(self, wait_s: float) -> None:
+    def _open(self) -> None:
         if self._db is not None:
             self._db.close()
         try:
-            self._db = _connect(self.path, wait_s)
+            self._db = _connect(self.path)
         except sqlite3.DatabaseError as error:
             if not _is_damage(error):
                 raise
@@ -136,7 +136,7 @@ class Ledger:
             self._db.close()
         aside = _set_aside(self.path)
         self._tell(f"{self.path}: is damaged ({error}), so it is kept as {aside.name} and made anew from the prints")
-        self._db = _connect(self.path, LOCK_WAIT_S)
+        self._db = _connect(self.path)
         with self._db:
             self._db.executemany(_INSERT.format(_names(_REQUIRED), _marks(_REQUIRED)), _recipes(self.output))
         self._unsaved = dict.fromkeys(self._entries)
@@ -178,7 +178,8 @@ class Ledger:
     def settle(self) -> None:
         """Records what could not be recorded before, waiting for locks as long as at the start."""
         if self._unsaved and self._lock is not None:
-            self._save(LOCK_WAIT_S)
+            with suppress(sqlite3.DatabaseError, OSError):  # told by `trouble`
+                _patiently(self._save)
 
     def _note(self, job: Job, status: str, **facts) -> None:
         before = self._entries.get(job.output)
@@ -186,12 +187,17 @@ class Ledger:
             facts.setdefault("started_s", before.facts["started_s"])
         self._entries[job.output] = _Entry(job, status, facts)
         self._unsaved[job.output] = None
-        self._save(RETRY_WAIT_S)
+        try:
+            self._save()
+        except (sqlite3.DatabaseError, OSError):
+            if self._lock is None:  # only peeking
+                raise
 
-    def _save(self, wait_s: float) -> None:
+    def _save(self) -> None:
+        """Raises what stands in the way, and keeps it as `trouble`."""
         try:
             if self.trouble is not None:  # the file may be another one by now
-                self._open(wait_s)
+                self._open()
             while self._unsaved:
                 output = next(iter(self._unsaved))
                 entry = self._entries[output]
@@ -199,9 +205,8 @@ class Ledger:
                 self._unsaved.pop(output, None)
             self.trouble = None
         except (sqlite3.DatabaseError, OSError) as error:
-            if self._lock is None:  # only peeking
-                raise
             self.trouble = self._why(error)
+            raise
 
     def _mending(self, action: Callable[[], object]):
         """The action's result. Where it finds the ledger damaged, a new one is made and the action done once more."""
@@ -259,10 +264,9 @@ class Ledger:
     # --- what is wrong with the file ----------------------------------------------------------------------------------
 
     def _why(self, error: Exception) -> str:
-        code = _code(error)
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        if _is_lock(error):
             return f"locked by {_holder(self.path) or 'another program'}"
-        if code == sqlite3.SQLITE_FULL:
+        if _code(error) == sqlite3.SQLITE_FULL:
             return "no space left on the disk"
         return getattr(error, "strerror", None) or str(error)
 
@@ -271,7 +275,7 @@ class Ledger:
         if _is_damage(error):
             return UsageError(f"{self.path}: is damaged ({error}). Run the batch again: it sets the file aside and makes a "
                               f"new one from the prints. Keep {self.folder}: it holds unfinished work.")
-        if _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        if _is_lock(error):
             return UsageError(f"{self.path}: is {self._why(error)}. Wait for it or close it, and rerun: what is done is kept.")
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_ROLLBACK:
             return UsageError(f"{self.path}: its batch was killed while it wrote there. Run the batch again: it undoes that "
@@ -318,9 +322,20 @@ class _Damage(sqlite3.DatabaseError):
     """What SQLite would open without complaint."""
 
 
-def _connect(path: Path, wait_s: float) -> sqlite3.Connection:
+def _patiently(action: Callable[[], None]) -> None:
+    """Does it again and again while the file is locked, for LOCK_WAIT_S."""
+    end_s = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            return action()
+        except sqlite3.DatabaseError as error:
+            if not _is_lock(error) or time.monotonic() > end_s:
+                raise
+
+
+def _connect(path: Path) -> sqlite3.Connection:
     """A ledger to write, its table made where there is none. Raises sqlite3.DatabaseError."""
-    db = sqlite3.connect(path, timeout=wait_s)
+    db = sqlite3.connect(path, timeout=TRY_S)
     try:
         (verdict,) = db.execute("pragma quick_check(1)").fetchone()
         if verdict != "ok":
@@ -343,6 +358,10 @@ def _code(error: Exception) -> int | None:
     """SQLite's primary result code."""
     extended = getattr(error, "sqlite_errorcode", None)
     return None if extended is None else extended & 0xFF
+
+
+def _is_lock(error: Exception) -> bool:
+    return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _is_damage(error: Exception) -> bool:

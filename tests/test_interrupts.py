@@ -30,9 +30,9 @@ from render import interrupts
 interrupts.IMPATIENT_AFTER_S = 0.5
 interrupts.install()
 interrupts.before_an_end_at_once(lambda: print("last words", flush=True))
-print("ready", flush=True)
 while True:
     try:
+        print("ready", flush=True)
         time.sleep(600)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
@@ -103,7 +103,50 @@ def test_a_program_that_is_stuck_says_its_last_words_and_ends():
     process = subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until(process, "ready")
     bombard(process, signal.SIGINT, 0.2, group=False)
-    assert (process.wait(), process.stdout.read()) == (130, "interrupted\nlast words\n")
+    assert (process.wait(), process.stdout.read()) == (130, "interrupted\nready\nlast words\n")
+
+
+SWALLOWED = """
+import gc, signal, time, weakref
+from render import interrupts
+
+class Thing: pass
+interrupts.install()
+thing = Thing()
+watch = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))
+try:
+    del thing  # whatever its callback raises is ignored
+    print("swallowed", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+CAUGHT_IN_EXEC = """
+import signal, sys
+from render import __main__, cli
+
+def command(argv=None):
+    try:
+        exec("import signal; signal.raise_signal(signal.SIGINT)")  # as dataclasses are made
+    except KeyboardInterrupt:
+        return 130
+cli.main = command
+sys.exit(__main__.main())
+"""
+
+
+def test_an_interrupt_that_python_swallows_comes_again():
+    done = subprocess.run([sys.executable, "-c", SWALLOWED], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "swallowed\ninterrupted\n", "")
+
+
+def test_an_interrupt_while_python_makes_a_class_ends_with_130_too(tmp_path):
+    (tmp_path / "program.py").write_text(CAUGHT_IN_EXEC)
+    code = "import runpy; runpy.run_path('program.py', run_name='__main__')"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+    (tmp_path / "m.py").write_text(code)
+    assert subprocess.run([sys.executable, "-m", "m"], cwd=tmp_path, env=environment).returncode == 130
 
 
 def test_ctrl_c_that_was_ignored_from_the_start_stays_so(tmp_path):
