@@ -1,5 +1,8 @@
-"""A process that works for another one and ends with it, even when that one is killed. Imports nothing heavy before it is
-bound: torch takes seconds, in which a process that nobody needs any more would stay."""
+"""A process that works for another one and ends with it, even when that one is killed.
+
+It imports nothing heavy before it is bound: torch takes seconds, in which a process that nobody needs any
+more would stay.
+"""
 
 import ctypes
 import multiprocessing
@@ -17,13 +20,16 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def start(target: Callable, *args) -> multiprocessing.Process:
-    """A process, started, that calls the target and ends when this one does. Call it from the thread that waits for the
-    process: on Linux it ends with its thread."""
+    """A process, started, that calls the target and ends when this one does.
+
+    Call it from the thread that waits for the process: on Linux the process ends with that thread.
+    """
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     process = context.Process(target=_run, args=(os.getpid(), _Later(target, args)), daemon=True)
     if os.name == "posix":
-        multiprocessing.resource_tracker.ensure_running()  # started later it would unblock what is blocked here
-    with interrupts.blocked():  # which the process inherits, so that Ctrl-C finds none that is not ready for it
+        # Started later, it would unblock what is blocked here.
+        multiprocessing.resource_tracker.ensure_running()
+    with interrupts.blocked():  # the process inherits that: Ctrl-C finds none that is not ready for it
         process.start()
     return process
 
@@ -57,8 +63,8 @@ def _run(parent: int, call: _Pickled) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """At once and without cleaning up, as the parent was ended: files appear whole or not at all, and the next run must
-    not meet a writer of this one."""
+    """At once and without cleaning up, as the parent was ended: files appear whole or not at all, and the
+    next run must not meet a writer of this one."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:  # it died before the call

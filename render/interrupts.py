@@ -1,8 +1,8 @@
 """Ctrl-C and a scheduler's SIGTERM: one interrupt, however often they come.
 
-The first one raises KeyboardInterrupt. Those that follow are ignored while the program winds down: they would cut off
-what keeps its work, ends its processes and tells how it went. A person who asks at least PATIENCE times, and still after
-IMPATIENT_AFTER_S, ends it at once.
+The first one raises KeyboardInterrupt. Those that follow are ignored while the program winds down: they
+would cut off what keeps its work, ends its processes and tells how it went. A person who asks at least
+PATIENCE times, and still after IMPATIENT_AFTER_S, ends it at once.
 """
 
 import _thread
@@ -44,12 +44,13 @@ def install() -> dict:
     unblock()
     sys.unraisablehook = _not_raised
     # A shell's background jobs ignore Ctrl-C, and that stays so.
-    return {each: signal.signal(each, _handle) for each in _SIGNALS if signal.getsignal(each) != signal.SIG_IGN}
+    heard = [each for each in _SIGNALS if signal.getsignal(each) != signal.SIG_IGN]
+    return {each: signal.signal(each, _handle) for each in heard}
 
 
 @contextmanager
 def as_one() -> Iterator[None]:
-    """Signals are handled so meanwhile. Does nothing when they already are, or outside the main thread, which gets none."""
+    """Signals are handled so meanwhile. Does nothing when they already are, or in a thread that gets none."""
     if _state.installed or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -78,7 +79,8 @@ def held() -> Iterator[None]:
 
 @contextmanager
 def blocked() -> Iterator[None]:
-    """Interrupts wait meanwhile, also for a program that this process becomes: until that one installs its handlers."""
+    """Interrupts wait meanwhile, and if this process becomes another program, until that one is ready for
+    them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -106,8 +108,8 @@ def before_an_end_at_once(last_words: Callable[[], None] | None) -> None:
 
 def ignore() -> None:
     """For the last moments of a process, whose exit status is settled."""
-    # An interrupt within any exec() of source text (a dataclass being made) leaves Python determined to die by SIGINT,
-    # although the interrupt was caught. The next exec() makes it forget that.
+    # An interrupt within any exec() of source text (a dataclass being made) leaves Python determined to die
+    # by SIGINT, although the interrupt was caught. The next exec() makes it forget that.
     exec("")
     if threading.current_thread() is threading.main_thread():
         for each in _SIGNALS:
@@ -127,8 +129,8 @@ def _handle(signum, frame) -> None:
 
 
 def _not_raised(unraisable) -> None:
-    """An interrupt that met Python in a callback of its own (of the import system, of a weak reference) is lost there:
-    it comes once more, a moment later."""
+    """An interrupt that met Python in a callback of its own (of the import system, of a weak reference) is
+    lost there: it comes once more, a moment later."""
     if unraisable.exc_type is not KeyboardInterrupt:
         return sys.__unraisablehook__(unraisable)
     _state.count = 0
@@ -145,7 +147,7 @@ def _interrupt_main() -> None:
 
 def _end_at_once() -> None:
     ignore()
-    if "multiprocessing" in sys.modules:  # not imported here: this module is the first of all, and must be quick
+    if "multiprocessing" in sys.modules:  # this module is imported first of all and must be quick
         for child in sys.modules["multiprocessing"].active_children():
             child.kill()
     if _state.last_words is not None:

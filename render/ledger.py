@@ -1,8 +1,8 @@
 """What became of each job, kept in OUTPUT/.render/ledger.sqlite. One process writes it.
 
-What is wrong with the file is told as it is: locked (by whom), not to be written, or damaged. Locks are waited for. A
-damaged ledger is set aside and made anew from what the prints say of themselves. Trouble while a batch runs stops no
-job: what could not be recorded is kept in memory and tried again.
+What is wrong with the file is told as it is: locked (by whom), not to be written, or damaged. Locks are
+waited for. A damaged ledger is set aside and made anew from what the prints say of themselves. Trouble
+while a batch runs stops no job: what could not be recorded is kept in memory and tried again.
 """
 
 import json
@@ -24,7 +24,8 @@ from render.jobs import Job, Settings
 
 LOCK_WAIT_S = 10.0  # for another program to let go of the file, at the start and at the end of a batch
 PEEK_WAIT_S = 1.0  # the same, only to look; a batch holds it for milliseconds
-TRY_S = 0.1  # of that at a time: in between Ctrl-C is heard; and all of it while jobs run, which must not stand still
+# Of that at a time: in between, Ctrl-C is heard. While jobs run it is all, because they must not stand still.
+TRY_S = 0.1
 SET_ASIDE_AT_MOST = 3  # by one batch: a disk that damages every new ledger is not filled with them
 
 _TABLE = """
@@ -75,14 +76,16 @@ class _Entry:
 class Ledger:
     """The jobs of one output folder.
 
-    size_of: of a finished print, wherever it is. tell: a line for people, when a damaged ledger is set aside. Files that
-    were half written when their process was killed are cleared from where the prints of this ledger stand. Raises
-    UsageError when the folder cannot be written or another batch has it, and when the ledger cannot be opened.
+    size_of: of a finished print, wherever it is. tell: a line for people, when a damaged ledger is set aside.
+
+    Files that were half written when their process was killed are cleared from where the prints of this
+    ledger stand. Raises UsageError when the folder cannot be written or another batch has it, and when the
+    ledger cannot be opened.
     """
 
     @classmethod
     def peek(cls, output: Path, *, size_of: SizeOf = size_on_disk) -> "Ledger":
-        """The ledger as it stands, to read from; empty when there is none. Writes nothing, sets nothing aside."""
+        """The ledger as it stands, to read from; empty when there is none. Changes nothing."""
         ledger = object.__new__(cls)
         ledger._begin(output, size_of, _silent)
         path = ledger.path
@@ -128,14 +131,15 @@ class Ledger:
             self._replace(error)
 
     def _replace(self, error: sqlite3.DatabaseError) -> None:
-        """Sets the damaged file aside and makes a new one from the prints and from what this process knows."""
+        """Sets the damaged file aside and makes one anew from the prints and from what this process knows."""
         if self._lock is None or self._set_asides == SET_ASIDE_AT_MOST:
             raise error
         self._set_asides += 1
         if self._db is not None:
             self._db.close()
         aside = _set_aside(self.path)
-        self._tell(f"{self.path}: is damaged ({error}), so it is kept as {aside.name} and made anew from the prints")
+        self._tell(f"{self.path}: is damaged ({error}). It is kept as {aside.name} and made anew from the "
+                   "prints.")
         self._db = _connect(self.path)
         with self._db:
             self._db.executemany(_INSERT.format(_names(_REQUIRED), _marks(_REQUIRED)), _recipes(self.output))
@@ -143,7 +147,8 @@ class Ledger:
 
     def _clear_halves(self) -> None:
         names = [row["output"] for row in self.rows()]
-        folders = {(self.output / os.fsdecode(name)).parent for name in names if isinstance(name, (str, bytes))}
+        names = [os.fsdecode(name) for name in names if isinstance(name, (str, bytes))]
+        folders = {(self.output / name).parent for name in names}
         for folder in {self.output, *folders}:
             clear_halves(folder)
 
@@ -209,7 +214,7 @@ class Ledger:
             raise
 
     def _mending(self, action: Callable[[], object]):
-        """The action's result. Where it finds the ledger damaged, a new one is made and the action done once more."""
+        """The action's result. A ledger found damaged is replaced and the action done once more."""
         try:
             return action()
         except sqlite3.DatabaseError as error:
@@ -229,9 +234,10 @@ class Ledger:
         """A finished print that was given other colours: now what a batch with these settings would have made, whatever
         a later one that failed had wanted there."""
         facts = json.dumps({"settings": asdict(settings), "look": look})
-        change = ("update jobs set id = ?, status = 'done', message = null, settings = ?, bytes = ?, findings = ? "
-                  "where output = ?")
-        values = (job_id, facts, done.bytes, json.dumps(done.findings), output.relative_to(self.output).as_posix())
+        change = ("update jobs set id = ?, status = 'done', message = null, settings = ?, bytes = ?, "
+                  "findings = ? where output = ?")
+        key = output.relative_to(self.output).as_posix()
+        values = (job_id, facts, done.bytes, json.dumps(done.findings), key)
 
         def write(db):
             with db:
@@ -261,7 +267,7 @@ class Ledger:
             self._db.execute(_INSERT.format(_names(columns), _marks(columns)), tuple(columns.values()))
 
 
-    # --- what is wrong with the file ----------------------------------------------------------------------------------
+    # --- what is wrong with the file -----------------------------------------------------------------------
 
     def _why(self, error: Exception) -> str:
         if _is_lock(error):
@@ -273,15 +279,17 @@ class Ledger:
     def _refusal(self, error: Exception) -> UsageError:
         """Never an advice to delete: the folder holds unfinished work."""
         if _is_damage(error):
-            return UsageError(f"{self.path}: is damaged ({error}). Run the batch again: it sets the file aside and makes a "
-                              f"new one from the prints. Keep {self.folder}: it holds unfinished work.")
+            return UsageError(f"{self.path}: is damaged ({error}). Run the batch again: it sets the file "
+                              "aside and makes a new one from the prints. "
+                              f"Keep {self.folder}: it holds unfinished work.")
         if _is_lock(error):
-            return UsageError(f"{self.path}: is {self._why(error)}. Wait for it or close it, and rerun: what is done is kept.")
+            return UsageError(f"{self.path}: is {self._why(error)}. Wait for it or close it, and rerun: what "
+                              "is done is kept.")
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_ROLLBACK:
-            return UsageError(f"{self.path}: its batch was killed while it wrote there. Run the batch again: it undoes that "
-                              "first. What is done is kept.")
-        return UsageError(f"{self.path}: cannot be used ({self._why(error)}). Free space, allow reading and writing there, "
-                          "check the drive, and rerun: what is done is kept.")
+            return UsageError(f"{self.path}: its batch was killed while it wrote there. Run the batch again: "
+                              "it undoes that first. What is done is kept.")
+        return UsageError(f"{self.path}: cannot be used ({self._why(error)}). Free space, allow reading and "
+                          "writing there, check the drive, and rerun: what is done is kept.")
 
 
 def findings_of(row: sqlite3.Row) -> tuple[str, ...]:
@@ -370,7 +378,7 @@ def _is_damage(error: Exception) -> bool:
         return False
     if not isinstance(error, sqlite3.DatabaseError):
         return False
-    # Without a code: text that is no UTF-8. ERROR: no such column; CONSTRAINT: a table with other rules than ours.
+    # Without a code: text that is not UTF-8. ERROR: no such column. CONSTRAINT: a table with other rules.
     return _code(error) in (None, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR,
                             sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_FORMAT)
 
@@ -388,11 +396,12 @@ def _set_aside(path: Path) -> Path:
 
 
 def _recipes(output: Path) -> Iterator[tuple]:
-    """Rows of the finished prints under the output folder, as `_REQUIRED`, from what they say of themselves."""
+    """Rows (`_REQUIRED`) of the finished prints under the output folder, from what they say of themselves."""
     endings = {ending for form in export.FORMATS.values() for ending in form.endings}
     for path in sorted(output.rglob("*")):
         relative = path.relative_to(output)
-        if path.suffix.lower() in endings and path.is_file() and not any(part.startswith(".") for part in relative.parts):
+        hidden = any(part.startswith(".") for part in relative.parts)
+        if path.suffix.lower() in endings and path.is_file() and not hidden:
             # Not one of ours, cut short, or with a name that is no text: not done.
             with suppress(PictureError, OSError, KeyError, TypeError, ValueError):
                 relative.as_posix().encode()
@@ -407,8 +416,9 @@ def _row_of(path: Path, relative: Path) -> dict:
     status = path.stat()
     wanted = json.dumps({"settings": facts["settings"], "look": facts["look"]})
     return {"output": relative.as_posix(), "id": str(facts["job"]), "photo": str(facts["photo"]),
-            "style": str(facts["style"]["name"]), "status": "done", "message": None, "started_s": status.st_mtime,
-            "seconds": None, "bytes": _whole_size(path), "loss": float(facts["loss"]), "settings": wanted}
+            "style": str(facts["style"]["name"]), "status": "done", "message": None,
+            "started_s": status.st_mtime, "seconds": None, "bytes": _whole_size(path),
+            "loss": float(facts["loss"]), "settings": wanted}
 
 
 def _whole_size(path: Path) -> int:
@@ -445,7 +455,8 @@ def _lock(path: Path, output: Path):
         holder = file.read(200).strip()
         file.close()
         who = f" ({holder})" if holder else ""
-        raise UsageError(f"{output}: another batch is rendering there. Wait for it{who}, or choose another --output.") from None
+        raise UsageError(f"{output}: another batch is rendering there. Wait for it{who}, or choose another "
+                         "--output.") from None
     with suppress(OSError):  # a full disk: then the next one is not told who
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")

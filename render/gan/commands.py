@@ -171,7 +171,10 @@ def _many(arguments, settings, sampler, device) -> int:
               "Nothing was written.")
         return 0
     summary = batch.Summary()
-    with closing(Ledger(arguments.output, tell=lambda text: print(f"render: {text}", file=sys.stderr))) as ledger:
+    def tell(text: str) -> None:
+        print(f"render: {text}", file=sys.stderr)
+
+    with closing(Ledger(arguments.output, tell=tell)) as ledger:
         todo, finished = batch.split(shards, ledger, fresh=arguments.fresh)
         gone = [shard for shard in finished if not all(path.is_file() for path in shard.products)]
         todo = sorted([*todo, *gone], key=lambda shard: shard.start)
