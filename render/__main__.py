@@ -4,20 +4,27 @@ import sys
 
 
 def main() -> int:
-    from render import interrupts
-
-    interrupts.install()  # before anything that takes time
     try:
-        from render import large_pages
+        from render import interrupts
 
-        large_pages.begin_again_with_them()
-        from render import cli
-
-        return cli.main()
+        interrupts.install()  # before anything that takes time
+        return _run(interrupts)
     except KeyboardInterrupt:
-        return interrupts.INTERRUPTED
+        return 130
     finally:
+        from render import interrupts
+
         interrupts.ignore()
+
+
+def _run(interrupts) -> int:
+    from render import large_pages
+
+    with interrupts.blocked():
+        large_pages.begin_again_with_them()
+    from render import cli
+
+    return cli.main()
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ class JobRunner(Protocol):
 class Summary:
     """pictures: made by the jobs done, one each but for samples; skipped: finished by an earlier run; left: for the next run, neither done nor failed; failed: (what, why),
     unreadable inputs and styles included; look_at: (print, what the checks saw) of those done that a person should look
-    at; busy_s: of all workers together, see Done; unrecorded: jobs that ended and of which the ledger does not know,
+    at; busy_s: of all workers together, see Done; unrecorded: jobs that ended without the ledger knowing,
     because of ledger_trouble."""
 
     done: int = 0
@@ -91,7 +91,8 @@ def run_batch(jobs: Sequence[Job], runner: JobRunner, ledger: Ledger | None, sum
         summary.seconds = time.monotonic() - started
         report(event)
 
-    for folder in {job.output.parent for job in jobs}:  # a print may stand beside the output folder, or have no ledger
+    # Also what no ledger knows of: that of a single image, or of a run whose ledger is gone.
+    for folder in {job.output.parent for job in jobs}:
         clear_halves(folder)
     try:
         if jobs:

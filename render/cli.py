@@ -34,8 +34,11 @@ EXAMPLES = """examples:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs a command. Exit status: 0 all done, 1 some job failed or what was told or recorded is incomplete, 2 wrong
-    usage, 130 interrupted."""
+    """Runs a command.
+
+    Exit status: 0 all done, 1 some job failed, or a log or the ledger is incomplete, 2 wrong usage, 130
+    interrupted.
+    """
     with interrupts.as_one(), streams.guarded():
         arguments = _parser().parse_args(argv)
         if arguments.command in _ONLY_TELL:
@@ -408,8 +411,8 @@ class _Notice:
         if command is None or self.told or not (summary.done or summary.left or summary.failed):
             return
         self.told = True
-        record = console.notice_record(summary, output=self.arguments.output, started=self.started, exit_status=status,
-                                       interrupted=status == INTERRUPTED)
+        record = console.notice_record(summary, output=self.arguments.output, started=self.started,
+                                       exit_status=status, interrupted=status == INTERRUPTED)
         try:
             notify(command, record, **how)
         except RenderError as error:
@@ -732,5 +735,5 @@ def _doctor(arguments) -> int:
     return doctor.examine()
 
 
-# What these tell is all they are for: they end when nobody reads it any more. The others make files and go on.
+# These do nothing but tell, so they end when nobody reads it any more. The others make files and go on.
 _ONLY_TELL = (_presets_list, _presets_show, _presets_check, _presets_keys, _status, _submit, _doctor)

@@ -185,8 +185,14 @@ def summary_record(summary: Summary) -> dict:
     look_at = [{"output": output, "finding": finding} for output, finding in summary.look_at]
     return {"event": "summary", "done": summary.done, "skipped": summary.skipped, "left": summary.left, "failed": failed,
             "look_at": look_at, "seconds": round(summary.seconds, 2), "pictures_per_hour": _rounded(summary.pictures_per_hour),
-            "devices_busy": _rounded(summary.devices_busy), "unrecorded": summary.unrecorded,
-            "ledger_trouble": summary.ledger_trouble}
+            "devices_busy": _rounded(summary.devices_busy), **_unrecorded(summary)}
+
+
+def _unrecorded(summary: Summary) -> dict:
+    """Nothing where all is well."""
+    if not summary.unrecorded:
+        return {}
+    return {"unrecorded": summary.unrecorded, "ledger_trouble": summary.ledger_trouble}
 
 
 def _rounded(number: float | None) -> float | None:
@@ -209,8 +215,8 @@ def print_summary(summary: Summary, *, output, as_json: bool) -> None:
         console.print(f"[yellow]look at[/] {escape(what)}: {escape(finding)}", soft_wrap=True)
     if summary.unrecorded:
         results = "1 result is" if summary.unrecorded == 1 else f"{summary.unrecorded} results are"
-        console.print(f"[red]ledger[/] could not be written ({escape(str(summary.ledger_trouble))}): {results} not recorded",
-                      soft_wrap=True)
+        why = escape(str(summary.ledger_trouble))
+        console.print(f"[red]ledger[/] could not be written ({why}): {results} not recorded", soft_wrap=True)
     parts = [f"{summary.done} done"]
     if summary.look_at:
         parts.append(f"{len({what for what, _ in summary.look_at})} of them to look at")
@@ -278,7 +284,9 @@ def _without_traceback(message) -> str:
 
 def _ago(started_s) -> str:
     """Whatever a damaged ledger holds in its place."""
-    return f"{duration(time.time() - started_s)} ago" if isinstance(started_s, (int, float)) else "at an unknown time"
+    if not isinstance(started_s, (int, float)):
+        return "at an unknown time"
+    return f"{duration(time.time() - started_s)} ago"
 
 
 def _counts(done: int, failed: int, running: int, look_at) -> str:

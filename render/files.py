@@ -160,18 +160,20 @@ def whole_file(path: Path, *, needs_bytes: int) -> Iterator[BinaryIO]:
 def clear_halves(folder: Path) -> None:
     """Removes what killed processes were writing in this folder (not in those under it) when they died.
 
-    Only files with exactly the names that `whole_file` gives, and only those that nobody writes any more: the system
-    lets go of a writer's lock when it dies. So it is safe beside other batches, and anywhere.
+    Only files with exactly the names that `whole_file` gives, and only those that nobody writes any more: the
+    system lets go of a writer's lock when it dies. So it is safe beside other batches, and anywhere.
     """
-    with contextlib.suppress(OSError, ValueError):  # no such folder, or not to be read: nothing of ours to clear
+    with contextlib.suppress(OSError, ValueError):  # no such folder, or one that we may not read
         for entry in list(os.scandir(folder)):
             if _OURS.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
                 _clear_half(Path(entry.path))
 
 
 def clear_all_halves(folder: Path) -> None:
-    """The same in every folder under this one, by the ending alone. Only for a folder that holds nothing of the user's,
-    and for callers that hold its lock."""
+    """The same in every folder under this one, by the ending alone.
+
+    Only for a folder that holds nothing of the user's, and only for callers that hold its lock.
+    """
     for path in folder.rglob(f".*{HALF}"):
         path.unlink(missing_ok=True)
 

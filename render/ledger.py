@@ -1,8 +1,8 @@
 """What became of each job, kept in OUTPUT/.render/ledger.sqlite. One process writes it.
 
-What is wrong with the file is told as it is: locked (by whom), not to be written, or damaged. Locks are waited for. A
-damaged ledger is set aside and made anew from what the prints say of themselves. Trouble while a batch runs stops no
-job: what could not be recorded is kept in memory and tried again.
+What is wrong with the file is told as it is: locked (by whom), not to be written, or damaged. Locks are
+waited for. A damaged ledger is set aside and made anew from what the prints say of themselves. Trouble
+while a batch runs stops no job: what could not be recorded is kept in memory and tried again.
 """
 
 import json
@@ -22,9 +22,10 @@ from render.events import Done, Event, JobDone, JobFailed, JobStarted
 from render.files import clear_all_halves, clear_halves
 from render.jobs import Job, Settings
 
-LOCK_WAIT_S = 10.0  # for another program to let go of the file
+LOCK_WAIT_S = 10.0  # for another program to let go of the file, at the start and at the end of a batch
 PEEK_WAIT_S = 1.0  # the same, only to look; a batch holds it for milliseconds
-RETRY_WAIT_S = 0.1  # the same, once it is known to be locked: a batch must not stand still at every event
+# Of that at a time: in between, Ctrl-C is heard. While jobs run it is all, because they must not stand still.
+TRY_S = 0.1
 SET_ASIDE_AT_MOST = 3  # by one batch: a disk that damages every new ledger is not filled with them
 
 _TABLE = """
@@ -75,14 +76,16 @@ class _Entry:
 class Ledger:
     """The jobs of one output folder.
 
-    size_of: of a finished print, wherever it is. tell: a line for people, when a damaged ledger is set aside. Files that
-    were half written when their process was killed are cleared from where the prints of this ledger stand. Raises
-    UsageError when the folder cannot be written or another batch has it, and when the ledger cannot be opened.
+    size_of: of a finished print, wherever it is. tell: a line for people, when a damaged ledger is set aside.
+
+    Files that were half written when their process was killed are cleared from where the prints of this
+    ledger stand. Raises UsageError when the folder cannot be written or another batch has it, and when the
+    ledger cannot be opened.
     """
 
     @classmethod
     def peek(cls, output: Path, *, size_of: SizeOf = size_on_disk) -> "Ledger":
-        """The ledger as it stands, to read from; empty when there is none. Writes nothing, sets nothing aside."""
+        """The ledger as it stands, to read from; empty when there is none. Changes nothing."""
         ledger = object.__new__(cls)
         ledger._begin(output, size_of, _silent)
         path = ledger.path
@@ -104,7 +107,7 @@ class Ledger:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(self.folder / "lock", output)
             clear_all_halves(self.folder)
-            self._open(LOCK_WAIT_S)
+            _patiently(self._open)
             self._clear_halves()
         except sqlite3.DatabaseError as error:
             raise self._refusal(error) from error
@@ -119,26 +122,27 @@ class Ledger:
         self._set_asides = 0
         self.trouble: str | None = None  # why the file could not be written the last time
 
-    def _open(self, wait_s: float) -> None:
+    def _open(self) -> None:
         if self._db is not None:
             self._db.close()
         try:
-            self._db = _connect(self.path, wait_s)
+            self._db = _connect(self.path)
         except sqlite3.DatabaseError as error:
             if not _is_damage(error):
                 raise
             self._replace(error)
 
     def _replace(self, error: sqlite3.DatabaseError) -> None:
-        """Sets the damaged file aside and makes a new one from the prints and from what this process knows."""
+        """Sets the damaged file aside and makes one anew from the prints and from what this process knows."""
         if self._lock is None or self._set_asides == SET_ASIDE_AT_MOST:
             raise error
         self._set_asides += 1
         if self._db is not None:
             self._db.close()
         aside = _set_aside(self.path)
-        self._tell(f"{self.path}: is damaged ({error}), so it is kept as {aside.name} and made anew from the prints")
-        self._db = _connect(self.path, LOCK_WAIT_S)
+        self._tell(f"{self.path}: is damaged ({error}). It is kept as {aside.name} and made anew from the "
+                   "prints.")
+        self._db = _connect(self.path)
         with self._db:
             for row in _recipes(self.output):
                 self._db.execute(_INSERT.format(_names(row), _marks(row)), _values(row))
@@ -146,7 +150,8 @@ class Ledger:
 
     def _clear_halves(self) -> None:
         names = [row["output"] for row in self.rows()]
-        folders = {(self.output / os.fsdecode(name)).parent for name in names if isinstance(name, (str, bytes))}
+        names = [os.fsdecode(name) for name in names if isinstance(name, (str, bytes))]
+        folders = {(self.output / name).parent for name in names}
         for folder in {self.output, *folders}:
             clear_halves(folder)
 
@@ -192,7 +197,8 @@ class Ledger:
     def settle(self) -> None:
         """Records what could not be recorded before, waiting for locks as long as at the start."""
         if self._unsaved and self._lock is not None:
-            self._save(LOCK_WAIT_S)
+            with suppress(sqlite3.DatabaseError, OSError):  # told by `trouble`
+                _patiently(self._save)
 
     def _note(self, job: Job, status: str, **facts) -> None:
         before = self._entries.get(job.output)
@@ -200,12 +206,17 @@ class Ledger:
             facts.setdefault("started_s", before.facts["started_s"])
         self._entries[job.output] = _Entry(job, status, facts)
         self._unsaved[job.output] = None
-        self._save(RETRY_WAIT_S)
+        try:
+            self._save()
+        except (sqlite3.DatabaseError, OSError):
+            if self._lock is None:  # only peeking
+                raise
 
-    def _save(self, wait_s: float) -> None:
+    def _save(self) -> None:
+        """Raises what stands in the way, and keeps it as `trouble`."""
         try:
             if self.trouble is not None:  # the file may be another one by now
-                self._open(wait_s)
+                self._open()
             while self._unsaved:
                 output = next(iter(self._unsaved))
                 entry = self._entries[output]
@@ -213,12 +224,11 @@ class Ledger:
                 self._unsaved.pop(output, None)
             self.trouble = None
         except (sqlite3.DatabaseError, OSError) as error:
-            if self._lock is None:  # only peeking
-                raise
             self.trouble = self._why(error)
+            raise
 
     def _mending(self, action: Callable[[], object]):
-        """The action's result. Where it finds the ledger damaged, a new one is made and the action done once more."""
+        """The action's result. A ledger found damaged is replaced and the action done once more."""
         try:
             return action()
         except sqlite3.DatabaseError as error:
@@ -275,31 +285,29 @@ class Ledger:
         with self._db:
             self._db.execute(_INSERT.format(_names(columns), _marks(columns)), _values(columns))
 
-
-
-
-    # --- what is wrong with the file ----------------------------------------------------------------------------------
+    # --- what is wrong with the file -----------------------------------------------------------------------
 
     def _why(self, error: Exception) -> str:
-        code = _code(error)
-        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        if _is_lock(error):
             return f"locked by {_holder(self.path) or 'another program'}"
-        if code == sqlite3.SQLITE_FULL:
+        if _code(error) == sqlite3.SQLITE_FULL:
             return "no space left on the disk"
         return getattr(error, "strerror", None) or str(error)
 
     def _refusal(self, error: Exception) -> UsageError:
         """Never an advice to delete: the folder holds unfinished work."""
         if _is_damage(error):
-            return UsageError(f"{self.path}: is damaged ({error}). Run the batch again: it sets the file aside and makes a "
-                              f"new one from the prints. Keep {self.folder}: it holds unfinished work.")
-        if _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            return UsageError(f"{self.path}: is {self._why(error)}. Wait for it or close it, and rerun: what is done is kept.")
+            return UsageError(f"{self.path}: is damaged ({error}). Run the batch again: it sets the file "
+                              "aside and makes a new one from the prints. "
+                              f"Keep {self.folder}: it holds unfinished work.")
+        if _is_lock(error):
+            return UsageError(f"{self.path}: is {self._why(error)}. Wait for it or close it, and rerun: what "
+                              "is done is kept.")
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_ROLLBACK:
-            return UsageError(f"{self.path}: its batch was killed while it wrote there. Run the batch again: it undoes that "
-                              "first. What is done is kept.")
-        return UsageError(f"{self.path}: cannot be used ({self._why(error)}). Free space, allow reading and writing there, "
-                          "check the drive, and rerun: what is done is kept.")
+            return UsageError(f"{self.path}: its batch was killed while it wrote there. Run the batch again: "
+                              "it undoes that first. What is done is kept.")
+        return UsageError(f"{self.path}: cannot be used ({self._why(error)}). Free space, allow reading and "
+                          "writing there, check the drive, and rerun: what is done is kept.")
 
 
 def findings_of(row: sqlite3.Row) -> tuple[str, ...]:
@@ -352,9 +360,20 @@ class _Damage(sqlite3.DatabaseError):
     """What SQLite would open without complaint."""
 
 
-def _connect(path: Path, wait_s: float) -> sqlite3.Connection:
+def _patiently(action: Callable[[], None]) -> None:
+    """Does it again and again while the file is locked, for LOCK_WAIT_S."""
+    end_s = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            return action()
+        except sqlite3.DatabaseError as error:
+            if not _is_lock(error) or time.monotonic() > end_s:
+                raise
+
+
+def _connect(path: Path) -> sqlite3.Connection:
     """A ledger to write, its table made where there is none. Raises sqlite3.DatabaseError."""
-    db = sqlite3.connect(path, timeout=wait_s)
+    db = sqlite3.connect(path, timeout=TRY_S)
     db.text_factory = os.fsdecode
     try:
         (verdict,) = db.execute("pragma quick_check(1)").fetchone()
@@ -388,13 +407,17 @@ def _code(error: Exception) -> int | None:
     return None if extended is None else extended & 0xFF
 
 
+def _is_lock(error: Exception) -> bool:
+    return _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
 def _is_damage(error: Exception) -> bool:
     """Whether the file's content is at fault, and waiting or free space would not help."""
     if isinstance(error, (sqlite3.ProgrammingError, sqlite3.InterfaceError)):  # mistakes of ours
         return False
     if not isinstance(error, sqlite3.DatabaseError):
         return False
-    # Without a code: text that is no UTF-8. ERROR: no such column; CONSTRAINT: a table with other rules than ours.
+    # Without a code: text that is not UTF-8. ERROR: no such column. CONSTRAINT: a table with other rules.
     return _code(error) in (None, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR,
                             sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_FORMAT)
 
@@ -416,7 +439,8 @@ def _recipes(output: Path) -> Iterator[dict]:
     endings = {ending for form in export.FORMATS.values() for ending in form.endings}
     for path in sorted(output.rglob("*")):
         relative = path.relative_to(output)
-        if path.suffix.lower() in endings and path.is_file() and not any(part.startswith(".") for part in relative.parts):
+        hidden = any(part.startswith(".") for part in relative.parts)
+        if path.suffix.lower() in endings and path.is_file() and not hidden:
             with suppress(PictureError, OSError, KeyError, TypeError, ValueError):  # not one of ours, or cut short
                 yield _row_of(path, relative)
 
@@ -428,8 +452,9 @@ def _row_of(path: Path, relative: Path) -> dict:
     status = path.stat()
     wanted = json.dumps({"settings": facts["settings"], "look": facts["look"]})
     return {"output": relative.as_posix(), "id": str(facts["job"]), "photo": str(facts["photo"]),
-            "style": str(facts["style"]["name"]), "status": "done", "message": None, "started_s": status.st_mtime,
-            "seconds": None, "bytes": _whole_size(path), "loss": float(facts["loss"]), "settings": wanted}
+            "style": str(facts["style"]["name"]), "status": "done", "message": None,
+            "started_s": status.st_mtime, "seconds": None, "bytes": _whole_size(path),
+            "loss": float(facts["loss"]), "settings": wanted}
 
 
 def _whole_size(path: Path) -> int:
@@ -466,7 +491,8 @@ def _lock(path: Path, output: Path):
         holder = file.read(200).strip()
         file.close()
         who = f" ({holder})" if holder else ""
-        raise UsageError(f"{output}: another batch is rendering there. Wait for it{who}, or choose another --output.") from None
+        raise UsageError(f"{output}: another batch is rendering there. Wait for it{who}, or choose another "
+                         "--output.") from None
     with suppress(OSError):  # a full disk: then the next one is not told who
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")

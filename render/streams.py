@@ -1,5 +1,5 @@
-"""Standard output and standard error that may fail, on a full disk or because their reader has gone, without ending the
-work that they tell of."""
+"""Standard output and standard error that may fail, on a full disk or because their reader has gone,
+without ending the work that they tell of."""
 
 import json
 import os
@@ -35,7 +35,8 @@ class Guarded:
 
     @property
     def told(self) -> str:
-        return f"{self._name} could not be written ({self.failure.strerror or self.failure}), so what was told there is incomplete"
+        why = self.failure.strerror or self.failure
+        return f"{self._name} could not be written ({why}), so what was told there is incomplete"
 
     def _attempt(self, action) -> None:
         if self.failure is None:
@@ -75,12 +76,16 @@ def need() -> None:
 
 
 def lost() -> list[Guarded]:
-    return [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, Guarded) and stream.failure is not None]
+    guards = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, Guarded)]
+    return [guard for guard in guards if guard.failure is not None]
 
 
 def verdict(status: int, *, as_json: bool = False) -> int:
-    """The exit status at the end of a command that would end with this one: a stream that was lost is told by the other
-    one, and is no success. as_json: standard output holds a JSON object a line."""
+    """The exit status at the end of a command that would end with this one.
+
+    A stream that was lost is told by the other one, and is no success. as_json: standard output holds one
+    JSON object per line.
+    """
     for stream in (sys.stdout, sys.stderr):
         with suppress(Lost):
             stream.flush()
@@ -89,7 +94,8 @@ def verdict(status: int, *, as_json: bool = False) -> int:
         print(f"render: {sys.stdout.told}", file=sys.stderr)
     elif sys.stderr in gone:
         with suppress(Lost):
-            print(json.dumps({"event": "lost", "text": sys.stderr.told}) if as_json else f"render: {sys.stderr.told}", flush=True)
+            text = sys.stderr.told
+            print(json.dumps({"event": "lost", "text": text}) if as_json else f"render: {text}", flush=True)
     return status or (1 if gone else 0)
 
 
@@ -104,12 +110,13 @@ def _guard(stream, name: str):
     if isinstance(stream, Guarded):
         return stream
     with suppress(AttributeError, ValueError):
-        stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to stop
+        stream.reconfigure(errors="backslashreplace")  # a name that a terminal cannot show stops nothing
     return Guarded(stream, name)
 
 
 def _occupy() -> None:
-    """Numbers 0 to 2 where they are closed: the next file opened, a print, would be standard error to every library."""
+    """Numbers 0 to 2 where they are closed: or a print, being the next file opened, would be some library's
+    standard error."""
     for number in range(3):
         try:
             os.fstat(number)

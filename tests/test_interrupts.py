@@ -23,6 +23,15 @@ if __name__ == "__main__":
     time.sleep(600)
 """
 
+ELSEWHERE = """
+def elsewhere(sleep, seconds):
+    child.sys.platform = "darwin"
+    child.ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)
+    child._end_with(0)
+    sleep(seconds)
+
+"""
+
 STUBBORN = """
 import sys, time
 from render import interrupts
@@ -30,13 +39,16 @@ from render import interrupts
 interrupts.IMPATIENT_AFTER_S = 0.5
 interrupts.install()
 interrupts.before_an_end_at_once(lambda: print("last words", flush=True))
-print("ready", flush=True)
 while True:
     try:
+        print("ready", flush=True)
         time.sleep(600)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
 """
+
+
+WITH_RENDER = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
 
 
 @pytest.fixture
@@ -66,9 +78,11 @@ def bombard(process: subprocess.Popen, with_signal: signal.Signals, every_s: flo
 
 
 @pytest.mark.parametrize(("with_signal", "every_s", "group", "workers"), [
-    (signal.SIGINT, 0.01, True, 2), (signal.SIGTERM, 0.01, False, 2), (signal.SIGTERM, 0.02, True, 2), (signal.SIGINT, 0.3, True, 1)])
+    (signal.SIGINT, 0.01, True, 2), (signal.SIGTERM, 0.01, False, 2), (signal.SIGTERM, 0.02, True, 2),
+    (signal.SIGINT, 0.3, True, 1)])
 def test_signals_in_bursts_are_one_interrupt_and_notify_once(photos, with_signal, every_s, group, workers):
-    process = start(*BATCH, "--workers", workers, "--notify", "cat >> told; sleep 1; echo >> slept", cwd=photos)
+    words = ("--workers", workers, "--notify", "cat >> told; sleep 1; echo >> slept")
+    process = start(*BATCH, *words, cwd=photos)
     until(process, '"progress"')
     bombard(process, with_signal, every_s, group=group)
     rest, errors = process.communicate(timeout=60)
@@ -100,19 +114,71 @@ def test_a_person_who_will_not_wait_ends_it_at_once_and_notify_has_run_once(phot
 
 
 def test_a_program_that_is_stuck_says_its_last_words_and_ends():
-    process = subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
     until(process, "ready")
     bombard(process, signal.SIGINT, 0.2, group=False)
-    assert (process.wait(), process.stdout.read()) == (130, "interrupted\nlast words\n")
+    assert (process.wait(), process.stdout.read()) == (130, "interrupted\nready\nlast words\n")
+
+
+SWALLOWED = """
+import gc, signal, time, weakref
+from render import interrupts
+
+class Thing: pass
+interrupts.install()
+thing = Thing()
+watch = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))
+try:
+    del thing  # whatever its callback raises is ignored
+    print("swallowed", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+CAUGHT_IN_EXEC = """
+import signal, sys
+from render import __main__, cli
+
+def command(argv=None):
+    try:
+        exec("import signal; signal.raise_signal(signal.SIGINT)")  # as dataclasses are made
+    except KeyboardInterrupt:
+        return 130
+cli.main = command
+sys.exit(__main__.main())
+"""
+
+
+def test_an_interrupt_that_python_swallows_comes_again():
+    done = subprocess.run([sys.executable, "-c", SWALLOWED], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "swallowed\ninterrupted\n", "")
+
+
+def test_an_interrupt_while_python_makes_a_class_ends_with_130_too(tmp_path):
+    (tmp_path / "program.py").write_text(CAUGHT_IN_EXEC)
+    code = "import runpy; runpy.run_path('program.py', run_name='__main__')"
+    # With large pages as they are, or the program would start itself anew.
+    environment = {**WITH_RENDER, "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+    (tmp_path / "m.py").write_text(code)
+    assert subprocess.run([sys.executable, "-m", "m"], cwd=tmp_path, env=environment).returncode == 130
 
 
 def test_ctrl_c_that_was_ignored_from_the_start_stays_so(tmp_path):
-    code = "import signal; from render import interrupts; interrupts.install(); print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
-    done = subprocess.run(["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-c", code], capture_output=True, text=True)
+    code = ("import signal; from render import interrupts; interrupts.install(); "
+            "print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)")
+    shell = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")
+    done = subprocess.run([*shell, sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "True\n"
 
 
-# --- a driver that is killed -----------------------------------------------------------------------------------------
+# --- a driver that is killed ---------------------------------------------------------------------------------
+
+
+def workers_of(process: subprocess.Popen) -> list[psutil.Process]:
+    children = psutil.Process(process.pid).children()
+    return [each for each in children if "spawn_main" in " ".join(each.cmdline())]
 
 
 def gone_within(processes: list[psutil.Process], seconds: float) -> bool:
@@ -126,7 +192,7 @@ def test_workers_end_with_a_driver_that_is_killed(photos, word):
     process = start(*BATCH, "--workers", 2, cwd=photos)
     until(process, word)
     time.sleep(0.3)  # Python itself has begun
-    workers = [each for each in psutil.Process(process.pid).children() if "spawn_main" in " ".join(each.cmdline())]
+    workers = workers_of(process)
     assert workers
     process.kill()
     assert gone_within(workers, 1)
@@ -138,7 +204,7 @@ def test_workers_end_with_a_driver_that_is_killed(photos, word):
 def test_a_child_whose_parent_died_before_it_was_bound_ends_by_itself(tmp_path):
     (tmp_path / "parent.py").write_text(CHILD)
     process = subprocess.Popen([sys.executable, "parent.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True,
-                               env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])})
+                               env=WITH_RENDER)
     assert process.stdout.readline() == "started\n"  # forked, and far from its first line of ours
     children = psutil.Process(process.pid).children()
     process.kill()
@@ -148,20 +214,14 @@ def test_a_child_whose_parent_died_before_it_was_bound_ends_by_itself(tmp_path):
 
 def test_a_child_that_only_watches_ends_too(tmp_path):
     """As where the system sends no signal at a parent's death."""
-    (tmp_path / "parent.py").write_text(CHILD.replace("child.start(", "child.start(elsewhere, ").replace("if __name__", """
-def elsewhere(sleep, seconds):
-    import threading
-    child.sys.platform = "darwin"
-    child.ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)
-    child._end_with(0)
-    sleep(seconds)
-
-if __name__"""))
+    watching = CHILD.replace("child.start(", "child.start(elsewhere, ")
+    watching = watching.replace("if __name__", ELSEWHERE + "if __name__")
+    (tmp_path / "parent.py").write_text(watching)
     process = subprocess.Popen([sys.executable, "parent.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True,
-                               env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])})
+                               env=WITH_RENDER)
     assert process.stdout.readline() == "started\n"
     time.sleep(2)
-    children = [each for each in psutil.Process(process.pid).children() if "spawn_main" in " ".join(each.cmdline())]
+    children = workers_of(process)
     process.kill()
     assert children and gone_within(children, 5)
     process.wait()
@@ -170,7 +230,7 @@ if __name__"""))
 def test_absurdly_many_workers_are_some_and_that_is_told(photos):
     process = start(*BATCH, "--workers", 10_000, cwd=photos)
     until(process, '"progress"')
-    workers = [each for each in psutil.Process(process.pid).children() if "spawn_main" in " ".join(each.cmdline())]
+    workers = workers_of(process)
     process.terminate()
     _, errors = process.communicate(timeout=60)
     assert 1 <= len(workers) <= 2 * os.cpu_count()

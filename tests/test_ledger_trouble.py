@@ -1,5 +1,7 @@
-"""Ledgers that are locked, damaged, foreign or on a full disk: told as they are, and no job stops for them. Real locks
-of real processes, real bytes, a real small disk."""
+"""Ledgers that are locked, damaged, foreign or on a full disk: told as they are, and no job stops for them.
+
+Real locks of real processes, real bytes, a real small disk.
+"""
 
 import contextlib
 import os
@@ -41,8 +43,9 @@ def output(tmp_path) -> Path:
 @pytest.fixture
 def jobs(tmp_path, output):
     style = load_style(save_painting(tmp_path / "x.png"))
-    return [make_job(save_photo(tmp_path / f"{name}.png", seed=seed), style, Look(), Settings(), output / f"{name}--x.png",
-                     weights_sha256="w") for seed, name in enumerate("abc")]
+    photos = [save_photo(tmp_path / f"{name}.png", seed=seed) for seed, name in enumerate("abc")]
+    return [make_job(photo, style, Look(), Settings(), output / f"{photo.stem}--x.png", weights_sha256="w")
+            for photo in photos]
 
 
 @pytest.fixture
@@ -57,7 +60,8 @@ def file_of(output: Path) -> Path:
 @contextlib.contextmanager
 def locked(path: Path):
     """Another process has the file for itself. Gives the process."""
-    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "locked\n"
     try:
         yield process
@@ -67,9 +71,9 @@ def locked(path: Path):
 
 def paint(job) -> Done:
     """A print as a batch writes it: it says itself how it was made."""
-    facts = {"job": job.id, "photo": job.photo.name, "style": {"name": job.style.name}, "look": job.look.model_dump(mode="json"),
-             "settings": asdict(job.settings), "loss": 0.25}
-    export.write(job.output, np.float32(painting_pixels(seed=len(job.output.name)) / 255), provenance=facts)
+    facts = {"job": job.id, "photo": job.photo.name, "style": {"name": job.style.name},
+             "look": job.look.model_dump(mode="json"), "settings": asdict(job.settings), "loss": 0.25}
+    export.write(job.output, np.float32(painting_pixels() / 255), provenance=facts)
     return Done(1.5, job.output.stat().st_size, 0.25)
 
 
@@ -105,7 +109,8 @@ def statuses(output: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("opened", [Ledger, Ledger.peek])
-def test_a_locked_ledger_is_told_with_the_process_that_has_it_and_nothing_is_to_be_deleted(output, jobs, hurried, opened):
+def test_a_locked_ledger_is_told_with_the_process_that_has_it_and_nothing_is_to_be_deleted(
+        output, jobs, hurried, opened):
     finished(output, jobs[:1])
     before = file_of(output).read_bytes()
     with locked(file_of(output)) as holder:
@@ -124,7 +129,8 @@ def test_a_lock_that_is_let_go_soon_is_waited_for(output, jobs):
 
 def test_another_batch_in_the_folder_is_named(output):
     first = Ledger(output)
-    with pytest.raises(UsageError, match=rf"another batch is rendering there\. Wait for it \(process {os.getpid()} on "):
+    wanted = rf"another batch is rendering there\. Wait for it \(process {os.getpid()} on "
+    with pytest.raises(UsageError, match=wanted):
         Ledger(output)
     first.close()
 
@@ -153,7 +159,8 @@ def flipped(path: Path) -> None:
 
 def no_text(path: Path) -> None:
     """Bytes in the middle of a text that make it no UTF-8: SQLite does not look."""
-    path.write_bytes(path.read_bytes().replace(b"running", b"\xff\xfe\xfd\xfcing").replace(b"done", b"\xff\xfe\xfd\xfc"))
+    data = path.read_bytes().replace(b"running", b"\xff\xfe\xfd\xfcing")
+    path.write_bytes(data.replace(b"done", b"\xff\xfe\xfd\xfc"))
 
 
 def foreign_table(path: Path) -> None:
@@ -190,7 +197,8 @@ def test_peeking_into_a_damaged_ledger_says_so_and_changes_nothing(output, jobs,
     finished(output, jobs[:2])
     damage(file_of(output))
     before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
-    with pytest.raises(UsageError, match=r"ledger\.sqlite: is damaged .*Run the batch again.*Keep .*\.render") as refused:
+    wanted = r"ledger\.sqlite: is damaged .*Run the batch again.*Keep .*\.render"
+    with pytest.raises(UsageError, match=wanted) as refused:
         Ledger.peek(output).rows()
     assert "elete" not in str(refused.value)
     assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == before
@@ -253,8 +261,8 @@ def test_a_ledger_locked_midway_stops_no_job_and_is_written_when_it_is_free(outp
 def test_results_that_are_never_recorded_are_told_and_change_the_exit_status(output, jobs, hurried, capsys):
     summary, ledger = Summary(), Ledger(output)
     with contextlib.ExitStack() as holders:
-        run_batch(jobs, Painter(lambda job: job is jobs[1] and holders.enter_context(locked(file_of(output)))), ledger, summary,
-                  lambda event: None)
+        painter = Painter(lambda job: job is jobs[1] and holders.enter_context(locked(file_of(output))))
+        run_batch(jobs, painter, ledger, summary, lambda event: None)
     ledger.close()
     assert (summary.done, summary.unrecorded, summary.exit_status) == (3, 2, 1)
     console.print_summary(summary, output=output, as_json=False)
@@ -269,8 +277,8 @@ def test_a_ledger_damaged_midway_is_made_anew_with_all_that_is_known(output, job
     finished(output, jobs[:1])
     summary, told = Summary(), []
     ledger = Ledger(output, tell=told.append)
-    run_batch(jobs[1:], Painter(lambda job: job is jobs[2] and damage(file_of(output)), broken=jobs[1:2]), ledger, summary,
-              lambda event: None)
+    painter = Painter(lambda job: job is jobs[2] and damage(file_of(output)), broken=jobs[1:2])
+    run_batch(jobs[1:], painter, ledger, summary, lambda event: None)
     ledger.close()
     assert (summary.done, summary.unrecorded) == (1, 0)
     again = Ledger(output, tell=told.append)
@@ -282,7 +290,8 @@ def test_a_ledger_damaged_midway_is_made_anew_with_all_that_is_known(output, job
 
 def test_a_ledger_removed_midway_comes_back(output, jobs):
     summary, ledger = Summary(), Ledger(output)
-    run_batch(jobs, Painter(lambda job: job is jobs[1] and file_of(output).unlink()), ledger, summary, lambda event: None)
+    painter = Painter(lambda job: job is jobs[1] and file_of(output).unlink())
+    run_batch(jobs, painter, ledger, summary, lambda event: None)
     ledger.close()
     assert (summary.done, summary.unrecorded) == (3, 0)
     assert "done" in statuses(output)
@@ -292,7 +301,8 @@ def test_a_disk_that_damages_every_ledger_is_not_filled_with_them(output, jobs):
     summary, ledger = Summary(), Ledger(output)
     run_batch(jobs * 3, Painter(lambda job: garbage(file_of(output))), ledger, summary, lambda event: None)
     ledger.close()
-    assert summary.done == 9 and len(list((output / ".render").glob("ledger.corrupt-*"))) == ledger_module.SET_ASIDE_AT_MOST
+    aside = list((output / ".render").glob("ledger.corrupt-*"))
+    assert summary.done == 9 and len(aside) == ledger_module.SET_ASIDE_AT_MOST
     assert summary.unrecorded > 0 and "not a database" in summary.ledger_trouble
 
 
@@ -323,7 +333,8 @@ def disk(tmp_path):
     """A folder on a disk of 1 MB, or an ordinary one where we may not mount."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", folder], capture_output=True).returncode == 0
+    mount = ("mount", "-t", "tmpfs", "-o", "size=1m", "none", folder)
+    mounted = subprocess.run(mount, capture_output=True).returncode == 0
     yield folder
     if mounted:
         subprocess.run(["umount", "-l", folder], check=True)
@@ -331,7 +342,8 @@ def disk(tmp_path):
 
 def test_on_a_full_disk_results_wait_in_memory_and_are_recorded_once_there_is_space(disk, tmp_path, hurried):
     style = load_style(save_painting(tmp_path / "x.png"))
-    jobs = [make_job(save_photo(tmp_path / f"{i}.png"), style, Look(), Settings(), disk / f"{i}--x.png", weights_sha256="w")
+    photo = save_photo(tmp_path / "a.png")
+    jobs = [make_job(photo, style, Look(), Settings(), disk / f"{i}--x.png", weights_sha256="w")
             for i in range(40)]  # the ledger needs a new page before the last
     ledger = Ledger(disk)
     with full_disk(disk):
@@ -350,8 +362,9 @@ def test_on_a_full_disk_results_wait_in_memory_and_are_recorded_once_there_is_sp
 
 
 @pytest.mark.parametrize("change", [
-    "findings = 'no json'", "findings = '{\"a\": 1}'", "findings = 7", "findings = x'ff00'", "status = 'failed', message = null",
-    "status = 'failed', message = 3", "status = 'running', started_s = null", "status = 'running', started_s = 'yesterday'",
+    "findings = 'no json'", "findings = '{\"a\": 1}'", "findings = 7", "findings = x'ff00'",
+    "status = 'failed', message = null", "status = 'failed', message = 3",
+    "status = 'running', started_s = null", "status = 'running', started_s = 'yesterday'",
     "status = 'of another planet'", "output = '../../../etc'", "bytes = 'many'"])
 def test_junk_in_a_row_is_no_crash(output, jobs, change):
     finished(output, jobs[:2])

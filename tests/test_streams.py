@@ -25,8 +25,8 @@ def two_photos(tmp_path) -> Path:
 
 
 def run_in_shell(words, redirections: str, cwd: Path) -> subprocess.CompletedProcess:
-    return subprocess.run(["sh", "-c", f'"$@" {redirections}', "sh", *PROGRAM, *words], cwd=cwd, capture_output=True, text=True,
-                          timeout=300)
+    shell = ("sh", "-c", f'"$@" {redirections}', "sh")
+    return subprocess.run([*shell, *PROGRAM, *words], cwd=cwd, capture_output=True, text=True, timeout=300)
 
 
 BATCH = (*CHEAP_BATCH, "--size", "32")
@@ -40,7 +40,8 @@ def prints_of(folder: Path) -> list[str]:
 def test_a_log_on_a_full_disk_stops_no_print_and_is_told_on_the_other_stream(two_photos):
     done = run_in_shell(BATCH, "2>/dev/full", two_photos)
     assert (done.returncode, prints_of(two_photos)) == (1, ["a--x.png", "b--x.png"])
-    assert done.stdout.count("\n") == 1 and "standard error could not be written (No space left on device)" in done.stdout
+    assert done.stdout.count("\n") == 1
+    assert "standard error could not be written (No space left on device)" in done.stdout
 
 
 @needs_full
@@ -48,7 +49,8 @@ def test_json_on_a_full_disk_stops_no_print_and_is_told_in_one_line(two_photos):
     done = run_in_shell((*BATCH, "--json", "--notify", "cat > told.json"), ">/dev/full", two_photos)
     assert (done.returncode, prints_of(two_photos)) == (1, ["a--x.png", "b--x.png"])
     assert done.stderr.count("standard output could not be written (No space left on device)") == 1
-    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr and "2 done" in done.stderr
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+    assert "2 done" in done.stderr
     assert json.loads((two_photos / "told.json").read_text())["exit_status"] == 1
 
 
@@ -68,7 +70,8 @@ def test_with_both_lost_the_prints_are_made_and_the_status_tells(two_photos):
 def test_a_reader_that_goes_away_stops_no_print(two_photos):
     done = run_in_shell((*BATCH, "--json"), "| head -n 1 >/dev/null", two_photos)
     assert prints_of(two_photos) == ["a--x.png", "b--x.png"]
-    assert "standard output could not be written (Broken pipe)" in done.stderr and "Traceback" not in done.stderr
+    assert "standard output could not be written (Broken pipe)" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_stream_that_was_closed_from_the_start_is_nothing_lost_and_gets_into_no_file(two_photos):
@@ -101,11 +104,13 @@ def test_the_first_failure_is_remembered_and_nothing_is_tried_after_it(monkeypat
     with streams.guarded():
         for _ in range(3):
             print("a line", file=sys.stderr)
-        assert [stream.failure.errno for stream in streams.lost()] == [5] and streams.verdict(0) == 1 and streams.verdict(130) == 130
+        assert [stream.failure.errno for stream in streams.lost()] == [5]
+        assert (streams.verdict(0), streams.verdict(130)) == (1, 130)
     assert broken.tries == 1 and sys.stderr is broken
 
 
 def test_a_name_that_the_terminal_cannot_show_stops_nothing(tmp_path):
     code = "import sys; from render import streams\nwith streams.guarded(): print('caf\\u00e9 \\udcff')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONIOENCODING": "ascii"})
     assert (done.returncode, done.stdout) == (0, "caf\\xe9 \\udcff\n")

@@ -1,4 +1,7 @@
-"""Files that are written whole: what killed writers leave behind, and who may remove it. Real processes, real locks."""
+"""Files that are written whole: what killed writers leave behind, and what may be removed of it.
+
+Real processes, real locks.
+"""
 
 import os
 import signal
@@ -30,7 +33,8 @@ with files.whole_file(Path(sys.argv[1]), needs_bytes=10) as file:
 
 def writer(path: Path, how: str) -> subprocess.Popen:
     """A process that has written a file and not yet renamed it."""
-    process = subprocess.Popen([sys.executable, "-c", WRITER, str(path), how], stdout=subprocess.PIPE, text=True)
+    words = [sys.executable, "-c", WRITER, str(path), how]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "written\n"
     return process
 
@@ -70,8 +74,8 @@ def test_a_file_that_is_still_being_written_is_left_however_old_it_is(tmp_path):
 
 def test_only_names_that_render_gives_are_cleared(tmp_path):
     mine = [tmp_path / name for name in (
-        "film.part", ".film.part", ".render-notes.part", f".render-{'0' * 31}.part", f".render-{'0' * 32}.part.png",
-        f"{'0' * 32}.part", f".{'z' * 32}.part")]
+        "film.part", ".film.part", ".render-notes.part", f".render-{'0' * 31}.part",
+        f".render-{'0' * 32}.part.png", f"{'0' * 32}.part", f".{'z' * 32}.part")]
     for path in mine:
         path.write_bytes(b"a download of the user's")
         age(path, 1000)

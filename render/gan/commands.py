@@ -177,7 +177,10 @@ def _many(arguments, settings, sampler, device) -> int:
               "Nothing was written.")
         return 0
     summary = batch.Summary()
-    with closing(Ledger(arguments.output, tell=lambda text: print(f"render: {text}", file=sys.stderr))) as ledger:
+    def tell(text: str) -> None:
+        print(f"render: {text}", file=sys.stderr)
+
+    with closing(Ledger(arguments.output, tell=tell)) as ledger:
         if not arguments.fresh and not ledger.rows():
             written = [path for shard in shards for path in shard.products]
             outputs.refuse_existing([*written, arguments.output / "samples.npz"], word="--fresh")
