@@ -324,6 +324,7 @@ class _Run:
         kept = path_of(self.keeping.checkpoints, job.painted)
         if not member.present.sees_output and kept.is_file():
             stored = ray.put(kept.read_bytes())
+        job = job.with_files(lambda path: Path(os.path.abspath(path)))  # workers may have been started in another folder
         errand = Errand(job.moved(Path(os.path.abspath(job.folder))), wanted, contents, self.keeping, stored,
                         0.5 ** self.out_of_memory.get(job.id, 0))
         member.events = member.actor.render.options(num_returns="streaming").remote(errand)

@@ -6,6 +6,7 @@ one. So image, optimiser, step and memory plan are the whole state.
 
 import errno
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,7 +65,8 @@ def save(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping) -> Non
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.whole_file(path, needs_bytes=sum(t.nbytes for t in own.values())) as file:
         try:
-            save_file(own, file.name, {"render": json.dumps(facts)})
+            text = json.dumps(facts)
+            save_file(own, file.name, {"render": text, "crc32": _checksum(own, text)})
         except SafetensorError as error:  # a full disk, told in words only
             raise OSError(errno.ENOSPC, str(error)) from error
 
@@ -91,9 +93,20 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], dict] | None:
     try:
         files.check(path, what="checkpoint", error=WeightsError)
         with safe_open(path, framework="pt") as f:
-            return {name: f.get_tensor(name).clone() for name in f.keys()}, json.loads(f.metadata()["render"])
+            tensors = {name: f.get_tensor(name).clone() for name in f.keys()}
+            text, checksum = f.metadata()["render"], f.metadata()["crc32"]
+        return (tensors, json.loads(text)) if checksum == _checksum(tensors, text) else None
     except (WeightsError, SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError):
         return None
+
+
+def _checksum(tensors: Mapping[str, torch.Tensor], text: str) -> str:
+    """Of all that decides the pixels: one bit that turned on the disk would otherwise give another print, unseen."""
+    found = zlib.crc32(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        found = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), found)
+        found = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy(), found)
+    return f"{found:08x}"
 
 
 def forget(folder: Path, job_id: str) -> None:

@@ -174,7 +174,8 @@ def parse_bytes(text: str) -> int:
 
 
 def gibibytes(count: float, *, up: bool = False) -> str:
-    """"5.7GiB", as --memory takes it; `up`: never less than the count."""
-    tenths = count / 2**30 * 10
-    return f"{(math.ceil(tenths) if up else round(tenths)) / 10:.1f}GiB"
-
+    """"5.7GiB", or "730MiB" where tenths would hide what matters, as --memory takes it; `up`: never less than the count."""
+    rounded = math.ceil if up else round
+    if count < 2**30:
+        return f"{rounded(count / 2**20)}MiB"
+    return f"{rounded(count / 2**30 * 10) / 10:.1f}GiB"

@@ -205,6 +205,8 @@ class Renderer:
         # The last scale needs most: too little memory is told before the first one is painted.
         plan_memory(scene_of(job, scales[-1], self.device.dtype.itemsize, photo.pixels.nbytes), self.device.budget)
         stored = checkpoint.load(keeping.checkpoints, job.painted) if keeping is not None else None
+        if stored is not None and not _goes_on(stored, scales):
+            stored = None
         # Handed over and not held here: at print size each image counts.
         places = [stored or Checkpoint(0, None)]
         del stored
@@ -379,6 +381,17 @@ class ScaleRun:
             noise = torch.randn(content.shape, generator=torch.Generator().manual_seed(self.job.settings.seed))
             return (0.5 + 0.2 * noise).clamp(0, 1)
         return tensor(images.resize(images.read(load_source(self.job, Path(self.job.look.init))).pixels, content.shape[-2:]))
+
+
+def _goes_on(stored: Checkpoint, scales: Sequence[Scale]) -> bool:
+    """Whether this version of the program can go on from there."""
+    try:
+        if stored.facts:
+            MemoryPlan(**stored.facts["plan"])
+            State(stored.image, None, **stored.facts["state"])
+    except (KeyError, TypeError):
+        return False
+    return stored.scale < len(scales)
 
 
 def _on(device: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -165,7 +165,7 @@ def _torchvision() -> Weights:
 
     chosen = import_torchvision().models.VGG19_Weights.IMAGENET1K_V1
     try:
-        stored = chosen.get_state_dict(progress=True, check_hash=True)
+        stored = chosen.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except (OSError, RuntimeError) as error:  # no network, or a hash that differs
         raise WeightsError(
             f"--weights torchvision: {chosen.url} could not be downloaded ({error}). "

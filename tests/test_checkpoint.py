@@ -68,6 +68,17 @@ def test_a_damaged_checkpoint_is_as_good_as_none(tmp_path, stored, share):
     assert checkpoint.load(tmp_path, "job1") is None
 
 
+def test_one_bit_that_turned_anywhere_is_damage(tmp_path, stored):
+    checkpoint.store(tmp_path, "job1", stored)
+    path = checkpoint.path_of(tmp_path, "job1")
+    whole = path.read_bytes()
+    for place in range(8, len(whole), 13):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1:])
+        assert checkpoint.load(tmp_path, "job1") is None
+    path.write_bytes(whole)
+    assert checkpoint.load(tmp_path, "job1") is not None
+
+
 @pytest.mark.parametrize("facts", [None, {}, {"render": "no json"}, {"render": "[1]"}, {"render": json.dumps({"job": "job1"})}])
 def test_a_file_of_other_origin_is_as_good_as_none(tmp_path, stored, facts):
     save_file({"image": stored.image}, checkpoint.path_of(tmp_path, "job1"), facts)
@@ -127,6 +138,19 @@ def test_a_resumed_job_gives_exactly_the_picture_of_an_uninterrupted_one(rendere
     checkpoint.store(keeping.checkpoints, job.painted, Checkpoint(1, torch.full((1, 3, 20, 256), 0.5)))
     renderer.render(job, keeping=keeping)
     assert not np.array_equal(images.read(job.output).pixels, whole)
+
+
+@pytest.mark.parametrize("job", [()], indirect=True)
+@pytest.mark.parametrize("facts", [{"plan": {"tile": 1}, "state": {}}, {"plan": {}}, {"state": {"iterations": 3}}])
+def test_a_checkpoint_of_another_version_is_as_good_as_none(renderer, job, tmp_path, monkeypatch, facts):
+    monkeypatch.setattr(schedule, "QUALITIES", {"draft": (1, 1.0)})
+    monkeypatch.setattr(schedule, "FEWEST_ITERATIONS", 1)
+    keeping = Keeping.under(tmp_path / "kept")
+    renderer.render(job)
+    whole = job.output.read_bytes()
+    checkpoint.store(keeping.checkpoints, job.painted, Checkpoint(0, torch.full((1, 3, 20, 256), 0.5), facts=facts))
+    renderer.render(job, keeping=keeping)
+    assert job.output.read_bytes() == whole
 
 
 def test_a_process_killed_at_any_moment_loses_no_step_and_no_bit(tmp_path):

@@ -166,6 +166,16 @@ def test_a_photograph_that_changes_before_its_turn_fails_by_name_and_the_rest_ar
     assert prints(output) == {"a--x.png": wanted_small["a--x.png"]}
 
 
+def test_paths_that_are_relative_to_the_drivers_folder_are_found_by_workers_of_another(connection, sources, wanted_small,
+                                                                                          tmp_path, monkeypatch):
+    photos, paintings = sources
+    folder = photos[0].parents[1]
+    monkeypatch.chdir(folder)  # Ray was started in another one
+    relative = [[path.relative_to(folder) for path in paths] for paths in (photos, paintings)]
+    carry_out(runner_for(connection, tmp_path), jobs_in(relative, tmp_path, SMALL))
+    assert prints(tmp_path) == wanted_small
+
+
 def test_a_print_that_cannot_be_written_fails_its_job(connection, sources, tmp_path):
     jobs = jobs_in(sources, tmp_path, SMALL)[:2]
     jobs[0].output.mkdir()
