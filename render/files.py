@@ -79,14 +79,17 @@ def check(path: Path, *, what: str, error: type[RenderError], at_most_bytes: int
 
 
 def read(path: Path, *, at_most_bytes: int, what: str = "picture", error: type[RenderError] = PictureError) -> Content:
-    """The whole file. Raises as `opened` does, for a file of more than at_most_bytes, and for one that cannot be read."""
+    """The whole file. Raises as `opened` does, for a file of more than at_most_bytes, and for one that cannot be read or
+    grows meanwhile."""
     with opened(path, what=what, error=error) as file:
-        _check_size(path, os.fstat(file.fileno()).st_size, at_most_bytes, what, error)
+        size_bytes = os.fstat(file.fileno()).st_size
+        _check_size(path, size_bytes, at_most_bytes, what, error)
         try:
-            data = file.read(at_most_bytes + 1)
+            data = file.read(size_bytes + 1)  # not at_most_bytes: Python makes room for as much as may come
         except OSError as found:
             raise error(f"{path}: cannot be read ({found.strerror}). Check its drive and rerun.") from found
-    _check_size(path, len(data), at_most_bytes, what, error)  # it may have grown
+    if len(data) > size_bytes:
+        raise error(f"{path}: is still being written. Rerun when it is whole: finished prints are kept.")
     return Content(path, data)
 
 

@@ -354,8 +354,10 @@ def _profile(image: Image.Image, path: Path) -> ImageCms.ImageCmsProfile | None:
     if not data:
         return None
     try:
-        return ImageCms.ImageCmsProfile(io.BytesIO(data))
-    except (OSError, ImageCms.PyCMSError) as error:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
+        profile.profile.xcolor_space  # four bytes that may be no text
+        return profile
+    except (OSError, ValueError, ImageCms.PyCMSError) as error:
         _warn_profile(path, error)
         return None
 

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import time
-import tomllib
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 
-from render import outputs
+from render import files, outputs
 from render.batch import JobRunner, Stop, never
 from render.errors import PictureError, RenderError, UsageError
 from render.events import Done, Event, JobDone, JobFailed, JobStarted
@@ -28,6 +27,7 @@ from render.files import write_bytes
 from render.images import PICTURE_ENDINGS
 from render.jobs import Job, proof_path
 from render.ledger import Ledger, size_on_disk
+from render.presets import MAX_PRESET_BYTES, toml
 
 PICTURES = frozenset(PICTURE_ENDINGS)
 STYLES = PICTURES | {".toml"}
@@ -191,16 +191,17 @@ def _file(url: str, failed: Failed) -> list[str]:
 def _pictures_of(preset: Path, fs: AbstractFileSystem, parent: str, failed: Failed) -> list[_File]:
     """The files beside a preset that it names. What is wrong with it, its loader tells."""
     try:
-        facts = tomllib.loads(preset.read_text(encoding="utf-8"))
+        data = files.read(preset, at_most_bytes=MAX_PRESET_BYTES, what="preset").data
+        facts = toml.parse(data.decode("utf-8-sig"))
         names = [entry["file"] for entry in facts["pictures"]] + [facts.get("look", {}).get("init", "content")]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (PictureError, ValueError, KeyError, TypeError, AttributeError):
         return []
-    files = []
+    found = []
     for name in names:
         if isinstance(name, str) and _has(name, PICTURES):
             with suppress(Exception):  # not there, or no name: the loader misses it and says so
-                files.append(_File(fs, f"{parent}/{name}", name, fs.info(f"{parent}/{name}")))
-    return files
+                found.append(_File(fs, f"{parent}/{name}", name, fs.info(f"{parent}/{name}")))
+    return found
 
 
 def _folder(url: str, endings, without: str | None, failed: Failed, tell) -> list[str]:

@@ -362,3 +362,29 @@ def test_prints_that_are_fetched_replace_no_file_that_is_no_print(tmp_path):
     with pytest.raises(RenderError, match=r"a--x\.png: is there already and is no print"):
         list(receive([{"event": "print", "path": "a--x.png", "bytes": 3, "sha256": ""}], tmp_path))
     assert (tmp_path / "a--x.png").read_text() == "mine"
+
+
+def test_reading_a_small_file_needs_little_memory_whatever_it_might_have_been(photo):
+    import tracemalloc
+
+    tracemalloc.start()
+    images.load(photo)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 10 * photo.stat().st_size + 2**20
+
+
+def test_a_file_that_grows_while_it_is_read_is_told_to_be_unfinished(photo, monkeypatch):
+    from render import files
+    from render.errors import PictureError
+
+    check = files._check_size
+
+    def grow(*words):
+        check(*words)
+        with open(photo, "ab") as file:
+            file.write(b"more")
+
+    monkeypatch.setattr(files, "_check_size", grow)
+    with pytest.raises(PictureError, match=r"photo\.png: is still being written"):
+        images.load(photo)

@@ -39,9 +39,10 @@ def renderer():
     return Renderer(chosen, weights.load())
 
 
-def job_of(folder: Path, *, look=Look(), name="print.png", settings=Settings(size_px=SIZE_PX, quality="draft"), style=None):
+def job_of(folder: Path, *, look=Look(), name="print.png", settings=Settings(size_px=SIZE_PX, quality="draft"), style=None,
+           photo="coffee.png"):
     style = style or load_style(folder / "painting.png")
-    return make_job(folder / "coffee.png", style, look, settings, folder / name, weights_sha256="")
+    return make_job(folder / photo, style, look, settings, folder / name, weights_sha256="")
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +173,7 @@ def test_tiles_paint_the_picture_of_one_tile_but_for_rounding_that_grows(folder,
 def test_style_targets_are_made_once_for_all_photographs(folder, renderer, monkeypatch, few_iterations):
     Image.fromarray(data.rocket()).save(folder / "rocket.png")
     reads, read = [], images.read
-    monkeypatch.setattr(images, "read", lambda path, **more: reads.append(Path(path).name) or read(path, **more))
+    monkeypatch.setattr(images, "read", lambda source, **more: reads.append(source.path.name) or read(source, **more))
     settings = Settings(size_px=80, quality="draft")
     first = job_of(folder, settings=settings, name="first.png")
     second = make_job(folder / "rocket.png", first.style, first.look, settings, folder / "second.png", weights_sha256="")
@@ -195,7 +196,7 @@ def test_alpha_is_kept(folder, renderer, few_iterations):
     rgba = np.dstack([data.coffee(), np.full(data.coffee().shape[:2], 255, np.uint8)])
     rgba[:, :200, 3] = 0
     Image.fromarray(rgba).save(folder / "cut.png")
-    job = replace(job_of(folder, settings=Settings(size_px=64, quality="draft"), name="cut_print.png"), photo=folder / "cut.png")
+    job = job_of(folder, settings=Settings(size_px=64, quality="draft"), name="cut_print.png", photo="cut.png")
     renderer.render(job)
     alpha = np.asarray(Image.open(job.output))[..., 3]
     assert (alpha[:, :18] == 0).all() and (alpha[:, -30:] == 255).all()
@@ -284,7 +285,7 @@ def test_a_diverging_job_writes_nothing(folder, renderer, few_iterations):
 def test_a_truncated_photograph_is_named(folder, renderer):
     whole = (folder / "coffee.png").read_bytes()
     (folder / "cut_short.png").write_bytes(whole[: len(whole) // 2])
-    job = replace(job_of(folder), photo=folder / "cut_short.png")
+    job = job_of(folder, photo="cut_short.png")
     with pytest.raises(PictureError, match="cut_short.png.*truncated"):
         renderer.render(job)
 
