@@ -279,7 +279,7 @@ def _batch(arguments) -> int:
     from render import batch, console, jobs, outputs, presets, remote
     from render.batch import Summary
     from render.ledger import Ledger
-    from render.pipeline import Keeping, forget_painted
+    from render.pipeline import Keeping, forget_painted, forget_unfinished
 
     summary = Summary()
     store = remote.Output.at(arguments.output) if remote.is_remote(arguments.output) else None
@@ -303,14 +303,19 @@ def _batch(arguments) -> int:
                        failed=lambda path, why: summary.failed.append((shown(path), why)))
         if arguments.dry_run:
             ledger = Ledger.peek(output) if store is None else Ledger.peek(output, size_of=store.size_of)
-            todo, finished = _split(arguments, planned, ledger, sort, record=False)
+            todo, finished = _split(arguments, planned, ledger, sort)
             ledger.close()
             return _dry_run(arguments, todo, finished, device, summary, shown)
         open_.enter_context(_ending(arguments, summary))
         ledger = open_.enter_context(closing(Ledger(output, tell=_tell)) if store is None else store.ledger(_tell))
-        todo, finished = _split(arguments, planned, ledger, sort, record=True)
-        summary.skipped = len(finished)
         keeping = Keeping.under(ledger.folder, interval_s=arguments.checkpoint_every)
+
+        def adopt(done) -> None:
+            ledger.record(done)
+            forget_unfinished(keeping, done.job.painted)
+
+        todo, finished = _split(arguments, planned, ledger, sort, adopt)
+        summary.skipped = len(finished)
         for job in todo if arguments.fresh else ():
             forget_painted(keeping, job.painted)
         runner = make_runner(keeping)
@@ -335,14 +340,14 @@ def _photographs(inputs, output: Path):
     return photos
 
 
-def _split(arguments, planned, ledger, sort, *, record: bool):
+def _split(arguments, planned, ledger, sort, adopt=lambda done: None):
     """(jobs to render, finished ones); files that are not ours stay unless the user says otherwise."""
     from render.batch import split
 
     todo, finished = split(planned, ledger, fresh=arguments.fresh)
     if arguments.fresh or arguments.overwrite:
         return todo, finished
-    todo, found = sort(todo, ledger, record=record)
+    todo, found = sort(todo, ledger, adopt=adopt)
     return todo, [*finished, *found]
 
 

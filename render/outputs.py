@@ -52,20 +52,19 @@ def _knows(output: Path, path: Path) -> bool:
         ledger.close()
 
 
-def sorted_out(jobs: Iterable[Job], ledger: Ledger, *, recipe_of: RecipeOf = recipe_of, record: bool,
-               failed: Callable[[Path, str], None]) -> tuple[list[Job], list[Job]]:
+def sorted_out(jobs: Iterable[Job], ledger: Ledger, *, recipe_of: RecipeOf = recipe_of,
+               adopt: Callable[[JobDone], None], failed: Callable[[Path, str], None]) -> tuple[list[Job], list[Job]]:
     """(jobs to be rendered, jobs whose very print is there although the ledger has forgotten it).
 
     A file that is in a print's place and that neither the ledger nor the file itself calls ours is somebody's: its job is
-    told to failed(file, why) and left out. record: whether what is found is written into the ledger.
+    told to failed(file, why) and left out. adopt: called for each print that is found.
     """
     to_do, found = [], []
     for job in jobs:
         recipe = recipe_of(job.output) if ledger.exists(job.output) and not ledger.knows(job.output) else None
         if recipe is not None and recipe.get("job") == job.id:
             found.append(job)
-            if record:
-                ledger.record(JobDone(job, _done(job, recipe, ledger)))
+            adopt(JobDone(job, _done(job, recipe, ledger)))
         elif (foreign := _foreign(job, ledger, recipe_of)) is not None:
             failed(foreign, "is there already, and no batch of this folder has made it. Move it away, choose another "
                             "--output, or have it replaced with --overwrite.")

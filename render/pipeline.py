@@ -452,6 +452,11 @@ def forget_painted(keeping: Keeping, painted_id: str) -> None:
     checkpoint.forget(keeping.painted, painted_id)
 
 
+def forget_unfinished(keeping: Keeping, painted_id: str) -> None:
+    """Of a job that turns out to be done: its process was killed between the two."""
+    checkpoint.forget(keeping.checkpoints, painted_id)
+
+
 def enlarged(image: torch.Tensor, content: torch.Tensor, look: Look) -> torch.Tensor:
     """The start of a scale: the last scale's image at the new size, with the photograph's detail of the new octave.
 

@@ -132,6 +132,19 @@ def test_without_its_ledger_a_folder_of_prints_is_still_done(folder, render):
     assert row["status"] == "done" and row["bytes"] == len(before["prints/a--x.png"]) and row["loss"] > 0
 
 
+def test_a_print_that_was_made_before_its_worker_died_is_done_and_nothing_is_kept_of_its_making(folder, render):
+    words = ("batch", "--styles", "x.png", "--inputs", "photos")
+    render(*words)
+    (facts,) = [export.read_provenance("prints/a--x.png")]
+    kept = Path("prints/.render/checkpoints", f"{facts['painted']}.safetensors")
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_bytes(b"as if killed between writing the print and letting go of this")
+    with sqlite3.connect("prints/.render/ledger.sqlite") as db:
+        db.execute("update jobs set status = 'failed', message = 'its worker was killed', bytes = null")
+    status, said = render(*words)
+    assert status == 0 and "1 finished earlier" in said and not kept.exists()
+
+
 def test_without_its_ledger_a_print_of_another_look_or_one_cut_short_stays(folder, render):
     save_photo(Path("photos/b.png"), seed=1)
     render("batch", "--styles", "x.png", "--inputs", "photos")

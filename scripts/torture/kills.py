@@ -255,7 +255,10 @@ def torture(place: Ground, count: int, seed: int, until: float, tally: Tally, sa
         stage = open_.enter_context(stage_for(place, folder))
         words, wanted = undisturbed(place, folder, stage)
         while tally.total < aim and time.monotonic() < deadline and len(tally.wrong) < 50:
+            known = len(tally.wrong)
             Chain(place, folder, words, wanted, draw, tally, stage)(aim - tally.total)
+            for what in tally.wrong[known:]:
+                say(f"WRONG {what}")
             say(f"{place.name}: {tally.total - aim + count} of {count} kills, {tally.chains[place.name]} chains, {len(tally.wrong)} wrong")
 
 
