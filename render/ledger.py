@@ -11,7 +11,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -95,8 +95,9 @@ class Ledger:
             name = f"{path.absolute().as_uri()}?mode=ro" if there else ":memory:"
             ledger._db = sqlite3.connect(name, uri=True, timeout=PEEK_WAIT_S)
             ledger._db.text_factory = os.fsdecode
-            ledger._db.execute(f"select {', '.join(_REQUIRED)} from jobs limit 1" if there else _TABLE)
-            _check_status(ledger._db)
+            with _readable_errors():
+                ledger._db.execute(f"select {', '.join(_REQUIRED)} from jobs limit 1" if there else _TABLE)
+                _check_status(ledger._db)
         except sqlite3.DatabaseError as error:
             raise ledger._refusal(error) from error
         return ledger
@@ -376,22 +377,36 @@ def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=TRY_S)
     db.text_factory = os.fsdecode
     try:
-        (verdict,) = db.execute("pragma quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise _Damage(verdict)
-        db.execute(_TABLE)
-        missing = [name for name in _REQUIRED if name not in _columns(db)]
-        if missing:
-            raise _Damage(f"its table jobs has no {missing[0]}: not one of render's")
-        for name in _ADDED:
-            if name not in _columns(db):
-                db.execute(f"alter table jobs add column {name} text")
-        _check_status(db)
-        db.commit()
+        with _readable_errors():
+            _prepare(db)
     except BaseException:
         db.close()
         raise
     return db
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    (verdict,) = db.execute("pragma quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise _Damage(verdict)
+    db.execute(_TABLE)
+    missing = [name for name in _REQUIRED if name not in _columns(db)]
+    if missing:
+        raise _Damage(f"its table jobs has no {missing[0]}: not one of render's")
+    for name in _ADDED:
+        if name not in _columns(db):
+            db.execute(f"alter table jobs add column {name} text")
+    _check_status(db)
+    db.commit()
+
+
+@contextmanager
+def _readable_errors() -> Iterator[None]:
+    """SQLite quotes the file in what it says is wrong, and Python cannot read that where the quotation is no text."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise _Damage("its schema is no text") from error
 
 
 def _check_status(db: sqlite3.Connection) -> None:
