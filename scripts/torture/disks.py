@@ -220,23 +220,10 @@ def two_drivers(scene: Scene) -> str:
 
 
 def folded(kind: str) -> Callable[[Scene], str]:
-    """Photographs whose names differ in case only, on a disk that folds case: two prints of one name are refused before any work,
-    and a batch of one name is done."""
+    """On a disk that folds case two prints of one name, and a print in a photograph's place, are refused before any work;
+    a batch of one name is done."""
     def torment(scene: Scene) -> str:
-        image = scene.folder / "disk.img"
-        with image.open("wb") as file:
-            file.truncate(64 * 2**20)
-        make = {"vfat": ["mkfs.vfat", str(image)], "ext4": ["mkfs.ext4", "-q", "-O", "casefold", str(image)]}[kind]
-        if shutil.which(make[0]) is None:
-            raise Refused(f"{make[0]} is not installed")
-        if (done := subprocess.run(make, capture_output=True, text=True)).returncode:
-            raise Refused(done.stderr.strip()[:120])
-        with mounted(scene.folder / "disk", "-o", "loop", "-t", kind, str(image)) as disk:
-            if kind == "ext4":
-                (disk / "folded").mkdir()
-                if subprocess.run(["chattr", "+F", str(disk / "folded")], capture_output=True).returncode:
-                    raise Refused("chattr +F")
-                disk /= "folded"
+        with folding_disk(scene.folder, kind) as disk:
             other = scene.folder / "other/P0.png"
             other.parent.mkdir()
             shutil.copy(scene.folder / "photos/p0.png", other)
@@ -244,8 +231,42 @@ def folded(kind: str) -> Callable[[Scene], str]:
             scene.status = both.status
             if both.status != 2 or "would be written by two jobs" not in both.err:
                 return f"two prints of one folded name: status {both.status}: {both.err[-300:]}"
+            photo = disk / "P0--S0.PNG"
+            shutil.copy(scene.folder / "photos/p1.png", photo)
+            before = photo.read_bytes()
+            over = scene.run("--output", disk, "--inputs", scene.folder / "photos/p0.png", photo, "--fresh")
+            if over.status != 2 or "would replace" not in over.err or photo.read_bytes() != before:
+                return f"a print in a photograph's place: status {over.status}: {over.err[-300:]}"
             return scene.trouble_then_calm(disk / "prints", told=())
     return torment
+
+
+MAKE_DISK = {"vfat": ("mkfs.vfat",), "ntfs": ("mkntfs", "-q", "-F", "-f")}
+
+
+@contextlib.contextmanager
+def folding_disk(folder: Path, kind: str) -> Iterator[Path]:
+    """vfat by the kernel, NTFS by lowntfs-3g (Debian's ntfs-3g)."""
+    image = folder / "disk.img"
+    with image.open("wb") as file:
+        file.truncate(64 * 2**20)
+    for program in (MAKE_DISK[kind][0], *(["lowntfs-3g"] if kind == "ntfs" else [])):
+        if shutil.which(program) is None:
+            raise Refused(f"{program} is not installed")
+    if (done := subprocess.run([*MAKE_DISK[kind], str(image)], capture_output=True, text=True)).returncode:
+        raise Refused(done.stderr.strip()[:120])
+    if kind == "vfat":
+        with mounted(folder / "disk", "-o", "loop", "-t", kind, str(image)) as disk:
+            yield disk
+        return
+    disk = folder / "disk"
+    disk.mkdir()
+    if (done := subprocess.run(["lowntfs-3g", "-o", "ignore_case", str(image), str(disk)], capture_output=True, text=True)).returncode:
+        raise Refused(done.stderr.strip()[:120])
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=False)
 
 
 def checkpoint_is(spoilt: Callable[[Path], None]) -> Callable[[Scene], str]:
@@ -296,7 +317,7 @@ TROUBLES = (
     Trouble("checkpoint: a key of its facts misspelt", checkpoint_is(_in_the_header)),
     Trouble("checkpoint: a bit of its pixels turned", checkpoint_is(lambda path: _flip(path, 0.6))),
     Trouble("workers: 10000", many_workers),
-    *(Trouble(f"case: {kind}", folded(kind)) for kind in ("vfat", "ext4")),
+    *(Trouble(f"case: {kind}", folded(kind)) for kind in MAKE_DISK),
 )
 
 
