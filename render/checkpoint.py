@@ -4,18 +4,18 @@ Nothing random happens within a scale: the noise that a look may start from is d
 one. So image, optimiser, step and memory plan are the whole state.
 """
 
-import errno
 import json
+import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from render import files
 from render.errors import WeightsError
@@ -62,13 +62,33 @@ def save(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping) -> Non
         tensor = tensor.detach().cpu().contiguous()
         own[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
         seen.add(tensor.data_ptr())
-    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(facts)
     with files.whole_file(path, needs_bytes=sum(t.nbytes for t in own.values())) as file:
-        try:
-            text = json.dumps(facts)
-            save_file(own, file.name, {"render": text, "crc32": _checksum(own, text)})
-        except SafetensorError as error:  # a full disk, told in words only
-            raise OSError(errno.ENOSPC, str(error)) from error
+        _write(file, own, {"render": text, "crc32": _checksum(own, text)})
+
+
+_TYPES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64",
+          torch.int32: "I32", torch.uint16: "U16", torch.uint8: "U8", torch.bool: "BOOL"}  # fmt: skip
+
+
+def _write(file: BinaryIO, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> None:
+    """safetensors (its README, "Format"). Its own `save_file` writes through another file of its choosing, which a killed
+    process leaves behind, and which is not synced before it is renamed."""
+    header, place = {"__metadata__": dict(metadata)}, 0
+    widest_first = sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0]))  # so that all are aligned
+    for name, tensor in widest_first:
+        end = place + tensor.nbytes
+        header[name] = {"dtype": _TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [place, end]}
+        place = end
+    head = json.dumps(header).encode()
+    head += b" " * (-len(head) % 8)
+    file.write(struct.pack("<Q", len(head)) + head)
+    for _, tensor in widest_first:
+        file.write(_bytes_of(tensor))
+
+
+def _bytes_of(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.reshape(-1).view(torch.uint8).numpy()
 
 
 def load(folder: Path, job_id: str) -> Checkpoint | None:
@@ -105,7 +125,7 @@ def _checksum(tensors: Mapping[str, torch.Tensor], text: str) -> str:
     found = zlib.crc32(text.encode())
     for name, tensor in sorted(tensors.items()):
         found = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), found)
-        found = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy(), found)
+        found = zlib.crc32(_bytes_of(tensor), found)
     return f"{found:08x}"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import SHALLOW, run, save_painting, save_photo, start
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from render import checkpoint, device, images, local, schedule
 from render.checkpoint import Checkpoint
@@ -36,6 +36,24 @@ def test_what_was_stored_is_loaded_bit_for_bit(tmp_path, stored):
     assert found.optimiser["s0"].dtype == torch.bfloat16 and torch.equal(found.optimiser["s0"], stored.optimiser["s0"])
     assert torch.equal(found.optimiser["point"], stored.image)  # one memory under two names
     assert found.facts == stored.facts  # floats too, to the last bit
+
+
+def test_what_is_written_is_safetensors_as_the_library_reads_it(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    tensors = {f"{kind}".removeprefix("torch."): torch.randint(0, 2, size, generator=generator).to(kind)
+               for kind, size in zip(checkpoint._TYPES, ((), (3,), (2, 5), (0, 4), (7,), (1, 3), (5,), (3, 3), (9,)))}
+    checkpoint.save(tmp_path / "a.safetensors", tensors, {"a": 1})
+    found = load_file(tmp_path / "a.safetensors")
+    assert found.keys() == tensors.keys()
+    assert all(found[name].dtype == t.dtype and torch.equal(found[name], t) for name, t in tensors.items())
+
+
+def test_a_checkpoint_is_written_through_one_file_and_no_other(tmp_path, stored, monkeypatch):
+    seen = []
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda *names: seen.extend(tmp_path.iterdir()) or replace(*names))
+    checkpoint.store(tmp_path, "job1", stored)
+    assert len(seen) == 1 and list(tmp_path.iterdir()) == [checkpoint.path_of(tmp_path, "job1")]
 
 
 def test_a_later_scale_replaces_the_earlier_one(tmp_path, stored):
