@@ -23,8 +23,8 @@ def warn_once(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def named(path: Path) -> Iterator[None]:
-    """Warnings of Pillow's in the body, from this thread, are told at its end. When the body fails they are dropped: the
-    error tells."""
+    """Warnings of Pillow's in the body, from this thread, are told at its end. When the body fails they are
+    dropped: the error tells."""
     heard: list[str] = []
     before, _here.heard = getattr(_here, "heard", None), heard
     try:
@@ -44,7 +44,8 @@ _outside = warnings.catch_warnings()
 
 @contextlib.contextmanager
 def _listening() -> Iterator[None]:
-    """The process's hooks for warnings are ours while any thread of ours decodes; the last one out puts them back."""
+    """The process's hooks for warnings are ours while any thread of ours decodes; the last one out puts them
+    back."""
     global _users, _outside
     with _lock:
         if _users == 0:

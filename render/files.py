@@ -24,7 +24,7 @@ _WINDOWS = os.name == "nt"
 _ABANDONED_S = 24 * 3600.0  # no file is written for so long; counts where locks do not tell
 
 
-# --- reading ---------------------------------------------------------------------------------------------------------
+# --- reading ------------------------------------------------------------------------------------------------
 
 
 @dataclass(eq=False)
@@ -40,20 +40,23 @@ class Content:
 
 
 @contextlib.contextmanager
-def opened(path: Path, *, what: str = "picture", error: type[RenderError] = PictureError) -> Iterator[BinaryIO]:
+def opened(path: Path, *, what: str = "picture",
+           error: type[RenderError] = PictureError) -> Iterator[BinaryIO]:
     """A regular file, open for reading. A pipe or a device would make us wait, or read, for ever.
 
-    what: noun for the messages. Raises `error`, naming the file and the fix, for everything that is not a regular file
-    with something in it, or cannot be opened.
+    what: noun for the messages. Raises `error`, naming the file and the fix, for everything that is not a
+    regular file with something in it, or cannot be opened.
     """
     try:
         _check_kind(path, path.stat(), what, error)
         # Without waiting, and judged once more: between the two calls it may have become another file.
-        file = open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")
+        how = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        file = open(os.open(path, how), "rb")
     except FileNotFoundError as found:
         raise error(f"{path}: no such file. Check the path, and that its drive is connected.") from found
     except PermissionError as found:
-        raise error(f"{path}: permission denied. Allow reading it (chmod +r on Linux and macOS) and rerun.") from found
+        raise error(f"{path}: permission denied. Allow reading it (chmod +r on Linux and macOS) and "
+                    "rerun.") from found
     except (OSError, ValueError) as found:  # ValueError: a null byte in the name
         why = getattr(found, "strerror", None) or found
         raise error(f"{path}: cannot be opened ({why}). Check the path and its drive.") from found
@@ -68,19 +71,22 @@ def _check_kind(path: Path, status: os.stat_result, what: str, error: type[Rende
     if not stat.S_ISREG(status.st_mode):
         raise error(f"{path}: is not a regular file. Copy the {what} into a file and name that.")
     if status.st_size == 0:
-        raise error(f"{path}: is empty (0 bytes). Export or copy it again and rerun: finished prints are kept.")
+        raise error(f"{path}: is empty (0 bytes). Export or copy it again and rerun: finished prints are "
+                    "kept.")
 
 
 def check(path: Path, *, what: str, error: type[RenderError], at_most_bytes: int | None = None) -> None:
-    """For libraries that open files themselves: raises what `opened` would raise, and for a file of more bytes."""
+    """For libraries that open files themselves: raises what `opened` would raise, and for a file of more
+    bytes."""
     with opened(path, what=what, error=error) as file:
         if at_most_bytes is not None:
             _check_size(path, os.fstat(file.fileno()).st_size, at_most_bytes, what, error)
 
 
-def read(path: Path, *, at_most_bytes: int, what: str = "picture", error: type[RenderError] = PictureError) -> Content:
-    """The whole file. Raises as `opened` does, for a file of more than at_most_bytes, and for one that cannot be read or
-    grows meanwhile."""
+def read(path: Path, *, at_most_bytes: int, what: str = "picture",
+         error: type[RenderError] = PictureError) -> Content:
+    """The whole file. Raises as `opened` does, for a file of more than at_most_bytes, and for one that cannot
+    be read or grows meanwhile."""
     with opened(path, what=what, error=error) as file:
         size_bytes = os.fstat(file.fileno()).st_size
         _check_size(path, size_bytes, at_most_bytes, what, error)
@@ -110,12 +116,12 @@ def sha256_of(path: Path, *, at_most_bytes: int, what: str = "picture",
             raise error(f"{path}: cannot be read ({found.strerror}). Check its drive and rerun.") from found
 
 
-# --- which file a name means -----------------------------------------------------------------------------------------
+# --- which file a name means --------------------------------------------------------------------------------
 
 
 def identity(path: Path) -> Hashable:
-    """Equal for two names of one file: through links, and on disks that fold case or compose accents. Of a file that is
-    not there yet, its folder's identity and its name, folded as any disk might."""
+    """Equal for two names of one file: through links, and on disks that fold case or compose accents. Of a
+    file that is not there yet, its folder's identity and its name, folded as any disk might."""
     with contextlib.suppress(OSError, ValueError):
         status = os.stat(path)
         return status.st_dev, status.st_ino
@@ -125,13 +131,14 @@ def identity(path: Path) -> Hashable:
     return identity(path.parent), unicodedata.normalize("NFC", path.name).casefold()
 
 
-# --- writing ---------------------------------------------------------------------------------------------------------
+# --- writing ------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def whole_file(path: Path, *, needs_bytes: int) -> Iterator[BinaryIO]:
-    """A file to write that appears at `path` when the body is done, and not at all if it fails: it is written beside its
-    place, synced, renamed. The folder is made if missing. needs_bytes: at most, for the message of a full disk.
+    """A file to write that appears at `path` when the body is done, and not at all if it fails: it is written
+    beside its place, synced, renamed. The folder is made if missing. needs_bytes: at most, for the message of
+    a full disk.
 
     Raises PictureError for every OSError.
     """

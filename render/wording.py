@@ -1,4 +1,5 @@
-"""Text from outside, made fit to be printed: what steers a terminal, breaks a line or hides becomes a visible escape."""
+"""Text from outside, made fit to be printed: what steers a terminal, breaks a line or hides becomes a visible
+escape."""
 
 import unicodedata
 
