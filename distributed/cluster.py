@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import render
-from render.device import GPU
 from render.errors import RenderError, UsageError
+from render.network.device import GPU
 
 CPUS_PER_WORKER = 4  # on machines without a GPU: more threads gain little on tiles of 1024 px
 OBJECTS_SHARE, OBJECTS_LEAST = 0.1, 128 * 2**20  # of the machine's memory, for what travels between processes here
@@ -114,7 +114,7 @@ def _hush() -> None:
 def _start(ray) -> None:
     import psutil
 
-    from render.device import cores, memory_bytes
+    from render.network.device import cores, memory_bytes
 
     objects = max(OBJECTS_LEAST, int(OBJECTS_SHARE * min(memory_bytes("cpu"), psutil.virtual_memory().available)))
     with contextlib.suppress(FileNotFoundError):  # a small /dev/shm, as containers have: Ray would use the disk instead
@@ -148,7 +148,7 @@ def _survey(ray, address: str | None, weights: str, preprocessing: str | None, d
     """Every machine examined by itself. Raises UsageError for the first that would fail its jobs."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    from render import weights as known
+    from render.network import weights as known
 
     fingerprint = known.fingerprint(weights)
     alive = [node for node in ray.nodes() if node["Alive"]]
@@ -201,7 +201,8 @@ def _examine(weights: str, preprocessing: str | None, fingerprint: str, gpus: in
     """Runs on each machine."""
     import torch
 
-    from render import device, weights as known
+    from render.network import device
+    from render.network import weights as known
 
     facts = {"render": render.__version__, "torch": torch.__version__, "precision": device.choose().precision}
     if gpus and not device.gpus():

@@ -13,13 +13,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from render import outputs
 from render.distributed.jobs_api import Dashboard
 from render.distributed.package import Item, Package, write
 from render.distributed.submit import on_head, quoted
+
 from render.errors import PictureError, RenderError, UsageError
-from render.files import whole_file
-from render.jobs import sha256
+from render.jobs import outputs
+from render.jobs.job import sha256
+from render.system.files import whole_file
 
 FETCH_BYTES = 256 * 2**20  # in one job, whose log holds them as text until the next one has begun
 POLL_S = 0.5

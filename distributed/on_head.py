@@ -13,8 +13,8 @@ from pathlib import Path
 
 from render import __version__
 from render.errors import RenderError, UsageError
-from render.jobs import proof_path, sha256
-from render.ledger import Ledger
+from render.jobs.job import proof_path, sha256
+from render.jobs.ledger import Ledger
 from render.wording import plain
 
 DATA_BYTES = 48 * 1024  # a line of the log: 64 KiB of base64

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from render import presets
 from render.errors import PictureError, UsageError
-from render.files import opened
-from render.icc import BUILT_IN
-from render.images import PICTURE_ENDINGS
-from render.jobs import Input
-from render.presets import Style, toml_string
+from render.jobs import styles
+from render.jobs.inputs import Input
+from render.jobs.styles import Style, toml_string
+from render.pictures.icc import BUILT_IN
+from render.pictures.images import PICTURE_ENDINGS
+from render.system.files import opened
 
 # Ray's dashboard takes no larger request (ray_constants.DASHBOARD_CLIENT_MAX_SIZE; measured with Ray 2.60: 95 MiB arrive,
 # 105 MiB are refused). The 500 MB of its documentation hold for packages that a driver inside the cluster uploads.
@@ -182,4 +182,4 @@ def split_shipped(entries: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _is_shipped(entry: str) -> bool:
-    return entry in presets.shipped_names()
+    return entry in styles.shipped_names()

@@ -15,21 +15,23 @@ from pathlib import Path
 import psutil
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-from render import checkpoint, files
-from render.batch import Stop, never
-from render.checkpoint import path_of
 from render.distributed import cluster
 from render.distributed.cluster import Cluster
 from render.distributed.worker import Actor, Brought, Errand, Post, Present, Wanted, files_of
+
 from render.errors import RenderError
-from render.events import Event, JobDone, JobFailed, JobStarted, Notice
-from render.files import write_bytes
 from render.gan.shards import Sampling
-from render.images import MAX_FILE_BYTES
-from render.jobs import Job, Settings, changed
-from render.memory import TILES_PX
-from render.pipeline import Keeping
+from render.jobs.events import Event, JobDone, JobFailed, JobStarted, Notice
+from render.jobs.job import Job, changed
+from render.jobs.settings import Settings
+from render.network.memory import TILES_PX
+from render.painting import checkpoint
+from render.painting.checkpoint import path_of
+from render.painting.renderer import Keeping
+from render.pictures.images import MAX_FILE_BYTES
+from render.runners.batch import Stop, never
+from render.system import files
+from render.system.files import write_bytes
 
 TRIES = 3  # a job whose worker died as often is given up
 STALL_S = 1800.0  # without a sign of life a worker is taken for hung

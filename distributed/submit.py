@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from render import __version__
 from render.distributed.jobs_api import Dashboard, can_be_overheard, check_address
 from render.distributed.package import Package, write
+
+from render import __version__
 from render.errors import UsageError
 from render.wording import plain
 

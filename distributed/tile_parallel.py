@@ -11,14 +11,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import ray
 import torch
-
-from render import losses
 from render.distributed.cluster import reason
-from render.features import Network
-from render.memory import Budget, kept_by_helper
-from render.objective import StyleTarget, Sums, tile_features, tile_gradient, tile_moments, tile_sums, total_moments
-from render.pipeline import TileWork
-from render.tiling import Tile
+
+from render.network import losses
+from render.network.features import Network
+from render.network.memory import Budget, kept_by_helper
+from render.network.objective import (
+    StyleTarget,
+    Sums,
+    tile_features,
+    tile_gradient,
+    tile_moments,
+    tile_sums,
+    total_moments,
+)
+from render.network.tiling import Tile
+from render.painting.renderer import TileWork
 
 IN_FLIGHT = 2  # tiles handed to a helper: the one it runs and the next
 LEADER = -1

@@ -14,16 +14,18 @@ from functools import cached_property
 from pathlib import Path
 
 import ray
-
-from render import checkpoint, device
-from render.errors import PictureError
-from render.events import Event, JobDone, JobFailed, Progress
-from render.files import write_bytes
-from render.gan.shards import Sampling, Shard
-from render.jobs import Job, Settings, sha256
-from render.local import attempt, make_renderer
-from render.pipeline import Keeping, TileWork
 from render.distributed.tile_parallel import Bench, RayCrew
+
+from render.errors import PictureError
+from render.gan.shards import Sampling, Shard
+from render.jobs.events import Event, JobDone, JobFailed, Progress
+from render.jobs.job import Job, sha256
+from render.jobs.settings import Settings
+from render.network import device
+from render.painting import checkpoint
+from render.painting.renderer import Keeping, TileWork
+from render.runners.local import attempt, make_renderer
+from render.system.files import write_bytes
 
 PROGRESS_EVERY_S = 1.0  # a step of a small scale takes far less: 64 GPUs would drown the driver
 

@@ -5,26 +5,26 @@ import sys
 
 def main() -> int:
     try:
-        from render import interrupts
+        from render.system import interrupts
 
         interrupts.install()  # before anything that takes time
         return _run(interrupts)
     except KeyboardInterrupt:
         return 130
     finally:
-        from render import interrupts
+        from render.system import interrupts
 
         interrupts.ignore()
 
 
 def _run(interrupts) -> int:
-    from render import large_pages
+    from render.system import large_pages
 
     with interrupts.blocked():
         large_pages.begin_again_with_them()
-    from render import cli
+    from render.cli import main
 
-    return cli.main()
+    return main.main()
 
 
 if __name__ == "__main__":

@@ -24,9 +24,15 @@ from pathlib import Path
 
 import torch
 
-from render import device, export, images, jobs, large_pages, memory, optimise, pipeline, presets, schedule, tiling, weights
-from render.moments import moments
-from render.objective import Objective, content_target, style_target
+from render.jobs import schedule, styles
+from render.jobs.job import make_job
+from render.jobs.settings import Settings
+from render.network import device, memory, optimise, tiling, weights
+from render.network.moments import moments
+from render.network.objective import Objective, content_target, style_target
+from render.painting import renderer
+from render.pictures import export, images
+from render.system import large_pages
 
 SIZE_PX = 512
 STYLE_LAYERS = {f"relu{i}_1": 64 * 2 ** min(i - 1, 3) for i in range(1, 6)}  # with their channels
@@ -172,7 +178,7 @@ def time_evaluations(arguments) -> None:
     for precision in device.PRECISIONS:
         network = loaded.network(device=chosen.name, dtype=device.PRECISIONS[precision])
         for style_loss in ("gram", "wasserstein"):
-            weighting = pipeline.weighting_of(presets.Look(style_loss=style_loss))
+            weighting = renderer.weighting_of(styles.Look(style_loss=style_loss))
             for side in (256, 512, 1024):
                 image = torch.rand(1, 3, side * 3 // 4, side, generator=torch.Generator().manual_seed(0)).to(chosen.name)
                 target = style_target(network, [(image.flip(-1), 1.0)], weighting)
@@ -213,7 +219,7 @@ def run_one_scale(arguments) -> None:
     network = weights.load().network(device=chosen.name, dtype=chosen.dtype)
     size = (arguments.size * 3 // 4, arguments.size)
     scale = schedule.Scale(size, arguments.size, 2, deep=False)
-    weighting = pipeline.weighting_of(presets.Look(), scale)
+    weighting = renderer.weighting_of(styles.Look(), scale)
     scene = memory.Scene(size, weighting.layers, tuple(weighting.content_layers), chosen.dtype.itemsize, "lbfgs", 12)
     plan = None if untiled else memory.plan_memory(scene, chosen.budget)
 
@@ -242,7 +248,7 @@ def time_tiles(arguments) -> None:
     network = weights.load().network(device=chosen.name, dtype=chosen.dtype)
     for deep in (True, False):
         size = (1536, 2048)
-        weighting = pipeline.weighting_of(presets.Look(), schedule.Scale(size, 2048, 1, deep=deep))
+        weighting = renderer.weighting_of(styles.Look(), schedule.Scale(size, 2048, 1, deep=deep))
         image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
         style = style_target(network, [(image, 1.0)], weighting)
         content = content_target(network, image.flip(-1), weighting)
@@ -262,15 +268,15 @@ def compare_starts(arguments) -> None:
     """Loss at 512 px after few and many evaluations, with and without the photograph's detail in the starting image."""
     chosen = device.choose()
     device.prepare(chosen)
-    style = presets.load_style(arguments.painting)
-    settings = jobs.Settings(size_px=SIZE_PX, precision=chosen.precision)
+    style = styles.load_style(arguments.painting)
+    settings = Settings(size_px=SIZE_PX, precision=chosen.precision)
     losses = {}
     for share in (0.0, 1.0):
-        pipeline.DETAIL = share
+        renderer.DETAIL = share
         with tempfile.TemporaryDirectory() as folder:
-            job = jobs.make_job(arguments.photo, style, presets.Look(), settings, Path(folder, "print.png"), weights_sha256="")
+            job = make_job(arguments.photo, style, styles.Look(), settings, Path(folder, "print.png"), weights_sha256="")
             seen = []
-            pipeline.Renderer(chosen, weights.load()).render(
+            renderer.Renderer(chosen, weights.load()).render(
                 job, report=lambda p: seen.append(p.loss) if p.scale == 2 else None)
             losses[share] = seen
     print("evaluations at 512 px     plainly enlarged     with the photograph's detail")
@@ -285,13 +291,13 @@ def time_workers(arguments) -> None:
     """The default look, bfloat16 where it is fast; from the first hand-out to the last print, workers ready beforehand in
     neither case, so their start is told apart."""
     import psutil
-
     from render.distributed.cluster import connected
     from render.distributed.ray_jobs import RayRunner
-    from render.events import JobDone, Progress
-    from render.ledger import Ledger
 
-    style = presets.find_style("impasto_nocturne")
+    from render.jobs.events import JobDone, Progress
+    from render.jobs.ledger import Ledger
+
+    style = styles.find_style("impasto_nocturne")
     rates = {}
     with connected(None, weights="caffe", preprocessing=None) as cluster, tempfile.TemporaryDirectory() as folder:
         photos = [Path(folder, f"{i}.png") for i in range(arguments.jobs)]
@@ -302,8 +308,8 @@ def time_workers(arguments) -> None:
         for count in (1, 2):
             output = Path(folder, str(count))
             ledger = Ledger(output)
-            settings = jobs.Settings(size_px=arguments.size, quality="draft", precision=device.choose().precision)
-            todo = [jobs.make_job(photo, style, presets.apply_settings(style.look, []), settings, output / photo.name,
+            settings = Settings(size_px=arguments.size, quality="draft", precision=device.choose().precision)
+            todo = [make_job(photo, style, styles.apply_settings(style.look, []), settings, output / photo.name,
                                   weights_sha256="") for photo in photos]
             ends, events = [], 0
 
@@ -314,7 +320,7 @@ def time_workers(arguments) -> None:
                 if isinstance(event, JobDone):
                     ends.append((time.perf_counter(), event.done.seconds))
             driver = psutil.Process().cpu_times()
-            RayRunner(cluster, "cpu", settings, pipeline.Keeping.under(ledger.folder), wanted=count).run(todo, report)
+            RayRunner(cluster, "cpu", settings, renderer.Keeping.under(ledger.folder), wanted=count).run(todo, report)
             spent = psutil.Process().cpu_times()
             ledger.close()
             # From the end of each worker's first job, which also loads and makes targets, to the last.
@@ -334,22 +340,22 @@ def time_tile_parallel(arguments) -> None:
     steps are seldom left alone: `best of each part` is what a step takes when each part once was.
     """
     import ray
-
     from render.distributed.cluster import connected, sign
     from render.distributed.tile_parallel import Bench, RayCrew
     from render.distributed.worker import Actor, Post
-    from render.objective import ContentTarget
+
+    from render.network.objective import ContentTarget
 
     chosen = device.choose(threads=1)
     device.prepare(chosen)
     network = weights.load().network(device=chosen.name, dtype=chosen.dtype)
     size = (1536, 2048)
-    weighting = pipeline.weighting_of(presets.Look(), schedule.Scale(size, 2048, 1, deep=False))
+    weighting = renderer.weighting_of(styles.Look(), schedule.Scale(size, 2048, 1, deep=False))
     scene = memory.Scene(size, weighting.layers, tuple(weighting.content_layers), chosen.dtype.itemsize, "lbfgs", 12)
-    work = pipeline.TileWork(scene, 1024, 4, tuple(weighting.style_layers), tuple(weighting.content_layers), weighting.edge, "max")
+    work = renderer.TileWork(scene, 1024, 4, tuple(weighting.style_layers), tuple(weighting.content_layers), weighting.edge, "max")
     image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
     with connected(None, weights="caffe", preprocessing=None), tempfile.TemporaryDirectory() as folder:
-        post = Post("cpu", chosen.precision, jobs.Settings(), 8 * 2**30, 1.0, 1, sign(folder), 600.0)
+        post = Post("cpu", chosen.precision, Settings(), 8 * 2**30, 1.0, 1, sign(folder), 600.0)
         helper = Actor.options(num_cpus=1).remote(post)
         ray.get(helper.present.remote())
         steps = {"alone": [], "with a helper": []}
@@ -471,15 +477,16 @@ def time_sample_workers(arguments) -> None:
     """Arrays, from the end of each worker's first shard to the last."""
     from render.distributed.cluster import connected
     from render.distributed.ray_jobs import RayRunner
-    from render.events import JobDone
+
     from render.gan.shards import SMALL_SHARD, Sampling, plan_shards
+    from render.jobs.events import JobDone
 
     rates = {}
     with connected(None, weights="caffe", preprocessing=None) as cluster, tempfile.TemporaryDirectory() as folder:
         settings = Sampling(arguments.checkpoints[0].absolute(), 7, format="npz")
         for count in (1, 2):
             shards, ends = plan_shards(settings, arguments.count, Path(folder, str(count)), size=SMALL_SHARD), []
-            keeping = pipeline.Keeping.under(Path(folder, str(count), ".render"))
+            keeping = renderer.Keeping.under(Path(folder, str(count), ".render"))
             keeping.checkpoints.mkdir(parents=True)
             RayRunner(cluster, "cpu", settings, keeping, wanted=count).run(
                 shards, lambda event: ends.append(time.perf_counter()) if isinstance(event, JobDone) else None)

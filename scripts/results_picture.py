@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from render import images
+from render.pictures import images
 
 ROW_PX, GAP_PX = 300, 10
 

@@ -10,29 +10,26 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-ORDER = (
-    "render", "render.large_pages", "render.interrupts", "render.streams", "render.child", "render.wording", "render.decoder_warnings", "render.words", "render.errors", "render.files", "render.deadline", "render.notify", "render.prints", "render.layers", "render.tiling", "render.memory", "render.icc", "render.images",
-    "render.export", "render.colour", "render.photoreal", "render.checks", "render.presets.toml", "render.presets.look", "render.presets",
-    "render.schedule", "render.jobs", "render.events", "render.ledger", "render.outputs",
-    "render.device", "render.linalg", "render.moments", "render.losses", "render.features", "render.objective",
-    "render.optimise", "render.torchvision_guard", "render.weights", "render.checkpoint", "render.finish", "render.pipeline",
-    "render.recolor", "render.batch",
-    "render.gan", "render.gan.architectures", "render.gan.losses", "render.gan.augment", "render.gan.data", "render.gan.foreign",
-    "render.gan.facts", "render.gan.files", "render.gan.training", "render.gan.sampling", "render.gan.sheets", "render.gan.shards", "render.gan.rendering",
-    "render.remote", "render.local", "render.distributed", "render.estimate", "render.console", "render.doctor",
-    "render.runners", "render.gan.screen", "render.gan.commands", "render.cli", "render.__main__",
-)  # fmt: skip
+# Rooms in the order of the arrow: what stands in one imports only from those before it, and from itself.
+ROOMS = ("render.errors", "render.wording", "render.system", "render.network", "render.pictures", "render.jobs",
+         "render.painting", "render.gan", "render.runners", "render.distributed", "render.cli", "render.__main__")
 
-PLANNING = ("errors", "files", "layers", "icc", "images", "export", "schedule", "jobs", "ledger", "outputs", "events", "presets", "presets.look",
-            "gan.shards")
+# What knows no torch, so that a batch is planned and its files are written without.
+NO_TORCH = ("render.errors", "render.wording", "render.system", "render.pictures", "render.jobs",
+            "render.network.layers", "render.network.tiling", "render.network.memory", "render.gan.shards")
+# Of the rooms before it: where a room takes less than the arrow allows.
+ALLOWED = {"render.network": ("render.system",), "render.pictures": ("render.system",),
+           "render.jobs": ("render.system", "render.pictures", "render.network.layers")}
+FREE = ("render", "render.errors", "render.wording", "render.presets")
 
 
 def modules() -> dict[str, Path]:
     """Name and file of every module that is installed (setup.cfg: presets/ as render.presets, and so on)."""
     found = {}
-    for package, folder in (("render", "render"), ("render.gan", "render/gan"), ("render.presets", "presets"), ("render.distributed", "distributed")):
-        for path in sorted((ROOT / folder).glob("*.py")):
-            found[package if path.stem == "__init__" else f"{package}.{path.stem}"] = path
+    for package, folder in (("render", "render"), ("render.presets", "presets"), ("render.distributed", "distributed")):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            name = ".".join((package, *path.relative_to(ROOT / folder).with_suffix("").parts))
+            found[name.removesuffix(".__init__")] = path
     return found
 
 
@@ -51,17 +48,28 @@ def imports(source: str) -> Iterator[str]:
             yield from (name if name in MODULES else node.module for name in inside)
 
 
-def place(name: str) -> int:
-    """A package's modules stand at the package's place, unless they have one of their own."""
-    while name not in ORDER:
-        name = name.rpartition(".")[0]
-    return ORDER.index(name)
+def room(name: str) -> str:
+    return next((room for room in ROOMS if name == room or name.startswith(room + ".")), name)
 
 
-def backward_imports(name: str, source: str) -> list[str]:
-    ours = [other for other in imports(source) if other.split(".")[0] == "render"]
-    return [other for other in ours if place(other) >= place(name) and place(other) != place("render")
-            and not (other.startswith("render.distributed") and name.startswith("render.distributed"))]
+def wrong_imports(name: str, source: str) -> list[str]:
+    """Imports of ours that point up, or out of what the room may know."""
+    ours = [other for other in imports(source) if other.split(".")[0] == "render" and other not in FREE]
+    return [other for other in ours if room(other) != room(name) and not _may(room(name), other)]
+
+
+def _may(mine: str, other: str) -> bool:
+    allowed = ALLOWED.get(mine, ROOMS[: ROOMS.index(mine)] if mine in ROOMS else ())
+    return any(other == each or other.startswith(each + ".") for each in allowed)
+
+
+def circles(names: set[str]) -> list[str]:
+    """Modules that import themselves by way of others."""
+    above = {name: {other for other in imports(SOURCES[name]) if other in names} for name in names}
+    left = dict(above)
+    while found := {name for name, others in left.items() if not others & left.keys()}:
+        left = {name: others for name, others in left.items() if name not in found}
+    return sorted(left)
 
 
 def users_of(package: str) -> set[str]:
@@ -88,22 +96,33 @@ def says_cuda(source: str) -> bool:
     return any("cuda" in word.lower() and id(node) not in allowed for node, word in code_words(tree))
 
 
-def test_every_module_has_its_place_in_the_order():
-    assert set(ORDER) <= set(MODULES)
-    unplaced = {name for name in MODULES if name not in ORDER and not name.startswith("render.distributed.")}
-    assert not unplaced, f"give {unplaced} a place in ORDER"
+def test_every_module_stands_in_a_room():
+    assert {name for name in MODULES if room(name) not in ROOMS} == {"render", "render.presets"}
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_every_import_of_ours_points_to_an_earlier_module(name):
-    assert backward_imports(name, SOURCES[name]) == []
+def test_no_import_of_ours_points_up(name):
+    assert wrong_imports(name, SOURCES[name]) == []
 
 
-@pytest.mark.parametrize("line", ["from render import cli", "import render.cli", "from render.cli import main",
-                                  "def f():\n    from render.cli import main"])
-def test_an_import_that_points_forward_is_found_wherever_it_stands(line):
-    assert backward_imports("render.jobs", line) == ["render.cli"]
-    assert backward_imports("render.jobs", line.replace("cli", "errors")) == []
+def test_no_module_imports_itself_by_way_of_others():
+    assert circles(set(MODULES)) == []
+
+
+@pytest.mark.parametrize("line", ["from render.cli import main", "import render.cli.main", "from render.cli.main import main",
+                                  "def f():\n    from render.cli.main import main"])
+def test_an_import_that_points_up_is_found_wherever_it_stands(line):
+    assert wrong_imports("render.jobs.job", line) != []
+    assert wrong_imports("render.jobs.job", line.replace("cli.main", "system.files").replace("render.cli", "render.system")) == []
+
+
+def test_a_room_that_may_know_less_than_the_arrow_allows_knows_less():
+    assert wrong_imports("render.pictures.images", "from render.network import layers") == ["render.network.layers"]
+
+
+def test_presets_hold_data_alone():
+    assert [path.name for path in (ROOT / "presets").rglob("*.py")] == ["__init__.py"]
+    assert list(imports(SOURCES["render.presets"])) == []
 
 
 def test_only_distributed_names_ray():
@@ -111,23 +130,27 @@ def test_only_distributed_names_ray():
 
 
 def test_only_the_guard_names_torchvision():
-    assert users_of("torchvision") == {"render.torchvision_guard"}
+    assert users_of("torchvision") == {"render.network.torchvision_guard"}
 
 
-def test_the_planning_modules_never_name_torch():
-    assert users_of("torch").isdisjoint(f"render.{name}" for name in PLANNING)
-    assert "render.pipeline" in users_of("torch")
+def torch_free() -> list[str]:
+    return [name for name in MODULES if any(name == each or name.startswith(each + ".") for each in NO_TORCH)]
 
 
-@pytest.mark.parametrize(("names", "loads_torch"), [(PLANNING, False), ((*PLANNING, "linalg"), True)])
-def test_importing_the_planning_modules_loads_no_torch(names, loads_torch):
-    code = f"import sys, {', '.join('render.' + name for name in names)}; print('torch' in sys.modules)"
+def test_the_rooms_without_torch_never_name_it():
+    assert users_of("torch").isdisjoint(torch_free())
+    assert "render.painting.renderer" in users_of("torch")
+
+
+@pytest.mark.parametrize(("more", "loads_torch"), [((), False), (("render.network.linalg",), True)])
+def test_importing_them_loads_no_torch(more, loads_torch):
+    code = f"import sys, {', '.join([*torch_free(), *more])}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(loads_torch)
 
 
 def test_only_the_device_module_says_cuda():
-    assert {name for name in SOURCES if says_cuda(SOURCES[name])} == {"render.device"}
+    assert {name for name in SOURCES if says_cuda(SOURCES[name])} == {"render.network.device"}
 
 
 @pytest.mark.parametrize(("source", "found"), [

@@ -1,1 +1,5 @@
-"""Generative adversarial networks (Goodfellow et al. 2014): trained on small pictures, sampled by the thousand."""
+"""Generative adversarial networks: training them on a user's own pictures, sampling latents, and samples as content
+images for style transfer.
+
+May import: `render.painting` and all that it may import.
+"""

@@ -14,10 +14,12 @@ from typing import BinaryIO
 import numpy as np
 import torch
 
-from render import device, files, images
 from render.errors import PictureError, UsageError, brief
-from render.jobs import find_inputs
-from render.torchvision_guard import import_torchvision
+from render.jobs.inputs import find_inputs
+from render.network import device
+from render.network.torchvision_guard import import_torchvision
+from render.pictures import images
+from render.system import files
 
 NAMED = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}  # in torchvision.datasets
 TRAINING_IMAGES = "train-images-idx3-ubyte"

@@ -12,11 +12,12 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from render import checkpoint, files
 from render.errors import UsageError, WeightsError, brief
 from render.gan import foreign
 from render.gan.architectures import ARCHITECTURES
 from render.gan.facts import FORMAT, KIND, Facts, Origin, problem
+from render.painting import checkpoint
+from render.system import files
 
 MOST_NUMBERS = 10**6  # of a latent
 AGAIN = "Copy it again, or train again."

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from render import files
 from render.errors import WeightsError, brief
+from render.system import files
 
 MAX_BYTES = 8_000_000_000  # of a file, and of what it unpacks to
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from render.device import Device
-from render.events import Done
-from render.files import whole_file
 from render.gan import files, sheets
 from render.gan.sampling import Drawn, Sampler
 from render.gan.shards import Sampling, Shard, plan_shards
+from render.jobs.events import Done
+from render.network.device import Device
+from render.system.files import whole_file
 
 WRITERS = 8  # files on their way to the disk at a time: each waits for it
 

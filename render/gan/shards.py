@@ -3,9 +3,9 @@
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from render import files
 from render.errors import UsageError, WeightsError, brief
-from render.jobs import digest, sha256
+from render.jobs.job import digest, sha256
+from render.system import files
 
 SHARD = 512  # samples of a job: seconds of work, and a line in the log
 SMALL_SHARD = 2048  # of up to SMALL_PIXELS, which are made by the thousand a second

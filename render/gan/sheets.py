@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from render.errors import PictureError, UsageError
-from render.files import write_bytes
+from render.system.files import write_bytes
 
 
 def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:

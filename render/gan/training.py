@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 import render
-from render.device import Device
 from render.errors import DivergedError, UsageError, WeightsError, brief
 from render.gan import files
 from render.gan.architectures import ARCHITECTURES
@@ -23,6 +22,7 @@ from render.gan.augment import augmented
 from render.gan.data import Data
 from render.gan.facts import Epoch, Recipe
 from render.gan.losses import LOSSES, gradient_penalty
+from render.network.device import Device
 
 FEWEST_STEPS = 100  # of an epoch: a small folder is shown several times
 GRID = 64  # samples of fixed latents after each epoch

@@ -4,7 +4,19 @@ import numpy as np
 
 from painting import strokes as st
 from painting.canvas import (
-    angle_along, ellipse, mix, noise, palette, picture_shape, ramp, relief, rgb, smoothstep, unit_grid, warp, weave,
+    angle_along,
+    ellipse,
+    mix,
+    noise,
+    palette,
+    picture_shape,
+    ramp,
+    relief,
+    rgb,
+    smoothstep,
+    unit_grid,
+    warp,
+    weave,
 )
 
 TITLE = "Nocturne with swirling wind"

@@ -5,7 +5,19 @@ from dataclasses import replace
 import numpy as np
 
 from painting import strokes as st
-from painting.canvas import mix, noise, palette, picture_shape, polygon, ramp, relief, rgb, smoothstep, unit_grid, weave
+from painting.canvas import (
+    mix,
+    noise,
+    palette,
+    picture_shape,
+    polygon,
+    ramp,
+    relief,
+    rgb,
+    smoothstep,
+    unit_grid,
+    weave,
+)
 
 TITLE = "Harbour at sunset"
 DESCRIPTION = "Palette knife: bold dragged slabs of vermilion, orange, cream and teal."

@@ -6,7 +6,18 @@ import numpy as np
 
 from painting import strokes as st
 from painting.canvas import (
-    blur, ellipse, mix, noise, palette, picture_shape, ramp, relief, rgb, smoothstep, tooth, unit_grid,
+    blur,
+    ellipse,
+    mix,
+    noise,
+    palette,
+    picture_shape,
+    ramp,
+    relief,
+    rgb,
+    smoothstep,
+    tooth,
+    unit_grid,
 )
 
 TITLE = "Still life with turquoise jug"

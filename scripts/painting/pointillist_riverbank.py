@@ -6,7 +6,18 @@ import numpy as np
 
 from painting import strokes as st
 from painting.canvas import (
-    angle_along, ellipse, mix, noise, palette, picture_shape, polygon, ramp, relief, rgb, smoothstep, unit_grid,
+    angle_along,
+    ellipse,
+    mix,
+    noise,
+    palette,
+    picture_shape,
+    polygon,
+    ramp,
+    relief,
+    rgb,
+    smoothstep,
+    unit_grid,
     weave,
 )
 

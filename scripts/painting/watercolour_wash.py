@@ -6,7 +6,17 @@ import numpy as np
 
 from painting import strokes as st
 from painting.canvas import (
-    angle_along, blur, mix, noise, palette, picture_shape, relief, rgb, smoothstep, tooth, unit_grid,
+    angle_along,
+    blur,
+    mix,
+    noise,
+    palette,
+    picture_shape,
+    relief,
+    rgb,
+    smoothstep,
+    tooth,
+    unit_grid,
 )
 
 TITLE = "Mountain lake, early morning"

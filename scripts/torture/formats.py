@@ -18,13 +18,16 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from render import checkpoint, export, icc, images, presets, recolor, weights
 from render.gan import data as gan_data
 from render.gan import files as gan_files
 from render.gan.architectures import ARCHITECTURES
 from render.gan.facts import Recipe
-from render.layers import convolutions
-from render.ledger import Ledger
+from render.jobs import styles
+from render.jobs.ledger import Ledger
+from render.network import weights
+from render.network.layers import convolutions
+from render.painting import checkpoint, recolor
+from render.pictures import export, icc, images
 from scripts.torture import damage
 
 JOB = "job"
@@ -142,7 +145,7 @@ pooling = "average"
 
 def _presets(folder: Path) -> list[Path]:
     Image.fromarray(pixels()).save(folder / "a.png")
-    preset = min(next(iter(presets.shipped_collections().values())).glob("*.toml"))
+    preset = min(next(iter(styles.shipped_collections().values())).glob("*.toml"))
     (folder / "0.toml").write_text(PRESET, encoding="utf-8")
     (folder / "1.toml").write_bytes(
         b"\xef\xbb\xbf" + re.sub(rb'"[^"]+\.jpg"', b'"a.png"', preset.read_bytes())
@@ -152,7 +155,7 @@ def _presets(folder: Path) -> list[Path]:
 
 def _read_preset(path: Path) -> None:
     """What contradicts itself in a look is found when it is applied."""
-    presets.apply_settings(presets.load_style(path).look)
+    styles.apply_settings(styles.load_style(path).look)
 
 
 def idx_bytes(count: int = 3, side: int = 28) -> bytes:

@@ -20,12 +20,14 @@ from pathlib import Path
 
 PARSERS = ("preset", "setting", "idx", "icc", "recipe")
 WATCHED = (
-    "render.presets",
-    "render.icc",
+    "render.jobs.styles",
+    "render.jobs.look",
+    "render.jobs.toml",
+    "render.pictures.icc",
     "render.gan.data",
-    "render.export",
-    "render.recolor",
-    "render.images",
+    "render.pictures.export",
+    "render.painting.recolor",
+    "render.pictures.images",
     "tomllib",
 )
 LONGEST_BYTES = 1 << 16
@@ -38,11 +40,11 @@ MEMORY_MB = 4000
 
 def reader_of(name: str, folder: Path) -> tuple[Callable[[bytes], None], list[bytes]]:
     """What is fuzzed, and whole inputs to begin with."""
-    from render import presets
+    from render.jobs import styles
     from scripts.torture.formats import FORMATS
 
     if name == "setting":
-        return (lambda data: presets.apply_settings({}, [data.decode(errors="replace")])), [
+        return (lambda data: styles.apply_settings({}, [data.decode(errors="replace")])), [
             b"style_layers={relu1_1=1, pool4=0.5}",
             b"style_weight=1e3",
             b"init=noise",
@@ -81,8 +83,9 @@ def fuzz_here(name: str, seconds: int, corpus: Path) -> None:
         import atheris
 
         with atheris.instrument_imports(include=list(WATCHED)):
+            import render.painting.recolor  # noqa: F401
+
             import render.gan.data  # noqa: F401
-            import render.recolor  # noqa: F401
     with tempfile.TemporaryDirectory() as folder:
         read, samples = reader_of(name, Path(folder))
         target = refusing(read, name)

@@ -38,7 +38,8 @@ def prepare() -> None:
         sys.modules["torture_inside"] = module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         module.ROLE = "driver"
-    for name in ("render.cli", "render.console", "render.pipeline", "render.local", "render.remote", "render.__main__"):
+    for name in ("render.cli.main", "render.cli.batch", "render.cli.screen", "render.painting.renderer", "render.runners.local", "render.runners.remote",
+                 "render.__main__"):
         importlib.import_module(name)
 
 
@@ -115,9 +116,9 @@ def _become(words, cwd: Path, environment, before, out: Path, err: Path) -> None
         if before is not None:
             before()
         sys.modules["__main__"] = sys.modules["render.__main__"]  # what processes that it spawns take for their program
-        from render import cli
+        from render.cli import main
 
-        status = cli.main([str(word) for word in words])
+        status = main.main([str(word) for word in words])
     except SystemExit as ending:
         status = ending.code
     except BaseException:

@@ -155,8 +155,8 @@ def _connect(database, *words, **more):
 _plain_replace, os.replace = os.replace, _replace
 _plain_connect, sqlite3.connect = sqlite3.connect, _connect
 
-PLACES = {"render.files": _files, "render.jobs": _jobs, "render.optimise": _optimise, "render.pipeline": _pipeline,
-          "render.ledger": _ledger, "render.distributed.tile_parallel": _tiles}
+PLACES = {"render.system.files": _files, "render.jobs.job": _jobs, "render.network.optimise": _optimise,
+          "render.painting.renderer": _pipeline, "render.jobs.ledger": _ledger, "render.distributed.tile_parallel": _tiles}
 
 
 class _Finder(importlib.abc.MetaPathFinder):

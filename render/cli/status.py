@@ -1,0 +1,91 @@
+"""`render status`: what is done, failed and running, in a folder or of a job on a cluster."""
+
+from pathlib import Path
+
+from render.cli.arguments import command
+from render.cli.messages import complain
+from render.errors import RenderError, UsageError
+from render.wording import plain
+
+
+def add(commands) -> None:
+    parser = command(commands, "status", "what is done, failed and running, in a folder or of a job on a cluster",
+                      "render status prints/\n"
+                      "  render status --address http://localhost:8265 render-20260801-213000-1a2b --follow --fetch prints/")
+    parser.add_argument("what", metavar="OUTPUT|JOB", help="a batch's output folder; with --address: a job's name")
+    parser.add_argument("--address", help="of the cluster's dashboard, as seen from here: http://localhost:8265")
+    parser.add_argument("--follow", action="store_true", help="until the job ends")
+    parser.add_argument("--logs", action="store_true", help="the job's own words")
+    parser.add_argument("--fetch", type=Path, metavar="FOLDER", help="bring finished prints back, those that are not there yet")
+    parser.set_defaults(command=_status, only_tells=True)
+
+
+def _status(arguments) -> int:
+    from render.cli import screen
+    from render.jobs.ledger import Ledger
+
+    if arguments.address is not None:
+        return _job_status(arguments)
+    if arguments.follow or arguments.logs or arguments.fetch:
+        raise UsageError("--follow, --logs and --fetch are for a job on a cluster: name it with --address http://localhost:8265.")
+    ledger = Ledger.peek(Path(arguments.what))
+    rows = ledger.rows()
+    ledger.close()
+    if not rows:
+        raise UsageError(f"{arguments.what}: no batch was rendered there. Name its --output folder, or a job with --address.")
+    return 1 if screen.print_status(rows, Path(arguments.what)) else 0
+
+
+def _job_status(arguments) -> int:
+    from render.cli import screen
+    from render.distributed import follow
+    from render.distributed.jobs_api import Dashboard
+
+    cluster, name = Dashboard(arguments.address), arguments.what
+    job = cluster.job(name)
+    if arguments.logs:
+        for line in cluster.lines(name) if arguments.follow else cluster.log(name).splitlines():
+            print(plain(line), flush=True)
+        status = _ended_status(cluster.job(name))
+    elif arguments.follow:
+        status = follow_job(cluster, name)
+    else:
+        tally = follow.tally_of(cluster.log(name))
+        screen.print_job(name, job.status.lower(), tally, output=(job.metadata or {}).get("output"))
+        status = _job_verdict(job, tally)
+    if arguments.fetch is not None:
+        brought = 0
+        for path in follow.fetch(cluster, name, arguments.fetch):
+            print(f"fetched {plain(path)}", flush=True)
+            brought += 1
+        print(f"{brought} files fetched; {plain(arguments.fetch)} holds every print that is finished")
+    return status
+
+
+def follow_job(cluster, name: str) -> int:
+    """Draws the job's events as if it ran here."""
+    from render.cli import screen
+    from render.distributed import follow
+
+    tally = follow.Tally()
+    records = (record for record in map(tally.add, cluster.lines(name)) if record is not None)
+    begin = next((record for record in records if record["event"] == "begin"), None)
+    if begin is not None:
+        with screen.Screen(begin["jobs"]) as shown:
+            for event in filter(None, map(screen.from_record, records)):
+                shown(event)
+    job = follow.ended(cluster, name)
+    screen.print_job(name, job.status.lower(), tally, output=(job.metadata or {}).get("output"))
+    return _job_verdict(job, tally)
+
+
+def _job_verdict(job, tally) -> int:
+    from render.distributed import follow
+
+    if job.status.is_terminal() and tally.summary is None:
+        return complain(RenderError(f"{job.submission_id}: ended before its batch did: {follow.why_it_failed(job, tally)}"), 1)
+    return 1 if tally.failed else _ended_status(job)
+
+
+def _ended_status(job) -> int:
+    return 1 if job.status in ("FAILED", "STOPPED") else 0

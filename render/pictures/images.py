@@ -1,0 +1,441 @@
+"""Picture files in: any common file becomes float sRGB pixels.
+
+Pixels are numpy float32 (H, W, 3), sRGB in [0, 1]; sizes are (height, width).
+"""
+
+import contextlib
+import io
+import os
+import struct
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import cv2
+import numpy as np
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+
+from render.errors import PictureError, UsageError
+from render.pictures import decoder_warnings, icc
+from render.pictures.paper import Layout, fit
+from render.system import files
+from render.system.files import Content
+
+MAX_INPUT_MEGAPIXELS = 300  # float32 RGB of such a scan takes 3.6 GB; Pillow alone would refuse it from 179
+MAX_FILE_BYTES = 4 * 10**9  # 300 megapixels of four 16-bit channels have 2.4 GB, uncompressed
+MIN_SIDE_PX = 16  # the deepest feature map the losses use has stride 16
+
+# Decoders we know; Pillow has more, and some run other programs (EPS starts Ghostscript).
+INPUT_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "JPEG2000", "BMP", "GIF", "PPM")
+PICTURE_ENDINGS = frozenset(
+    ".jpg .jpeg .jpe .png .tif .tiff .webp .avif .jp2 .j2k .jpx .bmp .gif .ppm .pgm .pbm .pnm".split()
+)  # what counts as a picture when a folder is searched
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A picture as read. Under transparency the pixels are already composited over white."""
+
+    pixels: np.ndarray  # (H, W, 3) float32, sRGB in [0, 1]
+    alpha: np.ndarray | None  # (H, W) float32 in [0, 1]; None when every pixel is opaque
+    path: Path
+    carried: Mapping[str, str] = field(default_factory=dict)  # its EXIF that a print carries on: name -> text
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.pixels.shape[:2]
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def load(path: Path | str) -> Content:
+    """A picture file's bytes, to be decoded by `probe` and `read`: what is hashed is then what is seen."""
+    return files.read(Path(path), at_most_bytes=MAX_FILE_BYTES)
+
+
+def probe(source: Content | Path | str) -> tuple[int, int]:
+    """(height, width) as `read` would give it, from the header alone; the same errors, except damaged pixels."""
+    with opened(source) as image:
+        return _upright_size(image)
+
+
+def read(source: Content | Path | str, *, long_side_px: int | None = None) -> Photo:
+    """The picture (of several: the first) in sRGB, upright, at its own size or scaled to `long_side_px`."""
+    content = source if isinstance(source, Content) else load(source)
+    path = content.path
+    with opened(content) as image:
+        carried = _carried_exif(image)
+        turn = _TURNS.get(_orientation(image))
+        sixteen_bit = _is_deep_colour(image)
+        image.load()  # of 16 bits Pillow gives 8, but unlike OpenCV it tells a truncated file from a whole one
+        deep = _deep_colour(image, content.data) if sixteen_bit else None
+        if turn is not None:
+            image = image.transpose(turn)
+            deep = None if deep is None else _turned(deep, turn)
+    pixels, alpha = _to_srgb(image, path) if deep is None else _deep_to_srgb(deep, image, path)
+    del image, deep
+    if alpha is not None:
+        pixels = over_white(pixels, alpha)
+    if long_side_px is not None:
+        size = fit(pixels.shape[:2], long_side_px)
+        pixels = resize(pixels, size)
+        alpha = None if alpha is None else resize(alpha, size)
+    return Photo(pixels, alpha, path, carried)
+
+
+def over_white(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """(H, W, 3) composited over white in sRGB, as browsers and Photoshop do. alpha: (H, W)."""
+    return (1 - (1 - pixels) * alpha[..., None]).astype(np.float32, copy=False)
+
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # EXIF orientation -> what makes it upright (Exif 2.32, 4.6.4 A)
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    return (width, height) if _orientation(image) >= 5 else (height, width)
+
+
+def _orientation(image: Image.Image) -> int:
+    if image.format == "TIFF":
+        return 1  # Pillow turns TIFFs itself, size and pixels
+    try:
+        return exif_of(image).get(ExifTags.Base.Orientation, 1)
+    except Exception:  # a broken EXIF block (any of Pillow's parser errors) is no reason to refuse good pixels
+        return 1
+
+
+def exif_of(image: Image.Image) -> Image.Exif:
+    """The EXIF block without decoding pixels: for a PNG, Pillow's getexif() would decode them all to reach its end."""
+    if image.format != "PNG" or "Raw profile type exif" in image.info:  # ImageMagick's way
+        return image.getexif()
+    exif = Image.Exif()
+    exif.load(_png_chunk(image.fp, b"eXIf") or b"")
+    return exif
+
+
+# What is carried over from the photograph, all text: whose it is, when and with what it was taken. Not where: a print is
+# given away, and GPS tells where its owner lives. Not serial numbers either.
+CARRIED_MAIN = ("Make", "Model", "Artist", "Copyright")
+CARRIED_DETAIL = ("DateTimeOriginal", "DateTimeDigitized", "OffsetTimeOriginal", "OffsetTimeDigitized",
+                  "SubsecTimeOriginal", "SubsecTimeDigitized", "LensMake", "LensModel")  # fmt: skip
+
+
+def _carried_exif(image: Image.Image) -> dict[str, str]:
+    """What a print carries on; broken EXIF counts as none."""
+    try:
+        exif = exif_of(image)
+        detail = exif.get_ifd(ExifTags.IFD.Exif)
+        found = {name: exif.get(ExifTags.Base[name]) for name in CARRIED_MAIN}
+        found |= {name: detail.get(ExifTags.Base[name]) for name in CARRIED_DETAIL}
+    except Exception:  # any of Pillow's parser errors; the pixels may be good
+        return {}
+    texts = {name: _text(value) for name, value in found.items() if isinstance(value, (str, bytes))}
+    return {name: text for name, text in texts.items() if text}
+
+
+def _text(value: str | bytes) -> str:
+    """EXIF text is ASCII by the standard and UTF-8 in practice; Pillow gives its bytes as Latin-1."""
+    data = value if isinstance(value, bytes) else value.encode("latin-1", "replace")
+    data = data.split(b"\0")[0].strip()
+    with contextlib.suppress(UnicodeDecodeError):
+        return data.decode("utf-8")
+    return data.decode("latin-1")
+
+
+def _png_chunk(file: BinaryIO, wanted: bytes) -> bytes | None:
+    position = file.tell()
+    file.seek(8)  # past the signature
+    found = None
+    while found is None and len(head := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if kind == wanted:
+            found = file.read(length)
+        file.seek(length + 4, os.SEEK_CUR)  # data and checksum
+    file.seek(position)
+    return found
+
+
+@contextlib.contextmanager
+def opened(source: Content | Path | str) -> Iterator[Image.Image]:
+    """The picture, its header judged; whatever goes wrong here or in the body names the file and the fix."""
+    path = source.path if isinstance(source, Content) else Path(source)
+    try:
+        with _stream(source) as file, _raised_pixel_limit(), decoder_warnings.named(path):
+            image = Image.open(file, formats=INPUT_FORMATS)
+            _check_size(path, *image.size)
+            _check_planes(path, image)
+            yield image
+    except PictureError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_large(path) from error
+    except UnidentifiedImageError as error:
+        raise PictureError(
+            f"{path}: is not an image, is cut short, or is of a kind that is not supported. Export it again as "
+            "JPEG, PNG, TIFF, WebP or AVIF (8 or 16 bits per channel), or take the file away."
+        ) from error
+    except MemoryError as error:
+        raise PictureError(
+            f"{path}: does not fit into memory. Make it smaller, or close other programs, and rerun: "
+            "finished prints are kept."
+        ) from error
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error ...
+        raise PictureError(
+            f"{path}: cannot be read as an image ({_damage(path, error)}). "
+            "Export it again and rerun: finished prints are kept."
+        ) from error
+
+
+def _stream(source: Content | Path | str) -> contextlib.AbstractContextManager[BinaryIO]:
+    return io.BytesIO(source.data) if isinstance(source, Content) else files.opened(Path(source))
+
+
+_limit_lock = threading.Lock()
+_limit_users = 0
+_limit_outside: int | None = None
+
+
+@contextlib.contextmanager
+def _raised_pixel_limit() -> Iterator[None]:
+    """Pillow's process-wide limit is ours while any thread of ours decodes; the last one out puts it back."""
+    global _limit_users, _limit_outside
+    with _limit_lock:
+        if _limit_users == 0:
+            _limit_outside = Image.MAX_IMAGE_PIXELS
+            Image.MAX_IMAGE_PIXELS = MAX_INPUT_MEGAPIXELS * 1_000_000
+        _limit_users += 1
+    try:
+        yield
+    finally:
+        with _limit_lock:
+            _limit_users -= 1
+            if _limit_users == 0:
+                Image.MAX_IMAGE_PIXELS = _limit_outside
+
+
+def _check_size(path: Path, width: int, height: int) -> None:
+    if width * height > MAX_INPUT_MEGAPIXELS * 1_000_000:
+        raise _too_large(path, f"{width} x {height} px, ")
+    if min(width, height) < MIN_SIDE_PX:
+        raise PictureError(
+            f"{path}: is too small ({width} x {height} px). Use a picture of at least {MIN_SIDE_PX} px on each side."
+        )
+
+
+def _check_planes(path: Path, image: Image.Image) -> None:
+    """Pillow and OpenCV both read 16-bit planes, one colour after the other, as nonsense and say nothing."""
+    if image.format != "TIFF" or image.tag_v2.get(ExifTags.Base.PlanarConfiguration) != 2:
+        return
+    if max(image.tag_v2.get(ExifTags.Base.BitsPerSample, (8,))) > 8:
+        raise PictureError(
+            f"{path}: is a 16-bit TIFF with its colours in separate planes, which cannot be read. "
+            "Export it with interleaved colours (Photoshop: pixel order interleaved) and rerun: finished prints are kept."
+        )
+
+
+def _too_large(path: Path, size: str = "") -> PictureError:
+    return PictureError(
+        f"{path}: is too large ({size}more than {MAX_INPUT_MEGAPIXELS} megapixels). Make it smaller, or check "
+        "that it is the picture you mean: a small file that claims such a size may be harmful."
+    )
+
+
+def _damage(path: Path, error: Exception) -> str:
+    words = str(error).strip() or type(error).__name__
+    if isinstance(error, EOFError) or any(sign in words.lower() for sign in ("truncated", "unexpected end")):
+        return f"truncated after {_file_size(path)}"
+    return f"damaged: {words}"
+
+
+def _file_size(path: Path) -> str:
+    size_bytes = path.stat().st_size
+    for unit, bytes_each in (("MB", 1e6), ("kB", 1e3)):
+        if size_bytes >= bytes_each:
+            return f"{size_bytes / bytes_each:.1f} {unit}"
+    return f"{size_bytes} bytes"
+
+
+# --- colour ----------------------------------------------------------------------------------------------------------
+
+
+def _to_srgb(image: Image.Image, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """pixels (H, W, 3) and alpha (H, W) or None, from an upright image of any mode; its ICC profile applied."""
+    profile = _profile(image, path)
+    if image.mode.startswith(("I", "F")):
+        return _grey_to_srgb(_deep_grey(image, path), profile), None
+    image, alpha = _split_alpha(image)
+    return _unit(np.asarray(_eight_bit_to_srgb(image, profile, path))), alpha
+
+
+def _unit(values: np.ndarray) -> np.ndarray:
+    return np.divide(values, np.float32(255), dtype=np.float32)
+
+
+def _is_deep_colour(image: Image.Image) -> bool:
+    """Whether it is RGB or RGBA with 16 bits per channel, told before it is loaded."""
+    words = {word for tile in image.tile for word in (tile.args if isinstance(tile.args, tuple) else (tile.args,))}
+    return any(str(word).startswith(("RGB;16", "RGBA;16")) for word in words)
+
+
+def _deep_colour(image: Image.Image, data: bytes) -> np.ndarray | None:
+    """(H, W, 3 or 4) uint16, as it lies in the file; None where OpenCV cannot read it or reads it otherwise than Pillow."""
+    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint16 or values.shape != (image.height, image.width, len(image.getbands())):
+        return None
+    values = cv2.cvtColor(values, cv2.COLOR_BGR2RGB if values.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+    near = cv2.absdiff((values >> 8).astype(np.uint8), np.asarray(image)).max() <= 1
+    return values if near else None
+
+
+def _turned(values: np.ndarray, turn: Image.Transpose) -> np.ndarray:
+    channels = (Image.fromarray(np.ascontiguousarray(values[..., i])) for i in range(values.shape[2]))
+    return np.dstack([np.asarray(channel.transpose(turn)) for channel in channels])
+
+
+def _deep_to_srgb(values: np.ndarray, image: Image.Image, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """pixels (H, W, 3) and alpha (H, W) or None, from (H, W, 3 or 4) uint16; the image's ICC profile applied."""
+    pixels = np.divide(values[..., :3], np.float32(65535), dtype=np.float32)
+    alpha = np.divide(values[..., 3], np.float32(65535), dtype=np.float32) if values.shape[2] == 4 else None
+    if _profile(image, path) is not None:
+        try:
+            pixels = icc.to_srgb(pixels, image.info["icc_profile"])
+        except (OSError, ImageCms.PyCMSError, UsageError) as error:
+            _warn_profile(path, error)
+    return pixels, alpha if alpha is not None and alpha.min() < 1 else None
+
+
+def _deep_grey(image: Image.Image, path: Path) -> np.ndarray:
+    """(H, W) float32 in [0, 1] from 16-bit, 32-bit or floating-point grey."""
+    values = np.asarray(image).astype(np.float32)
+    white = _white(values, image.mode)
+    if white is None:
+        expected = "0..1 or 0..255" if image.mode == "F" else "0..65535"
+        raise PictureError(
+            f"{path}: has grey values from {values.min():g} to {values.max():g}; {expected} are expected. "
+            "Export it as 8-bit or 16-bit grey and rerun: finished prints are kept."
+        )
+    return values / np.float32(white)
+
+
+def _white(values: np.ndarray, mode: str) -> int | None:
+    low, high = values.min(), values.max()
+    for white in (1, 255) if mode == "F" else (65535,):
+        if low >= 0 and high <= white:  # false for NaN
+            return white
+    return None
+
+
+def _split_alpha(image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
+    """The colours as L, RGB, CMYK or LAB, and (H, W) alpha where anything is transparent."""
+    if image.mode == "1":
+        image = image.convert("LA" if image.has_transparency_data else "L")
+    if image.has_transparency_data:
+        grey = image.mode in ("L", "LA", "La")
+        image = image.convert("LA" if grey else "RGBA")
+        alpha = _unit(np.asarray(image.getchannel("A")))
+        return image.convert("L" if grey else "RGB"), alpha if alpha.min() < 1 else None
+    return image if image.mode in ("L", "RGB", "CMYK", "LAB") else image.convert("RGB"), None
+
+
+def _profile(image: Image.Image, path: Path) -> ImageCms.ImageCmsProfile | None:
+    """The embedded profile; None means sRGB. A broken one is worth a warning, not a failed print."""
+    data = image.info.get("icc_profile")
+    if not data:
+        return None
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
+        profile.profile.xcolor_space  # four bytes that may be no text
+        return profile
+    except (OSError, ValueError, ImageCms.PyCMSError) as error:
+        _warn_profile(path, error)
+        return None
+
+
+def _warn_profile(path: Path, error: Exception | str) -> None:
+    decoder_warnings.warn_once(path, f"its colour profile cannot be used ({error}); its colours are taken as sRGB.")
+
+
+def _eight_bit_to_srgb(image: Image.Image, profile: ImageCms.ImageCmsProfile | None, path: Path) -> Image.Image:
+    if profile is None:
+        return image if image.mode == "RGB" else image.convert("RGB")  # convert would copy
+    if profile.profile.xcolor_space.strip() == "RGB" and image.mode == "L":
+        image = image.convert("RGB")  # grey written by programs that always embed an RGB profile
+    try:
+        return _through_profile(image, profile)
+    except (ImageCms.PyCMSError, ValueError) as error:
+        _warn_profile(path, error)
+        return image.convert("RGB")
+
+
+def _through_profile(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
+    return ImageCms.profileToProfile(
+        image,
+        profile,
+        ImageCms.createProfile("sRGB"),
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,  # with black point compensation: Photoshop's default
+        outputMode="RGB",
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
+
+
+def _grey_to_srgb(values: np.ndarray, profile: ImageCms.ImageCmsProfile | None) -> np.ndarray:
+    """(H, W, 3) from (H, W). Little CMS takes 8-bit grey only, so finer grey goes through its curve, interpolated."""
+    if profile is not None and profile.profile.xcolor_space.strip() == "GRAY":
+        ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
+        curve = _unit(np.asarray(_through_profile(ramp, profile))[0, :, 1])
+        values = np.interp(values, np.linspace(0, 1, 256), curve).astype(np.float32)
+    return np.repeat(values[..., None], 3, axis=-1)
+
+
+# --- resizing --------------------------------------------------------------------------------------------------------
+
+
+def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W, 3) or (H, W) float32 in [0, 1] at another (height, width): area means down, cubic up."""
+    down = tuple(min(have, want) for have, want in zip(pixels.shape[:2], size, strict=True))
+    pixels = _resized(pixels, down, cv2.INTER_AREA)  # cv2's area method only shrinks, so it goes first and alone
+    pixels = _resized(pixels, size, cv2.INTER_CUBIC)
+    return np.clip(pixels, 0, 1)  # cubic overshoots at edges
+
+
+def _resized(pixels: np.ndarray, size: tuple[int, int], method: int) -> np.ndarray:
+    if pixels.shape[:2] == tuple(size):
+        return pixels
+    height, width = size
+    return cv2.resize(pixels, (width, height), interpolation=method)
+
+
+# --- on paper --------------------------------------------------------------------------------------------------------
+
+
+def crop(pixels: np.ndarray, layout: Layout) -> np.ndarray:
+    """The part of the photograph, (H, W, 3) or (H, W), that is printed: a view."""
+    top, left, height, width = layout.crop
+    return pixels[top : top + height, left : left + width]
+
+
+def place(pixels: np.ndarray, layout: Layout, background: float = 1.0) -> np.ndarray:
+    """The rendered picture, (H, W, 3) or (H, W), on its sheet; `background` where the sheet shows (1 is white).
+
+    Raises ValueError when the picture has another size than was planned.
+    """
+    if pixels.shape[:2] != layout.picture:
+        raise ValueError(f"a picture of {pixels.shape[:2]} px was planned as {layout.picture}")
+    if layout.sheet == layout.picture:
+        return pixels
+    (top, left), (height, width) = layout.offset, layout.picture
+    sheet = np.full((*layout.sheet, *pixels.shape[2:]), background, pixels.dtype)
+    sheet[top : top + height, left : left + width] = pixels
+    return sheet
