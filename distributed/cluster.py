@@ -13,7 +13,10 @@ from render.errors import RenderError, UsageError
 from render.network.device import GPU
 
 CPUS_PER_WORKER = 4  # on machines without a GPU: more threads gain little on tiles of 1024 px
-OBJECTS_SHARE, OBJECTS_LEAST = 0.1, 128 * 2**20  # of the machine's memory, for what travels between processes here
+OBJECTS_SHARE, OBJECTS_LEAST = (
+    0.1,
+    128 * 2**20,
+)  # of the machine's memory, for what travels between processes here
 SURVEY_S, REACH_S = 120.0, 10.0
 
 
@@ -45,7 +48,10 @@ class Cluster:
     def device(self, wanted: str) -> str:
         """For `--device`: the same for all workers. Raises UsageError when there is no GPU."""
         if wanted == GPU and not self.gpus:
-            raise UsageError(f"--device {GPU}: no machine of {self.address or 'this Ray'} has a GPU ({self}). Add one, or use --device cpu.")
+            raise UsageError(
+                f"--device {GPU}: no machine of {self.address or 'this Ray'} has a GPU ({self}). Add "
+                f"one, or use --device cpu."
+            )
         return (GPU if self.gpus else "cpu") if wanted == "auto" else wanted
 
     def precision(self, wanted: str, device: str) -> str:
@@ -65,7 +71,10 @@ class Cluster:
         if wanted is None:
             return max(1, min(sum(cores) // workers if workers else CPUS_PER_WORKER, min(cores)))
         if wanted > max(cores):
-            raise UsageError(f"--cpus-per-worker {wanted}: the largest machine has {max(cores)} cores. Use {max(cores)} or fewer.")
+            raise UsageError(
+                f"--cpus-per-worker {wanted}: the largest machine has {max(cores)} cores. Use "
+                f"{max(cores)} or fewer."
+            )
         return wanted
 
     def __str__(self) -> str:
@@ -73,14 +82,17 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def connected(address: str | None, *, weights: str, preprocessing: str | None, device: str = "auto") -> Iterator[Cluster]:
-    """A cluster that has been examined. address: of a running one ("HOST:6379", "auto"); None: one is started on this
-    machine, on localhost only, and ended afterwards. device: "cpu" when GPUs will not be used.
+def connected(
+    address: str | None, *, weights: str, preprocessing: str | None, device: str = "auto"
+) -> Iterator[Cluster]:
+    """A cluster that has been examined. address: of a running one ("HOST:6379", "auto"); None: one is started
+    on this machine, on localhost only, and ended afterwards. device: "cpu" when GPUs will not be used.
 
     Raises UsageError, before any work, when it cannot be reached or used.
     """
     if address is None:
-        # Read when Ray is loaded. Without the first it replaces localhost by the address of the network interface.
+        # Read when Ray is loaded. Without the first it replaces localhost by the address of the network
+        # interface.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray = import_ray()
@@ -99,13 +111,15 @@ def import_ray():
     try:
         import ray
     except ImportError as error:
-        raise UsageError(f"--runner ray: Ray is not installed here ({error}). pip install 'render-prints[ray]'") from None
+        raise UsageError(
+            f"--runner ray: Ray is not installed here ({error}). pip install 'render-prints[ray]'"
+        ) from None
     return ray
 
 
 def _hush() -> None:
-    """Ray prints what befalls its processes on standard output, pages of it, where --json promises JSON; what it means for
-    the jobs we say ourselves. There is no setting for that."""
+    """Ray prints what befalls its processes on standard output, pages of it, where --json promises JSON; what
+    it means for the jobs we say ourselves. There is no setting for that."""
     from ray._private import worker
 
     worker.print_to_stdstream = lambda *args, **kwargs: None
@@ -116,18 +130,32 @@ def _start(ray) -> None:
 
     from render.network.device import cores, memory_bytes
 
-    objects = max(OBJECTS_LEAST, int(OBJECTS_SHARE * min(memory_bytes("cpu"), psutil.virtual_memory().available)))
-    with contextlib.suppress(FileNotFoundError):  # a small /dev/shm, as containers have: Ray would use the disk instead
+    objects = max(
+        OBJECTS_LEAST, int(OBJECTS_SHARE * min(memory_bytes("cpu"), psutil.virtual_memory().available))
+    )
+    with contextlib.suppress(
+        FileNotFoundError
+    ):  # a small /dev/shm, as containers have: Ray would use the disk instead
         room = os.statvfs("/dev/shm")
         objects = max(OBJECTS_LEAST, min(objects, int(0.8 * room.f_bavail * room.f_frsize)))
-    ray.init(address="local", num_cpus=cores(), include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False,
-             logging_level="error", object_store_memory=objects)
+    ray.init(
+        address="local",
+        num_cpus=cores(),
+        include_dashboard=False,
+        _node_ip_address="127.0.0.1",
+        log_to_driver=False,
+        logging_level="error",
+        object_store_memory=objects,
+    )
 
 
 def _join(ray, address: str) -> None:
     if "://" in address:
-        raise UsageError(f"--address {address}: a batch joins the cluster itself. Use HOST:6379 from the cluster's network, or `render submit` "
-                         "with the dashboard's address from elsewhere.")
+        raise UsageError(
+            f"--address {address}: a batch joins the cluster itself. Use HOST:6379 from the cluster's "
+            f"network, or `render submit` "
+            "with the dashboard's address from elsewhere."
+        )
     try:
         host, _, port = address.rpartition(":")
         if host and port.isdigit():  # Ray itself would try for a minute or more
@@ -136,15 +164,23 @@ def _join(ray, address: str) -> None:
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         text = " ".join(str(error).split())
         if "ersion mismatch" in text:
-            raise UsageError(f"--address {address}: other versions there than here ({text[:300]}). Install the same Python and "
-                             f"ray=={ray.__version__} on both sides.") from None
+            raise UsageError(
+                f"--address {address}: other versions there than here ({text[:300]}). Install the same "
+                f"Python and "
+                f"ray=={ray.__version__} on both sides."
+            ) from None
         raise UsageError(
-            f"--address {address}: no Ray cluster answers there ({text[:300]}). Check that it runs (`ray status`), that the port is "
-            "the head's (6379 unless chosen otherwise) and open, and, with tokens, that RAY_AUTH_MODE=token and the cluster's "
-            "token are set here.") from None
+            f"--address {address}: no Ray cluster answers there ({text[:300]}). Check that it runs (`ray "
+            f"status`), that the port is "
+            "the head's (6379 unless chosen otherwise) and open, and, with tokens, that "
+            "RAY_AUTH_MODE=token and the cluster's "
+            "token are set here."
+        ) from None
 
 
-def _survey(ray, address: str | None, weights: str, preprocessing: str | None, device: str) -> tuple[Node, ...]:
+def _survey(
+    ray, address: str | None, weights: str, preprocessing: str | None, device: str
+) -> tuple[Node, ...]:
     """Every machine examined by itself. Raises UsageError for the first that would fail its jobs."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -158,7 +194,9 @@ def _survey(ray, address: str | None, weights: str, preprocessing: str | None, d
         # Ray shows a task those GPUs only that it asks for.
         task = ray.remote(num_cpus=0, num_gpus=0.01 if gpus else 0, max_retries=1)(_examine)
         here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        at[node["NodeID"]] = task.options(scheduling_strategy=here).remote(weights, preprocessing, fingerprint, int(gpus))
+        at[node["NodeID"]] = task.options(scheduling_strategy=here).remote(
+            weights, preprocessing, fingerprint, int(gpus)
+        )
     nodes = []
     for node in alive:
         resources = node["Resources"]
@@ -166,27 +204,40 @@ def _survey(ray, address: str | None, weights: str, preprocessing: str | None, d
         try:
             facts = ray.get(at[node["NodeID"]], timeout=SURVEY_S)
         except ray.exceptions.RayTaskError as error:
-            facts = {"problem": f"render cannot be used there ({reason(error)}). "
-                                f"pip install render-prints=={render.__version__} on every machine"}
+            facts = {
+                "problem": f"render cannot be used there ({reason(error)}). "
+                f"pip install render-prints=={render.__version__} on every machine"
+            }
         except ray.exceptions.GetTimeoutError:
-            facts = {"problem": f"did not answer within {SURVEY_S:.0f} s. Is it busy? Wait for it, or take it out of the cluster"}
+            facts = {
+                "problem": f"did not answer within {SURVEY_S:.0f} s. Is it busy? Wait for it, or take it "
+                f"out of the cluster"
+            }
         except ray.exceptions.RayError as error:
-            facts = {"problem": f"went away while it was examined ({reason(error)}). Run the same command again"}
+            facts = {
+                "problem": f"went away while it was examined ({reason(error)}). Run the same command again"
+            }
         known = {"render": "", "torch": "", "precision": "", "problem": ""} | facts
-        nodes.append(Node(node["NodeID"], host, int(resources.get("CPU", 0)), int(resources.get("GPU", 0)), **known))
+        nodes.append(
+            Node(node["NodeID"], host, int(resources.get("CPU", 0)), int(resources.get("GPU", 0)), **known)
+        )
     for node in nodes:
         if node.problem:
             raise UsageError(f"{_named(address)}, machine {node.host}: {node.problem}.")
         if node.render != render.__version__:
-            raise UsageError(f"{_named(address)}, machine {node.host}: has render {node.render}, this is {render.__version__}. "
-                             "Install the same version on every machine.")
+            raise UsageError(
+                f"{_named(address)}, machine {node.host}: has render {node.render}, this is "
+                f"{render.__version__}. "
+                "Install the same version on every machine."
+            )
     if not any(node.cpus or node.gpus for node in nodes):
         raise UsageError(f"{_named(address)}: no machine offers cores or GPUs to jobs.")
     return tuple(nodes)
 
 
 def reason(error: Exception) -> str:
-    """One of Ray's errors in a line, without its colours and addresses: what was raised there, or what became of a worker."""
+    """One of Ray's errors in a line, without its colours and addresses: what was raised there, or what became
+    of a worker."""
     cause = getattr(error, "cause", None)
     if cause is not None:
         return f"{type(cause).__name__}: {cause}".splitlines()[-1][:300]
@@ -206,11 +257,16 @@ def _examine(weights: str, preprocessing: str | None, fingerprint: str, gpus: in
 
     facts = {"render": render.__version__, "torch": torch.__version__, "precision": device.choose().precision}
     if gpus and not device.gpus():
-        facts["problem"] = (f"Ray counts {gpus} GPUs there and torch {torch.__version__} can use none. Install a GPU build of torch and its "
-                            "driver, or use --device cpu")
+        facts["problem"] = (
+            f"Ray counts {gpus} GPUs there and torch {torch.__version__} can use none. Install a GPU "
+            f"build of torch and its "
+            "driver, or use --device cpu"
+        )
     try:
         if known.fingerprint(weights) != fingerprint:
-            facts["problem"] = f"--weights {weights} is another file there than here. Copy this one to every machine"
+            facts["problem"] = (
+                f"--weights {weights} is another file there than here. Copy this one to every machine"
+            )
         known.load(weights, preprocessing=preprocessing)
     except RenderError as error:
         facts["problem"] = f"weights: {error}"
@@ -218,7 +274,8 @@ def _examine(weights: str, preprocessing: str | None, fingerprint: str, gpus: in
 
 
 def sign(folder) -> tuple[str, str]:
-    """(path, text) of a new file by which a worker can tell that it sees this folder, and not another of that name."""
+    """(path, text) of a new file by which a worker can tell that it sees this folder, and not another of that
+    name."""
     text = f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(16)} {platform.system()}"
     path = os.path.join(os.path.abspath(folder), "driver")
     with open(path, "w") as file:

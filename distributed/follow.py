@@ -16,7 +16,6 @@ from pathlib import Path, PurePosixPath
 from render.distributed.jobs_api import Dashboard
 from render.distributed.package import Item, Package, write
 from render.distributed.submit import on_head, quoted
-
 from render.errors import PictureError, RenderError, UsageError
 from render.jobs import outputs
 from render.jobs.job import sha256
@@ -28,8 +27,9 @@ POLL_S = 0.5
 
 @dataclass
 class Tally:
-    """What the events of a batch add up to. total: jobs that were to do, None before they are known; now: the last
-    progress record; summary: the batch's own, at its end; words: the last lines of the log that are no events."""
+    """What the events of a batch add up to. total: jobs that were to do, None before they are known; now: the
+    last progress record; summary: the batch's own, at its end; words: the last lines of the log that are no
+    events."""
 
     total: int | None = None
     done: int = 0
@@ -93,24 +93,33 @@ def why_it_failed(job, tally: Tally) -> str:
     words = " | ".join(tally.words) or (job.message or "no word of why")
     fix = ""
     if "No module named render" in words:
-        fix = " The cluster's Python has no such render: install this version on every machine (pip install 'render-prints[cluster]')."
+        fix = (
+            " The cluster's Python has no such render: install this version on every machine (pip "
+            "install 'render-prints[cluster]')."
+        )
     elif "python: not found" in words or "python: command not found" in words:
-        fix = " No `python` is on the head's PATH: start Ray there from the environment that render is installed in."
+        fix = (
+            " No `python` is on the head's PATH: start Ray there from the environment that render is "
+            "installed in."
+        )
     return f"{words}.{fix}" if fix else words
 
 
-# --- prints come back ------------------------------------------------------------------------------------------------
+# --- prints come back ---------------------------------------------------------------------------------------
 
 
 def fetch(cluster: Dashboard, job_id: str, folder: Path, *, limit_bytes: int = FETCH_BYTES) -> Iterator[Path]:
-    """Brings the job's finished prints into the folder, those that are not there yet with the same content, and names
-    each when it is there. Small jobs on the head print the files into their logs, which are followed and then deleted.
+    """Brings the job's finished prints into the folder, those that are not there yet with the same content,
+    and names each when it is there. Small jobs on the head print the files into their logs, which are
+    followed and then deleted.
 
     Raises RenderError when a print does not arrive as it was sent; what arrived before is kept.
     """
     facts = cluster.job(job_id).metadata or {}
     if "output" not in facts:
-        raise UsageError(f"{job_id}: was not started by `render submit`, so where its prints are is not known.")
+        raise UsageError(
+            f"{job_id}: was not started by `render submit`, so where its prints are is not known."
+        )
     forget, have = (), hashes_in(folder)
     while True:
         sender = f"render-fetch-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
@@ -129,7 +138,9 @@ def fetch(cluster: Dashboard, job_id: str, folder: Path, *, limit_bytes: int = F
         forget = ("--forget", sender)
 
 
-def _start_sender(cluster: Dashboard, sender: str, output: str, have: dict[str, str], limit_bytes: int, forget) -> None:
+def _start_sender(
+    cluster: Dashboard, sender: str, output: str, have: dict[str, str], limit_bytes: int, forget
+) -> None:
     words = on_head("send", "--limit", str(limit_bytes), *forget)
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder, "have.zip")
@@ -138,7 +149,8 @@ def _start_sender(cluster: Dashboard, sender: str, output: str, have: dict[str, 
 
 
 def hashes_in(folder: Path) -> dict[str, str]:
-    """sha256 of every file there that is not hidden, by its path under the folder; not of what cannot be read."""
+    """sha256 of every file there that is not hidden, by its path under the folder; not of what cannot be
+    read."""
     found = {}
     for base, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -149,14 +161,16 @@ def hashes_in(folder: Path) -> dict[str, str]:
 
 
 def receive(records: Iterable[dict | None], folder: Path) -> Iterator[tuple[Path, str]]:
-    """Writes each print that the records hold, whole or not at all; gives its file and sha256. Raises RenderError for one
-    that arrives otherwise than it was announced, or that would lie outside the folder."""
+    """Writes each print that the records hold, whole or not at all; gives its file and sha256. Raises
+    RenderError for one that arrives otherwise than it was announced, or that would lie outside the folder."""
     records = (record for record in records if record is not None)
     for record in records:
         if record["event"] == "print":
             path = inside(folder, record["path"])
             if os.path.lexists(path) and outputs.recipe_of(path) is None:
-                raise RenderError(f"{path}: is there already and is no print. Move it away, or fetch into another folder.")
+                raise RenderError(
+                    f"{path}: is there already and is no print. Move it away, or fetch into another folder."
+                )
             with whole_file(path, needs_bytes=record["bytes"]) as file:
                 _receive_data(records, record, file)
             yield path, record["sha256"]
@@ -167,11 +181,15 @@ def _receive_data(records: Iterator[dict], announced: dict, file) -> None:
     while left > 0:
         record = next(records, {"event": "the end of the log"})
         if record["event"] != "data":
-            raise RenderError(f"{announced['path']}: was cut off on its way ({left} bytes are missing). Run this again.")
+            raise RenderError(
+                f"{announced['path']}: was cut off on its way ({left} bytes are missing). Run this again."
+            )
         try:
             piece = base64.b64decode(record["base64"], validate=True)
         except binascii.Error as error:
-            raise RenderError(f"{announced['path']}: was damaged on its way ({error}). Run this again.") from error
+            raise RenderError(
+                f"{announced['path']}: was damaged on its way ({error}). Run this again."
+            ) from error
         left -= len(piece)
         digest.update(piece)
         file.write(piece)
@@ -180,10 +198,14 @@ def _receive_data(records: Iterator[dict], announced: dict, file) -> None:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """The file of that name under the folder. Raises RenderError for a name that leads elsewhere, links followed."""
+    """The file of that name under the folder. Raises RenderError for a name that leads elsewhere, links
+    followed."""
     parts = PurePosixPath(name).parts
     path = folder.joinpath(*parts)
     strange = not parts or name.startswith("/") or "\\" in name or any(part.startswith(".") for part in parts)
     if strange or not path.resolve().is_relative_to(folder.resolve()):
-        raise RenderError(f"{name!r}: the cluster sends a file of this name, which would not lie in {folder}. Nothing was written there.")
+        raise RenderError(
+            f"{name!r}: the cluster sends a file of this name, which would not lie in {folder}. Nothing "
+            f"was written there."
+        )
     return path

@@ -20,8 +20,8 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Dashboard:
-    """The Jobs API at an address such as http://localhost:8265. Raises UsageError when it cannot be used from here: no
-    ray[default], an address without an answer, a wrong token, another Ray than ours."""
+    """The Jobs API at an address such as http://localhost:8265. Raises UsageError when it cannot be used from
+    here: no ray[default], an address without an answer, a wrong token, another Ray than ours."""
 
     def __init__(self, address: str):
         self.address = check_address(address)
@@ -33,10 +33,13 @@ class Dashboard:
         _check_versions(ray.__version__, self.ray_version, self.address)
 
     def submit(self, job_id: str, entrypoint: str, *, package: Path | None, facts: Mapping[str, str]) -> None:
-        """Starts a job. package: a .zip that is unpacked into the folder it starts in; facts: kept beside it."""
+        """Starts a job. package: a .zip that is unpacked into the folder it starts in; facts: kept beside
+        it."""
         environment = {} if package is None else {"working_dir": str(package)}
         with _explained(self.address):
-            self._client.submit_job(entrypoint=entrypoint, submission_id=job_id, runtime_env=environment, metadata=dict(facts))
+            self._client.submit_job(
+                entrypoint=entrypoint, submission_id=job_id, runtime_env=environment, metadata=dict(facts)
+            )
 
     def job(self, job_id: str):
         """Ray's JobDetails. Raises UsageError for a job that is not there."""
@@ -47,7 +50,9 @@ class Dashboard:
                 if "404" not in str(error):
                     raise
             known = [job.submission_id for job in self._client.list_jobs() if job.submission_id]
-        raise UsageError(f"{job_id}: no job of that name at {self.address}. There: {', '.join(sorted(known)) or 'none'}.")
+        raise UsageError(
+            f"{job_id}: no job of that name at {self.address}. There: {', '.join(sorted(known)) or 'none'}."
+        )
 
     def log(self, job_id: str) -> str:
         with _explained(self.address):
@@ -77,7 +82,10 @@ def check_address(address: str) -> str:
     """The address without its last slash. Raises UsageError when it is none of a dashboard."""
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"--address {address}: is not the address of Ray's dashboard. Write it like http://localhost:8265.")
+        raise UsageError(
+            f"--address {address}: is not the address of Ray's dashboard. Write it like "
+            f"http://localhost:8265."
+        )
     return address.rstrip("/")
 
 
@@ -89,13 +97,15 @@ def can_be_overheard(address: str) -> bool:
 
 def _import_ray():
     try:
-        import aiohttp  # noqa: F401  ray imports without these two, and fails later
+        import aiohttp  # noqa: F401
         import ray
         import requests  # noqa: F401
         from ray import job_submission
     except ImportError as error:
-        raise UsageError(f"the Jobs API needs Ray with its dashboard, and {error.name} is missing here. "
-                         "Install it: pip install 'render-prints[cluster]'.") from error
+        raise UsageError(
+            f"the Jobs API needs Ray with its dashboard, and {error.name} is missing here. "
+            "Install it: pip install 'render-prints[cluster]'."
+        ) from error
     for name in ("dashboard_sdk", "job.sdk"):  # we say ourselves what is sent
         logging.getLogger(f"ray.dashboard.modules.{name}").setLevel(logging.WARNING)
     return ray, job_submission
@@ -117,8 +127,10 @@ def _probe(address: str) -> None:
     except OSError as error:
         why = str(getattr(error, "reason", error))
     raise UsageError(
-        f"--address {address}: no Ray dashboard is there ({why}). Is the cluster up? From a laptop it is reached through a "
-        "tunnel: `ray dashboard distributed/ray-cluster.yaml`, `kubectl port-forward service/NAME-head-svc 8265`, or "
+        f"--address {address}: no Ray dashboard is there ({why}). Is the cluster up? From a laptop it is "
+        f"reached through a "
+        "tunnel: `ray dashboard distributed/ray-cluster.yaml`, `kubectl port-forward "
+        "service/NAME-head-svc 8265`, or "
         "`ssh -N -L 8265:localhost:8265 HEAD`; then --address http://localhost:8265."
     )
 
@@ -126,8 +138,10 @@ def _probe(address: str) -> None:
 def _check_versions(ours: str, theirs: str, address: str) -> None:
     """The same feature release on both sides: packages and records changed between them."""
     if ours.split(".")[:2] != theirs.split(".")[:2]:
-        raise UsageError(f"{address} runs Ray {theirs}, and {ours} is installed here. Install the cluster's: "
-                         f"pip install 'ray[default]=={theirs}'.")
+        raise UsageError(
+            f"{address} runs Ray {theirs}, and {ours} is installed here. Install the cluster's: "
+            f"pip install 'ray[default]=={theirs}'."
+        )
 
 
 @contextlib.contextmanager
@@ -141,12 +155,15 @@ def _explained(address: str) -> Iterator[None]:
         yield
     except AuthenticationError as error:
         raise UsageError(
-            f"{address}: refuses the token, or wants one. Put the cluster's (there: `ray get-auth-token`) into ~/.ray/auth_token "
+            f"{address}: refuses the token, or wants one. Put the cluster's (there: `ray "
+            f"get-auth-token`) into ~/.ray/auth_token "
             "or RAY_AUTH_TOKEN here, set RAY_AUTH_MODE=token, and run this again."
         ) from error
     except (requests.RequestException, aiohttp.ClientError, ConnectionError) as error:
-        raise RenderError(f"{address}: the connection was lost ({error}). A job that was started goes on: see "
-                          "`render status` when the cluster can be reached again.") from error
+        raise RenderError(
+            f"{address}: the connection was lost ({error}). A job that was started goes on: see "
+            "`render status` when the cluster can be reached again."
+        ) from error
     except RuntimeError as error:
         raise RenderError(f"{address}: {error}") from error
 

@@ -1,4 +1,5 @@
-"""What `render submit` and `render status` have run on the cluster's head node: python -m render.distributed.on_head."""
+"""What `render submit` and `render status` have run on the cluster's head node: python -m
+render.distributed.on_head."""
 
 import argparse
 import base64
@@ -25,9 +26,13 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="render.distributed.on_head", description=__doc__)
     commands = parser.add_subparsers(required=True, dest="command")
     commands.add_parser("expect", help="fail unless this is render VERSION").add_argument("version")
-    verb = commands.add_parser("send", help="print finished prints as JSON lines, but for those that have.json names")
+    verb = commands.add_parser(
+        "send", help="print finished prints as JSON lines, but for those that have.json names"
+    )
     verb.add_argument("output", type=Path)
-    verb.add_argument("--limit", type=int, required=True, metavar="BYTES", help="start no print once so much was sent")
+    verb.add_argument(
+        "--limit", type=int, required=True, metavar="BYTES", help="start no print once so much was sent"
+    )
     verb.add_argument("--forget", metavar="JOB", help="delete the log of this earlier job first")
     verb = commands.add_parser("wait", help="wait until a Ray that is being started has so many machines")
     verb.add_argument("--address", required=True)
@@ -49,12 +54,16 @@ def main(argv: list[str] | None = None) -> int:
 
 def expect(version: str) -> None:
     if version != __version__:
-        raise UsageError(f"the cluster has render {__version__}, and the job was submitted by {version}. Install the same on "
-                         "every machine and submit again; nothing was rendered.")
+        raise UsageError(
+            f"the cluster has render {__version__}, and the job was submitted by {version}. Install the "
+            f"same on "
+            "every machine and submit again; nothing was rendered."
+        )
 
 
 def send(arguments: argparse.Namespace) -> None:
-    """Prints {"event": "print", path, bytes, sha256} and its {"event": "data"} for every print, then {"event": "sent"}."""
+    """Prints {"event": "print", path, bytes, sha256} and its {"event": "data"} for every print, then
+    {"event": "sent"}."""
     if arguments.forget is not None:
         forget(arguments.forget)
     output = arguments.output.expanduser()
@@ -78,7 +87,9 @@ def finished(output: Path) -> Iterator[Path]:
     rows = ledger.rows()
     ledger.close()
     if not rows:
-        raise UsageError(f"{output}: no batch was rendered there, on the machine where the cluster's jobs start.")
+        raise UsageError(
+            f"{output}: no batch was rendered there, on the machine where the cluster's jobs start."
+        )
     for row in rows:
         path = output / row["output"]
         if row["status"] == "done" and path.is_file() and path.stat().st_size == row["bytes"]:
@@ -88,7 +99,8 @@ def finished(output: Path) -> Iterator[Path]:
 
 
 def forget(job_id: str) -> None:
-    """Deletes the log of an ended job, which lies beside ours: base64 of whole prints would fill the head's disk."""
+    """Deletes the log of an ended job, which lies beside ours: base64 of whole prints would fill the head's
+    disk."""
     if not re.fullmatch(r"render-fetch-[\w-]+", job_id):
         raise UsageError(f"--forget {job_id}: names no job of ours.")
     log = Path(os.path.realpath("/proc/self/fd/1"))  # Ray runs on Linux where clusters do
@@ -104,7 +116,9 @@ def wait(address: str, nodes: int, seconds: float) -> None:
         if found >= nodes:
             return
         time.sleep(1)
-    raise UsageError(f"{address}: {found} of {nodes} machines have come within {seconds:g} s. The log above may say why.")
+    raise UsageError(
+        f"{address}: {found} of {nodes} machines have come within {seconds:g} s. The log above may say why."
+    )
 
 
 def alive(address: str) -> int:

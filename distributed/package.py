@@ -1,4 +1,5 @@
-"""What travels to a cluster: photographs, styles and the files that options name, under names of their own, as a plan."""
+"""What travels to a cluster: photographs, styles and the files that options name, under names of their own,
+as a plan."""
 
 import json
 import os
@@ -15,8 +16,9 @@ from render.pictures.icc import BUILT_IN
 from render.pictures.images import PICTURE_ENDINGS
 from render.system.files import opened
 
-# Ray's dashboard takes no larger request (ray_constants.DASHBOARD_CLIENT_MAX_SIZE; measured with Ray 2.60: 95 MiB arrive,
-# 105 MiB are refused). The 500 MB of its documentation hold for packages that a driver inside the cluster uploads.
+# Ray's dashboard takes no larger request (ray_constants.DASHBOARD_CLIENT_MAX_SIZE; measured with Ray 2.60: 95
+# MiB arrive, 105 MiB are refused). The 500 MB of its documentation hold for packages that a driver inside the
+# cluster uploads.
 MOST_BYTES = 100 * 2**20
 ENTRY_BYTES = 160  # of the zip's own for each file, beside twice its name
 
@@ -25,7 +27,8 @@ Option = tuple[str, str]
 
 @dataclass(frozen=True)
 class Item:
-    """A file that travels. name: its path in the package; source: the file here, or None for one made of `text`."""
+    """A file that travels. name: its path in the package; source: the file here, or None for one made of
+    `text`."""
 
     name: str
     source: Path | None = None
@@ -37,7 +40,9 @@ class Item:
         try:
             return len(self.text.encode()) if self.source is None else self.source.stat().st_size
         except OSError as error:
-            raise PictureError(f"{self.source}: {error.strerror}. Check the name and the permissions and rerun.") from error
+            raise PictureError(
+                f"{self.source}: {error.strerror}. Check the name and the permissions and rerun."
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,9 @@ class Package:
         return sum(item.bytes for item in self.items)
 
 
-def plan_package(inputs: Sequence[Input], styles: Sequence[Style], shipped: Sequence[str], options: Sequence[Option]) -> Package:
+def plan_package(
+    inputs: Sequence[Input], styles: Sequence[Style], shipped: Sequence[str], options: Sequence[Option]
+) -> Package:
     """shipped: names of styles that the cluster has as we do; options: (--name, value) of `render batch`.
 
     Raises UsageError for names that would be lost on the way, and for a package that Ray would refuse.
@@ -70,12 +77,19 @@ def plan_package(inputs: Sequence[Input], styles: Sequence[Style], shipped: Sequ
 
 
 def shared_words(inputs: Sequence[str], styles: Sequence[str], options: Sequence[Option]) -> tuple[str, ...]:
-    """Words of `render batch` for files that the cluster has already. Raises UsageError for a path that is not absolute."""
-    paths = [*inputs, *(style for style in styles if not _is_shipped(style)), *(file for _, file in map(_file_of, options) if file)]
+    """Words of `render batch` for files that the cluster has already. Raises UsageError for a path that is
+    not absolute."""
+    paths = [
+        *inputs,
+        *(style for style in styles if not _is_shipped(style)),
+        *(file for _, file in map(_file_of, options) if file),
+    ]
     for path in paths:
         if not path.startswith("/"):
-            raise UsageError(f"--shared {path}: paths are those of the cluster's machines, which start in another folder. "
-                             "Write it from / on.")
+            raise UsageError(
+                f"--shared {path}: paths are those of the cluster's machines, which start in another folder. "
+                "Write it from / on."
+            )
     return ("--inputs", *inputs, "--styles", *styles, *(f"{name}={value}" for name, value in options))
 
 
@@ -103,7 +117,10 @@ def _photographs(inputs: Sequence[Input]) -> Iterator[Item]:
         raise UsageError(f"--inputs {', '.join(missing)}: no such file. Check the name; nothing was sent.")
     for item in inputs:
         if item.path.suffix.lower() not in PICTURE_ENDINGS:
-            raise UsageError(f"{item.path}: its ending says no picture. Rename it to one of {', '.join(sorted(PICTURE_ENDINGS))}.")
+            raise UsageError(
+                f"{item.path}: its ending says no picture. Rename it to one of "
+                f"{', '.join(sorted(PICTURE_ENDINGS))}."
+            )
         yield Item(f"inputs/{item.name}{item.path.suffix}", item.path)
 
 
@@ -116,9 +133,15 @@ def _style(style: Style) -> Iterator[Item]:
         start = Path(look["init"])
         yield Item(f"starts/{style.name}/{start.name}", start)  # outside styles/, where it would be one
         look["init"] = f"../starts/{style.name}/{start.name}"
-    lines = [f"{key} = {toml_string(getattr(style, key))}" for key in ("title", "author", "licence", "description")]
+    lines = [
+        f"{key} = {toml_string(getattr(style, key))}" for key in ("title", "author", "licence", "description")
+    ]
     for file, picture in zip(files, style.pictures):
-        lines += ["[[pictures]]", f"file = {toml_string(f'{style.name}.pictures/{file}')}", f"weight = {picture.weight!r}"]
+        lines += [
+            "[[pictures]]",
+            f"file = {toml_string(f'{style.name}.pictures/{file}')}",
+            f"weight = {picture.weight!r}",
+        ]
         yield Item(f"{folder}/{file}", picture.path)
     lines += ["[look]", *(f"{key} = {_toml(value)}" for key, value in look.items())]
     yield Item(f"styles/{style.name}.toml", text="\n".join([*lines, ""]))
@@ -144,9 +167,15 @@ def _options(options: Sequence[Option]) -> tuple[list[str], list[Item]]:
 
 
 def _file_of(option: Option) -> tuple[str, str]:
-    """("", the file) that an option names, or ("init=", the file) for a start; the file is "" where there is none."""
+    """("", the file) that an option names, or ("init=", the file) for a start; the file is "" where there is
+    none."""
     name, value = option
-    if name == "--weights" and value not in ("caffe", "torchvision") or name == "--profile" and value not in BUILT_IN:
+    if (
+        name == "--weights"
+        and value not in ("caffe", "torchvision")
+        or name == "--profile"
+        and value not in BUILT_IN
+    ):
         return "", value
     if name == "--soft-proof":
         return "", value
@@ -159,19 +188,25 @@ def _file_of(option: Option) -> tuple[str, str]:
 
 def _check_name(item: Item) -> None:
     if any(part.startswith(".") for part in item.name.split("/")):
-        raise UsageError(f"{item.source}: hidden files are passed over in a folder, and it travels in one. Rename it.")
+        raise UsageError(
+            f"{item.source}: hidden files are passed over in a folder, and it travels in one. Rename it."
+        )
     try:
         item.name.encode()
     except UnicodeEncodeError:
-        raise UsageError(f"{os.fsencode(item.name)!r}: the name is not UTF-8, which packages need. Rename the file.") from None
+        raise UsageError(
+            f"{os.fsencode(item.name)!r}: the name is not UTF-8, which packages need. Rename the file."
+        ) from None
 
 
 def _check_size(package: Package) -> None:
     needed = package.bytes + sum(ENTRY_BYTES + 2 * len(item.name.encode()) for item in package.items)
     if needed > MOST_BYTES:
         raise UsageError(
-            f"{len(package.items)} files with {needed / 1e6:.0f} MB are more than the {MOST_BYTES / 1e6:.0f} MB that Ray takes at once. "
-            "Put them where every machine of the cluster sees them and name them with --shared, or send them in several jobs."
+            f"{len(package.items)} files with {needed / 1e6:.0f} MB are more than the "
+            f"{MOST_BYTES / 1e6:.0f} MB that Ray takes at once. "
+            "Put them where every machine of the cluster sees them and name them with --shared, or send "
+            "them in several jobs."
         )
 
 

@@ -1,7 +1,8 @@
-"""Runs jobs on Ray: a worker a GPU (or a few cores), a job a worker, results as they come; who dies is replaced.
+"""Runs jobs on Ray: a worker a GPU (or a few cores), a job a worker, results as they come; who dies is
+replaced.
 
-The driver alone reads the queue and writes the output folder's ledger. A worker that sees the files works on them in place;
-to the others they travel as bytes.
+The driver alone reads the queue and writes the output folder's ledger. A worker that sees the files works on
+them in place; to the others they travel as bytes.
 """
 
 import os
@@ -15,10 +16,10 @@ from pathlib import Path
 import psutil
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
 from render.distributed import cluster
 from render.distributed.cluster import Cluster
 from render.distributed.worker import Actor, Brought, Errand, Post, Present, Wanted, files_of
-
 from render.errors import RenderError
 from render.gan.shards import Sampling
 from render.jobs.events import Event, JobDone, JobFailed, JobStarted, Notice
@@ -46,8 +47,8 @@ Report = Callable[[Event], None]
 class RayRunner:
     """Runs jobs on a cluster that is connected.
 
-    keeping: in the output folder; wanted: workers (None: as many as fit); cpus_per_worker: of a worker without a GPU;
-    memory_bytes: see Post; stall_s: see STALL_S; tries: see TRIES.
+    keeping: in the output folder; wanted: workers (None: as many as fit); cpus_per_worker: of a worker
+    without a GPU; memory_bytes: see Post; stall_s: see STALL_S; tries: see TRIES.
     """
 
     cluster: Cluster
@@ -72,19 +73,30 @@ class RayRunner:
         return self.wanted or max(1, self.cluster.workers(self.device, self.cpus_per_worker))
 
     def count(self, jobs: int) -> int:
-        """Workers to start: what fits, or what was asked for (an autoscaling cluster then grows). More of them than jobs
-        are of use only for prints of several tiles."""
-        return self.workers if self.wanted or self.settings.longest_px > TILES_PX[0] else min(self.workers, jobs)
+        """Workers to start: what fits, or what was asked for (an autoscaling cluster then grows). More of
+        them than jobs are of use only for prints of several tiles."""
+        return (
+            self.workers if self.wanted or self.settings.longest_px > TILES_PX[0] else min(self.workers, jobs)
+        )
 
     def post(self, sign: tuple[str, str]) -> Post:
         most_cpus = max(node.cpus for node in self.cluster.nodes) or 1
         share = 1.0 if self.device != "cpu" else min(1.0, self.cpus_per_worker / most_cpus)
-        return Post(self.device, self.settings.precision, self.settings, self.memory_bytes, share, self.cpus_per_worker, sign, self.stall_s)
+        return Post(
+            self.device,
+            self.settings.precision,
+            self.settings,
+            self.memory_bytes,
+            share,
+            self.cpus_per_worker,
+            sign,
+            self.stall_s,
+        )
 
 
 class Waiting:
-    """Jobs to do. A worker gets one whose style it has worked on, else one of a style that nobody has, else any: a style's
-    targets cost about an iteration at every scale."""
+    """Jobs to do. A worker gets one whose style it has worked on, else one of a style that nobody has, else
+    any: a style's targets cost about an iteration at every scale."""
 
     def __init__(self, jobs: Sequence[Job]):
         self.jobs = deque(jobs)
@@ -94,7 +106,11 @@ class Waiting:
 
     def next_for(self, known: set[str], elsewhere: set[str]) -> Job:
         """known, elsewhere: styles (by name) that this worker and other ones have worked on."""
-        for fits in (lambda job: job.group in known, lambda job: job.group not in elsewhere, lambda job: True):
+        for fits in (
+            lambda job: job.group in known,
+            lambda job: job.group not in elsewhere,
+            lambda job: True,
+        ):
             for i, job in enumerate(self.jobs):
                 if fits(job):
                     del self.jobs[i]
@@ -202,7 +218,14 @@ class _Run:
             member.events = None
             return
         except ray.exceptions.RayTaskError as error:  # not a death: a mistake of ours
-            self._finish(member, JobFailed(member.job, f"{member.job.label}: unexpected {error.cause!r}. Please report it.", str(error)))
+            self._finish(
+                member,
+                JobFailed(
+                    member.job,
+                    f"{member.job.label}: unexpected {error.cause!r}. Please report it.",
+                    str(error),
+                ),
+            )
             return
         except ray.exceptions.RayError as error:
             self._lost(member, error)
@@ -230,16 +253,24 @@ class _Run:
         for member in self.members:
             if member.present is not None and member.job is None:
                 self._ask(member, now)
-            if member.present is not None and now - member.heard_s > self.runner.stall_s and not member.why_killed:
+            if (
+                member.present is not None
+                and now - member.heard_s > self.runner.stall_s
+                and not member.why_killed
+            ):
                 member.why_killed = f"gave no sign of life for {self.runner.stall_s:.0f} s"
                 ray.kill(member.actor)
                 # What hangs may not hear that: its machine is told too.
-                ray.remote(num_cpus=0, max_retries=0)(_kill).options(scheduling_strategy=NodeAffinitySchedulingStrategy(
-                    member.present.node, soft=False)).remote(member.present.pid)
+                ray.remote(num_cpus=0, max_retries=0)(_kill).options(
+                    scheduling_strategy=NodeAffinitySchedulingStrategy(member.present.node, soft=False)
+                ).remote(member.present.pid)
         if any(member.present is not None for member in self.members):
             self.idle_since_s = now
         elif now - self.idle_since_s > self.runner.stall_s:
-            raise RenderError(f"no worker could start within {self.runner.stall_s:.0f} s: the cluster has no room. What is finished is kept.")
+            raise RenderError(
+                f"no worker could start within {self.runner.stall_s:.0f} s: the cluster has no room. "
+                f"What is finished is kept."
+            )
 
     def _ask(self, member: _Member, now: float) -> None:
         if member.asked is None and now - member.heard_s > self.runner.stall_s / 4:
@@ -268,8 +299,14 @@ class _Run:
         if out_of_memory or deaths >= 2:
             self.out_of_memory[job.id] = self.out_of_memory.get(job.id, 0) + 1
         if deaths >= self.runner.tries:
-            self.report(JobFailed(job, f"{job.label}: given up, its worker died {deaths} times; the last one {why}. Use a smaller "
-                                       "--memory or --size, or look into Ray's logs."))
+            self.report(
+                JobFailed(
+                    job,
+                    f"{job.label}: given up, its worker died {deaths} times; the last one {why}. Use a "
+                    f"smaller "
+                    "--memory or --size, or look into Ray's logs.",
+                )
+            )
             return
         self.report(Notice(job, f"its worker {why}: it goes on from its last checkpoint elsewhere"))
         self.waiting.again(job)
@@ -315,9 +352,14 @@ class _Run:
         try:
             wanted = files_of(job)
             travelling = self.contents.get(member.present.node, set())
-            own = job.own_file and os.path.abspath(job.own_file)  # of no use to the next job, so the worker does not hold it
-            contents = {path: ray.put(_bytes_of(path, digest)) for path, digest in wanted.items()
-                        if path in travelling and (path == own or path not in member.sent)}
+            own = job.own_file and os.path.abspath(
+                job.own_file
+            )  # of no use to the next job, so the worker does not hold it
+            contents = {
+                path: ray.put(_bytes_of(path, digest))
+                for path, digest in wanted.items()
+                if path in travelling and (path == own or path not in member.sent)
+            }
             member.sent |= contents.keys()
         except RenderError as error:
             self._finish(member, JobFailed(job, f"{job.label}: {error}"))
@@ -326,13 +368,22 @@ class _Run:
         kept = path_of(self.keeping.checkpoints, job.painted)
         if not member.present.sees_output and kept.is_file():
             stored = ray.put(kept.read_bytes())
-        job = job.with_files(lambda path: Path(os.path.abspath(path)))  # workers may have been started in another folder
-        errand = Errand(job.moved(Path(os.path.abspath(job.folder))), wanted, contents, self.keeping, stored,
-                        0.5 ** self.out_of_memory.get(job.id, 0))
+        job = job.with_files(
+            lambda path: Path(os.path.abspath(path))
+        )  # workers may have been started in another folder
+        errand = Errand(
+            job.moved(Path(os.path.abspath(job.folder))),
+            wanted,
+            contents,
+            self.keeping,
+            stored,
+            0.5 ** self.out_of_memory.get(job.id, 0),
+        )
         member.events = member.actor.render.options(num_returns="streaming").remote(errand)
 
     def _lend(self) -> None:
-        """Fewer jobs than workers: those without one help with the tiles of what runs, from its next scale on."""
+        """Fewer jobs than workers: those without one help with the tiles of what runs, from its next scale
+        on."""
         idle = [member for member in self.members if member.idle]
         busy = [member for member in self.members if member.job is not None]
         if not idle or not busy:

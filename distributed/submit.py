@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from render import __version__
 from render.distributed.jobs_api import Dashboard, can_be_overheard, check_address
 from render.distributed.package import Package, write
-
-from render import __version__
 from render.errors import UsageError
 from render.wording import plain
 
@@ -20,7 +19,8 @@ RUNNER = ("--runner", "ray", "--address", "auto")
 
 @dataclass(frozen=True)
 class Submission:
-    """package: what travels; empty items: nothing does. what: it in words. output: the prints' folder on the cluster."""
+    """package: what travels; empty items: nothing does. what: it in words. output: the prints' folder on the
+    cluster."""
 
     address: str
     job_id: str
@@ -36,11 +36,16 @@ def plan(address: str, package: Package, *, what: str, output: str | None) -> Su
     Raises UsageError for an address or an output that cannot be.
     """
     if output is not None and not output.startswith("/"):
-        raise UsageError(f"--output {output}: is a folder on the cluster, where jobs start in another folder. Write it from / on, "
-                         "or leave it out.")
+        raise UsageError(
+            f"--output {output}: is a folder on the cluster, where jobs start in another folder. Write "
+            f"it from / on, "
+            "or leave it out."
+        )
     job_id = f"render-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     output = output or f"~/render-jobs/{job_id}"
-    return Submission(check_address(address), job_id, package, what, output, entrypoint(package.words, output))
+    return Submission(
+        check_address(address), job_id, package, what, output, entrypoint(package.words, output)
+    )
 
 
 def entrypoint(words: Sequence[str], output: str) -> str:
@@ -61,12 +66,23 @@ def quoted(folder: str) -> str:
 def describe(submission: Submission) -> str:
     """What will be sent where, for a person."""
     items = submission.package.items
-    sends = f"{len(items)} files, {submission.package.bytes / 1e6:.1f} MB" if items else "no files, only the command"
-    lines = [f"to      {submission.address}", f"job     {submission.job_id}", f"sends   {sends}: {submission.what}",
-             f"runs    {submission.entrypoint}", f"prints  {submission.output} on the cluster"]
+    sends = (
+        f"{len(items)} files, {submission.package.bytes / 1e6:.1f} MB"
+        if items
+        else "no files, only the command"
+    )
+    lines = [
+        f"to      {submission.address}",
+        f"job     {submission.job_id}",
+        f"sends   {sends}: {submission.what}",
+        f"runs    {submission.entrypoint}",
+        f"prints  {submission.output} on the cluster",
+    ]
     if can_be_overheard(submission.address):
-        lines.append("note    plain HTTP to another machine: files and token can be read on the way. Safer: a tunnel, "
-                     "ssh -N -L 8265:localhost:8265 HEAD, and --address http://localhost:8265")
+        lines.append(
+            "note    plain HTTP to another machine: files and token can be read on the way. Safer: a tunnel, "
+            "ssh -N -L 8265:localhost:8265 HEAD, and --address http://localhost:8265"
+        )
     return "\n".join(map(plain, lines))
 
 
@@ -83,5 +99,10 @@ def send(submission: Submission, cluster: Dashboard) -> None:
 def next_steps(submission: Submission) -> str:
     """Commands to paste."""
     status = f"render status --address {submission.address} {submission.job_id}"
-    return "\n".join([f"follow  {status} --follow", f"fetch   {status} --fetch prints",
-                      f"stop    ray job stop --address {submission.address} {submission.job_id}"])
+    return "\n".join(
+        [
+            f"follow  {status} --follow",
+            f"fetch   {status} --fetch prints",
+            f"stop    ray job stop --address {submission.address} {submission.job_id}",
+        ]
+    )

@@ -1,8 +1,9 @@
 """The tiles of one print over many workers: the same sums, added in the same order, so the same picture.
 
-The worker that has the job leads: it holds image and optimiser, runs tiles like the others, and adds up. Per step: pixels of
-the tiles out, sums back; slopes out, gradients back. In between each member keeps its tiles' pixels and, as memory
-allows, activations. Who owns a tile is settled while the content's features are made: who is ready takes the next one.
+The worker that has the job leads: it holds image and optimiser, runs tiles like the others, and adds up. Per
+step: pixels of the tiles out, sums back; slopes out, gradients back. In between each member keeps its tiles'
+pixels and, as memory allows, activations. Who owns a tile is settled while the content's features are made:
+who is ready takes the next one.
 """
 
 from collections import deque
@@ -11,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import ray
 import torch
-from render.distributed.cluster import reason
 
+from render.distributed.cluster import reason
 from render.network import losses
 from render.network.features import Network
 from render.network.memory import Budget, kept_by_helper
@@ -33,8 +34,9 @@ LEADER = -1
 
 
 class Bench:
-    """Runs tiles of one scale on this device, and holds what the second pass needs of them. budget: None for the leader,
-    whose own plan says how many activations it can keep. Pixels come and gradients go as (1, 3, H, W) float32 arrays."""
+    """Runs tiles of one scale on this device, and holds what the second pass needs of them. budget: None for
+    the leader, whose own plan says how many activations it can keep. Pixels come and gradients go as (1, 3,
+    H, W) float32 arrays."""
 
     def __init__(self, network: Network, work: TileWork, budget: Budget | None = None):
         self.network, self.work, self.budget = network, work, budget
@@ -50,8 +52,19 @@ class Bench:
 
     def hold_content(self, i: int, pixels: np.ndarray) -> dict[str, float]:
         """The sums of squares of the content's features, which stay here."""
-        self.content[i] = dict(tile_features(self.network, self._shown(pixels), self.work.content_layers, self.tiles[i],
-                                             edge=self.work.edge)) if self.work.content_layers else {}
+        self.content[i] = (
+            dict(
+                tile_features(
+                    self.network,
+                    self._shown(pixels),
+                    self.work.content_layers,
+                    self.tiles[i],
+                    edge=self.work.edge,
+                )
+            )
+            if self.work.content_layers
+            else {}
+        )
         return {name: losses.squares(features).item() for name, features in self.content[i].items()}
 
     def sums(self, i: int, pixels: np.ndarray, step: int) -> Sums:
@@ -80,18 +93,21 @@ class Bench:
 
     def _run(self, i: int) -> tuple[torch.Tensor, Sums]:
         pixels = self.pixels[i].detach().requires_grad_(torch.is_grad_enabled())
-        return pixels, tile_sums(self.network, pixels, self.work.style_layers, self.content[i], self.tiles[i],
-                                 edge=self.work.edge)
+        return pixels, tile_sums(
+            self.network, pixels, self.work.style_layers, self.content[i], self.tiles[i], edge=self.work.edge
+        )
 
     def _shown(self, pixels: np.ndarray) -> torch.Tensor:
-        return torch.tensor(pixels, device=self.network.device)  # a copy: what Ray hands over must not be written to
+        return torch.tensor(
+            pixels, device=self.network.device
+        )  # a copy: what Ray hands over must not be written to
 
 
 class RayCrew:
     """A leader and its helpers (Ray actors with a method `bench(name, *arguments)`).
 
-    A helper that dies, fails or says nothing for stall_s is left behind: its tiles go to the others, who make up what it
-    held. notify: told of that.
+    A helper that dies, fails or says nothing for stall_s is left behind: its tiles go to the others, who make
+    up what it held. notify: told of that.
     """
 
     def __init__(self, bench: Bench, helpers: Sequence, notify: Callable[[str], None], *, stall_s: float):
@@ -112,6 +128,7 @@ class RayCrew:
     def moments(self, image: torch.Tensor, names: Sequence[str], tiles: Sequence[Tile]) -> StyleTarget:
         def calls(i: int, member: int) -> list:
             return [("moments", _pixels(image, tiles[i]), tuple(names), tiles[i])]
+
         return total_moments(found for _, found in self._in_order(len(tiles), calls, {}))
 
     def content_squares(self, content: torch.Tensor) -> Mapping[str, float]:
@@ -125,18 +142,23 @@ class RayCrew:
     def sums(self, image: torch.Tensor) -> Sums:
         self.image, self.step, self.summed = image, self.step + 1, {}
         total = None
-        for _, sums in self._in_order(len(self.tiles), self._sums_calls, self.summed, prefer=self.owners, soft=True):
+        for _, sums in self._in_order(
+            len(self.tiles), self._sums_calls, self.summed, prefer=self.owners, soft=True
+        ):
             sums = sums.to(self.mine.network.device)
             total = sums if total is None else total + sums
         return total
 
-    def add_gradient(self, image: torch.Tensor, slopes: Sequence[torch.Tensor], gradient: torch.Tensor) -> None:
+    def add_gradient(
+        self, image: torch.Tensor, slopes: Sequence[torch.Tensor], gradient: torch.Tensor
+    ) -> None:
         own = [slope.detach().cpu() for slope in slopes]
         sent = ray.put(own)
 
         def calls(i: int, member: int) -> list:
             before = [] if self.summed.get(i) == member else self._sums_calls(i, member)
             return [*before, ("gradient", i, own if member == LEADER else sent)]
+
         for i, part in self._in_order(len(self.tiles), calls, {}, prefer=self.summed):
             self.tiles[i].outer.of(gradient).add_(torch.tensor(part, device=gradient.device))
 
@@ -159,13 +181,21 @@ class RayCrew:
         self.summed[i] = member
         return [*before, ("sums", i, _pixels(self.image, self.tiles[i]), self.step)]
 
-    def _in_order(self, tiles: int, calls, owners: dict[int, int], prefer: Mapping[int, int] | None = None, *,
-                  soft: bool = False) -> Iterator[tuple]:
+    def _in_order(
+        self,
+        tiles: int,
+        calls,
+        owners: dict[int, int],
+        prefer: Mapping[int, int] | None = None,
+        *,
+        soft: bool = False,
+    ) -> Iterator[tuple]:
         """(tile, answer) in the tiles' order, whoever is quicker.
 
-        calls(tile, member): what the member is asked, one after the other; the last answer counts. owners: filled with who
-        took which tile. prefer: who has to take it, if still there; otherwise whoever is ready. soft: who has nothing left
-        may take a tile that another one will not come to soon, and so members of unlike or changing speed end together.
+        calls(tile, member): what the member is asked, one after the other; the last answer counts. owners:
+        filled with who took which tile. prefer: who has to take it, if still there; otherwise whoever is
+        ready. soft: who has nothing left may take a tile that another one will not come to soon, and so
+        members of unlike or changing speed end together.
         """
         prefer = dict(prefer or {})
         waiting = deque(range(tiles))
@@ -187,7 +217,8 @@ class RayCrew:
             return None
 
         def comes_late(i: int) -> bool:
-            """A helper that has not been asked for it has others to do first; the leader does one at a time."""
+            """A helper that has not been asked for it has others to do first; the leader does one at a
+            time."""
             return prefer[i] != LEADER or sum(prefer[j] == LEADER for j in waiting) > 1
 
         def land(timeout_s: float) -> bool:

@@ -14,8 +14,8 @@ from functools import cached_property
 from pathlib import Path
 
 import ray
-from render.distributed.tile_parallel import Bench, RayCrew
 
+from render.distributed.tile_parallel import Bench, RayCrew
 from render.errors import PictureError
 from render.gan.shards import Sampling, Shard
 from render.jobs.events import Event, JobDone, JobFailed, Progress
@@ -32,9 +32,10 @@ PROGRESS_EVERY_S = 1.0  # a step of a small scale takes far less: 64 GPUs would 
 
 @dataclass(frozen=True)
 class Post:
-    """What a worker is, sent once. device, precision: see Device; settings: of its jobs; memory_bytes: of its machine
-    or GPU, None: what is free; share: the part of its machine's memory that is this worker's, on a CPU; threads;
-    sign: a file in the output folder and its text, by which a worker knows that it sees that folder; stall_s: see RayCrew."""
+    """What a worker is, sent once. device, precision: see Device; settings: of its jobs; memory_bytes: of its
+    machine or GPU, None: what is free; share: the part of its machine's memory that is this worker's, on a
+    CPU; threads; sign: a file in the output folder and its text, by which a worker knows that it sees that
+    folder; stall_s: see RayCrew."""
 
     device: str
     precision: str
@@ -48,8 +49,9 @@ class Post:
 
 @dataclass(frozen=True)
 class Errand:
-    """A job to be done. files: what it reads, by path: the sha256 of each; contents: those that the worker does not see,
-    as references to bytes; checkpoint: the same, of the last finished scale; memory_share: less than 1 after it ran out."""
+    """A job to be done. files: what it reads, by path: the sha256 of each; contents: those that the worker
+    does not see, as references to bytes; checkpoint: the same, of the last finished scale; memory_share: less
+    than 1 after it ran out."""
 
     job: Job
     files: Mapping[str, str]
@@ -68,7 +70,8 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Brought:
-    """A file that belongs on the driver's side. kind: "checkpoint", "painted", or "product": number `place` of the job's."""
+    """A file that belongs on the driver's side. kind: "checkpoint", "painted", or "product": number `place`
+    of the job's."""
 
     kind: str
     data: bytes
@@ -89,19 +92,22 @@ class Stopped(BaseException):
 
 
 class Worker:
-    """Used as an actor with three groups of methods: "work", one at a time; "control", which answers meanwhile; and "life",
-    whose one call ends with the worker."""
+    """Used as an actor with three groups of methods: "work", one at a time; "control", which answers
+    meanwhile; and "life", whose one call ends with the worker."""
 
     def __init__(self, post: Post):
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         self.post = post
-        chosen = device.choose(post.device, post.precision, threads=post.threads, memory_bytes=post.memory_bytes)
+        chosen = device.choose(
+            post.device, post.precision, threads=post.threads, memory_bytes=post.memory_bytes
+        )
         self.device = replace(chosen, budget=chosen.budget.part(post.share))
         self.renderer = make_renderer(self.device, post.settings, self._gather)
         self.sees_output = _reads(*post.sign)
         self.helpers: tuple = ()
         self.on_the_bench: Bench | None = None
-        # The settings of a renderer's device hold for this thread, and Ray may call from others: one thread of our own computes.
+        # The settings of a renderer's device hold for this thread, and Ray may call from others: one thread
+        # of our own computes.
         self.hands = ThreadPoolExecutor(1, initializer=device.prepare, initargs=(self.device,))
         self.stopping = threading.Event()
 
@@ -143,8 +149,11 @@ class Worker:
     def render(self, errand: Errand) -> Iterator[Event | Wanted | Brought]:
         """What happens to the job, its end last. Events carry no job: the driver knows it."""
         self.on_the_bench = None
-        missing = tuple(path for path, digest in errand.files.items()
-                        if path not in errand.contents and not _is_file(path, digest) and not self._holds(path, digest))
+        missing = tuple(
+            path
+            for path, digest in errand.files.items()
+            if path not in errand.contents and not _is_file(path, digest) and not self._holds(path, digest)
+        )
         if missing:
             yield Wanted(missing)
             return
@@ -157,7 +166,11 @@ class Worker:
             if isinstance(event, JobDone) and not self.sees_output:
                 yield from self._results(job, keeping)
                 shutil.rmtree(self.own / job.id, ignore_errors=True)
-            if isinstance(event, (JobDone, JobFailed)) and job.own_file is not None and self._travelled(job.own_file):
+            if (
+                isinstance(event, (JobDone, JobFailed))
+                and job.own_file is not None
+                and self._travelled(job.own_file)
+            ):
                 shutil.rmtree(job.own_file.parent, ignore_errors=True)
             yield event if isinstance(event, Brought) else replace(event, job=None)
 
@@ -174,7 +187,9 @@ class Worker:
             if isinstance(event, Progress):
                 if bring_from is not None and event.scale > max(scale, 1):
                     with suppress(FileNotFoundError):
-                        events.put(Brought("checkpoint", checkpoint.path_of(bring_from, job.painted).read_bytes()))
+                        events.put(
+                            Brought("checkpoint", checkpoint.path_of(bring_from, job.painted).read_bytes())
+                        )
                 last = event.scale == event.scales and event.iteration == event.iterations
                 if event.scale == scale and not last and time.monotonic() - told_s < PROGRESS_EVERY_S:
                     return
@@ -185,7 +200,9 @@ class Worker:
             try:
                 device.prepare(self.device)  # the number of threads is a setting of the thread
                 share = errand.memory_share
-                self.renderer.device = self.device if share == 1 else device.with_less_memory(self.device, share)
+                self.renderer.device = (
+                    self.device if share == 1 else device.with_less_memory(self.device, share)
+                )
                 events.put(attempt(self.renderer, job, keeping, report, errand.job))
             except Stopped:
                 events.put(JobFailed(job, f"{job.label}: called off"))
@@ -242,7 +259,9 @@ class Worker:
     @ray.method(concurrency_group="work")
     def bench_for(self, work: TileWork | None) -> None:
         """Begins a scale of somebody else's job; None ends it."""
-        self.on_the_bench = work and Bench(self.renderer.network.with_pooling(work.pooling), work, self.device.budget)
+        self.on_the_bench = work and Bench(
+            self.renderer.network.with_pooling(work.pooling), work, self.device.budget
+        )
 
     @ray.method(concurrency_group="work")
     def bench(self, name: str, *arguments):

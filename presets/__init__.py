@@ -1,1 +1,2 @@
-"""Shipped styles, as data: each folder is a collection. Read by `render.jobs.styles` through importlib.resources."""
+"""Shipped styles, as data: each folder is a collection. Read by `render.jobs.styles` through
+importlib.resources."""

@@ -34,19 +34,21 @@ class DivergedError(RenderError):
 
 
 def brief(value: object, longest: int = 120) -> str:
-    """A value as a message shows it, whatever it is: on one line, its middle left out when it is long. Of an exception,
-    the first line of its text, or its kind when it has none."""
+    """A value as a message shows it, whatever it is: on one line, its middle left out when it is long. Of an
+    exception, the first line of its text, or its kind when it has none."""
     if isinstance(value, BaseException):
         value = next(iter(str(value).strip().splitlines()), type(value).__name__)
     try:
         text = value if isinstance(value, str) else repr(value)
     except (ValueError, RecursionError):  # an integer of more digits than Python writes; a value too deep
         return f"a very large {type(value).__name__}"
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in _cut(text, longest))
+    text = "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in _cut(text, longest)
+    )
     return _cut(text, longest)
 
 
 def _cut(text: str, longest: int) -> str:
     if len(text) <= longest:
         return text
-    return f"{text[: longest // 2]} ... {text[-(longest // 2):]}"
+    return f"{text[: longest // 2]} ... {text[-(longest // 2) :]}"

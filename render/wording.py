@@ -15,7 +15,9 @@ def plain(text: object, *, lines: bool = False) -> str:
     lines: line breaks and tabs stay, for text whose lines are ours or that has a screen to itself.
     """
     kept = _JOINERS + ("\n\t" if lines else "")
-    return "".join(_visible(c) if c not in kept and unicodedata.category(c) in _UNSEEN else c for c in str(text))
+    return "".join(
+        _visible(c) if c not in kept and unicodedata.category(c) in _UNSEEN else c for c in str(text)
+    )
 
 
 def _visible(character: str) -> str:

@@ -32,7 +32,14 @@ PAINTINGS = (
 )
 MAX_BYTES = 1_300_000
 QUALITIES = (92, 90, 88, 86)  # JPEG; the best that fits is taken
-SOFTNESS_PX = (0, 0.5, 0.65, 0.8, 1.0, 1.2)  # blur of grain too fine for MAX_BYTES; styles are used at half this size
+SOFTNESS_PX = (
+    0,
+    0.5,
+    0.65,
+    0.8,
+    1.0,
+    1.2,
+)  # blur of grain too fine for MAX_BYTES; styles are used at half this size
 
 DESCRIPTION = """\
 title = "{title}"
@@ -52,7 +59,10 @@ def main(arguments=None):
     for name in options.names or PAINTINGS:
         started_s = time.perf_counter()
         written = paint(name, options.output, size_px=options.size)
-        print(f"{written}  {written.stat().st_size:,} bytes  {time.perf_counter() - started_s:.1f} s", flush=True)
+        print(
+            f"{written}  {written.stat().st_size:,} bytes  {time.perf_counter() - started_s:.1f} s",
+            flush=True,
+        )
 
 
 def parse(arguments):
@@ -60,12 +70,16 @@ def parse(arguments):
     parser = argparse.ArgumentParser(description="Paint the style pictures of presets/paintings.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="paintings to make; all when none is named")
     parser.add_argument("--size", type=int, default=2048, help="long side in pixels (default %(default)s)")
-    parser.add_argument("--output", type=Path, default=Path("presets/paintings"), help="folder (default %(default)s)")
+    parser.add_argument(
+        "--output", type=Path, default=Path("presets/paintings"), help="folder (default %(default)s)"
+    )
     options = parser.parse_args(arguments)
     for name in options.names:
         if name not in PAINTINGS:
             near = difflib.get_close_matches(name, PAINTINGS, n=1, cutoff=0)[0]
-            parser.error(f"no painting is called {name!r}. Did you mean {near!r}? There are: {', '.join(PAINTINGS)}.")
+            parser.error(
+                f"no painting is called {name!r}. Did you mean {near!r}? There are: {', '.join(PAINTINGS)}."
+            )
     return options
 
 

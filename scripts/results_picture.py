@@ -1,6 +1,7 @@
 """Composes the README's picture: rows of photograph, painting and print.
 
-    python scripts/results_picture.py --output .github/results.jpg photos/a.png presets/paintings/b.jpg prints/a--b.png ...
+python scripts/results_picture.py --output .github/results.jpg photos/a.png presets/paintings/b.jpg
+prints/a--b.png ...
 """
 
 import argparse
@@ -15,8 +16,12 @@ ROW_PX, GAP_PX = 300, 10
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pictures", nargs="+", type=Path, help="photograph, painting, print; and again for each row")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "pictures", nargs="+", type=Path, help="photograph, painting, print; and again for each row"
+    )
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
     rows = [row_of(arguments.pictures[i : i + 3]) for i in range(0, len(arguments.pictures), 3)]

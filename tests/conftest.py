@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-# Before torch is imported: threads wait for one another asleep instead of spinning. The same pixels, and much sooner on
-# a busy machine (measured with four programs on two cores: 25 s instead of 146 s).
+# Before torch is imported: threads wait for one another asleep instead of spinning. The same pixels, and much
+# sooner on a busy machine (measured with four programs on two cores: 25 s instead of 146 s).
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # Before ray is: or it takes the network interface instead of 127.0.0.1.
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
@@ -19,8 +19,8 @@ os.environ["RAY_worker_niceness"] = "0"  # its 15 keeps workers waiting for what
 # A shell's background jobs ignore Ctrl-C, and so would the programs that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-from helpers.pictures import HEIGHT, WIDTH, save_painting, save_photo  # noqa: E402
-from helpers.program import CHEAP_BATCH, run, run_here  # noqa: E402
+from helpers.pictures import HEIGHT, WIDTH, save_painting, save_photo
+from helpers.program import CHEAP_BATCH, run, run_here
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +77,8 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def program():
-    """program(*words): (status, standard output, standard error) of the program in this process and folder."""
+    """program(*words): (status, standard output, standard error) of the program in this process and
+    folder."""
 
     def program(*words):
         done = run_here(*words, cwd=Path.cwd())

@@ -11,22 +11,50 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 # Rooms in the order of the arrow: what stands in one imports only from those before it, and from itself.
-ROOMS = ("render.errors", "render.wording", "render.system", "render.network", "render.pictures", "render.jobs",
-         "render.painting", "render.gan", "render.runners", "render.distributed", "render.cli", "render.__main__")
+ROOMS = (
+    "render.errors",
+    "render.wording",
+    "render.system",
+    "render.network",
+    "render.pictures",
+    "render.jobs",
+    "render.painting",
+    "render.gan",
+    "render.runners",
+    "render.distributed",
+    "render.cli",
+    "render.__main__",
+)
 
 # What knows no torch, so that a batch is planned and its files are written without.
-NO_TORCH = ("render.errors", "render.wording", "render.system", "render.pictures", "render.jobs",
-            "render.network.layers", "render.network.tiling", "render.network.memory", "render.gan.shards")
+NO_TORCH = (
+    "render.errors",
+    "render.wording",
+    "render.system",
+    "render.pictures",
+    "render.jobs",
+    "render.network.layers",
+    "render.network.tiling",
+    "render.network.memory",
+    "render.gan.shards",
+)
 # Of the rooms before it: where a room takes less than the arrow allows.
-ALLOWED = {"render.network": ("render.system",), "render.pictures": ("render.system",),
-           "render.jobs": ("render.system", "render.pictures", "render.network.layers")}
+ALLOWED = {
+    "render.network": ("render.system",),
+    "render.pictures": ("render.system",),
+    "render.jobs": ("render.system", "render.pictures", "render.network.layers"),
+}
 FREE = ("render", "render.errors", "render.wording", "render.presets")
 
 
 def modules() -> dict[str, Path]:
     """Name and file of every module that is installed (setup.cfg: presets/ as render.presets, and so on)."""
     found = {}
-    for package, folder in (("render", "render"), ("render.presets", "presets"), ("render.distributed", "distributed")):
+    for package, folder in (
+        ("render", "render"),
+        ("render.presets", "presets"),
+        ("render.distributed", "distributed"),
+    ):
         for path in sorted((ROOT / folder).rglob("*.py")):
             name = ".".join((package, *path.relative_to(ROOT / folder).with_suffix("").parts))
             found[name.removesuffix(".__init__")] = path
@@ -73,7 +101,11 @@ def circles(names: set[str]) -> list[str]:
 
 
 def users_of(package: str) -> set[str]:
-    return {name for name, source in SOURCES.items() if package in {other.split(".")[0] for other in imports(source)}}
+    return {
+        name
+        for name, source in SOURCES.items()
+        if package in {other.split(".")[0] for other in imports(source)}
+    }
 
 
 def code_words(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
@@ -109,15 +141,29 @@ def test_no_module_imports_itself_by_way_of_others():
     assert circles(set(MODULES)) == []
 
 
-@pytest.mark.parametrize("line", ["from render.cli import main", "import render.cli.main", "from render.cli.main import main",
-                                  "def f():\n    from render.cli.main import main"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from render.cli import main",
+        "import render.cli.main",
+        "from render.cli.main import main",
+        "def f():\n    from render.cli.main import main",
+    ],
+)
 def test_an_import_that_points_up_is_found_wherever_it_stands(line):
     assert wrong_imports("render.jobs.job", line) != []
-    assert wrong_imports("render.jobs.job", line.replace("cli.main", "system.files").replace("render.cli", "render.system")) == []
+    assert (
+        wrong_imports(
+            "render.jobs.job", line.replace("cli.main", "system.files").replace("render.cli", "render.system")
+        )
+        == []
+    )
 
 
 def test_a_room_that_may_know_less_than_the_arrow_allows_knows_less():
-    assert wrong_imports("render.pictures.images", "from render.network import layers") == ["render.network.layers"]
+    assert wrong_imports("render.pictures.images", "from render.network import layers") == [
+        "render.network.layers"
+    ]
 
 
 def test_presets_hold_data_alone():
@@ -153,12 +199,15 @@ def test_only_the_device_module_says_cuda():
     assert {name for name in SOURCES if says_cuda(SOURCES[name])} == {"render.network.device"}
 
 
-@pytest.mark.parametrize(("source", "found"), [
-    ('x.to("cuda:0")', True),
-    ("torch.cuda.synchronize()", True),
-    ('f(choices=("auto", "cuda")); g("cuda")', True),
-    ('f(choices=("auto", "cuda"))', False),
-    ('"""On cuda."""  # cuda', False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ('x.to("cuda:0")', True),
+        ("torch.cuda.synchronize()", True),
+        ('f(choices=("auto", "cuda")); g("cuda")', True),
+        ('f(choices=("auto", "cuda"))', False),
+        ('"""On cuda."""  # cuda', False),
+    ],
+)
 def test_cuda_is_found_in_code_and_not_in_prose(source, found):
     assert says_cuda(source) == found

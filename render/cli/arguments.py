@@ -6,7 +6,8 @@ from render.wording import plain
 
 
 class Parser(argparse.ArgumentParser):
-    """Complains on one line and without control characters: the shell's `*` puts file names among the words."""
+    """Complains on one line and without control characters: the shell's `*` puts file names among the
+    words."""
 
     def error(self, message):
         super().error(plain(message))
@@ -14,7 +15,10 @@ class Parser(argparse.ArgumentParser):
 
 def command(commands, name: str, summary: str, example: str) -> argparse.ArgumentParser:
     return commands.add_parser(
-        name, help=summary, description=summary[0].upper() + summary[1:] + ".", epilog=f"example:\n  {example}",
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 

@@ -53,8 +53,13 @@ class _Notice:
         if command is None or self.told or not (summary.done or summary.left or summary.failed):
             return
         self.told = True
-        record = screen.notice_record(summary, output=self.arguments.output, started=self.started,
-                                       exit_status=status, interrupted=status == INTERRUPTED)
+        record = screen.notice_record(
+            summary,
+            output=self.arguments.output,
+            started=self.started,
+            exit_status=status,
+            interrupted=status == INTERRUPTED,
+        )
         try:
             notify(command, record, **how)
         except RenderError as error:

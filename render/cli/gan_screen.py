@@ -1,4 +1,5 @@
-"""What a person sees of a training: a bar with time left, a line, a grid and a plot an epoch; or JSON lines."""
+"""What a person sees of a training: a bar with time left, a line, a grid and a plot an epoch; or JSON
+lines."""
 
 import json
 import time
@@ -21,9 +22,15 @@ class TrainingScreen(AbstractContextManager):
     def __init__(self, training: Training, epochs: int, output: Path, *, as_json: bool = False):
         self.training, self.epochs, self.output, self.as_json = training, epochs, output, as_json
         self.console = Console(stderr=True, highlight=False, emoji=False)
-        self.bar = Progress(TextColumn("epoch {task.fields[epoch]}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
-                            TimeElapsedColumn(), TextColumn("{task.fields[now]}"), console=self.console,
-                            disable=not self.console.is_terminal)
+        self.bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[now]}"),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
         self.task = self.bar.add_task("", total=max(1, epochs * training.steps), epoch="", now="")
         self.before = training.epochs_done
         self.began_s = self.told_s = time.monotonic()
@@ -31,8 +38,11 @@ class TrainingScreen(AbstractContextManager):
     def __enter__(self):
         t = self.training
         going_on = f", going on after epoch {self.before}" if self.before else ""
-        self._say(f"{t.recipe.architecture}, {t.recipe.loss}, {len(t.data)} images of {'x'.join(map(str, t.recipe.shape))} from "
-                  f"{t.data.name}; {t.steps} steps of {t.recipe.batch} an epoch{going_on}")
+        self._say(
+            f"{t.recipe.architecture}, {t.recipe.loss}, {len(t.data)} images of "
+            f"{'x'.join(map(str, t.recipe.shape))} from "
+            f"{t.data.name}; {t.steps} steps of {t.recipe.batch} an epoch{going_on}"
+        )
         self.bar.start()
         return self
 
@@ -62,8 +72,11 @@ class TrainingScreen(AbstractContextManager):
         sheets.write_losses(self.output / "losses.png", self.training.history)
         if self.as_json:
             print(json.dumps({"event": "epoch", **asdict(epoch)}), flush=True)
-        self._say(f"epoch {epoch.number}/{self.epochs}  {duration(epoch.seconds)}, discriminator {epoch.discriminator:.3f}, generator "
-                  f"{epoch.generator:.3f}, spread {100 * epoch.spread:.0f} %")
+        self._say(
+            f"epoch {epoch.number}/{self.epochs}  {duration(epoch.seconds)}, discriminator "
+            f"{epoch.discriminator:.3f}, generator "
+            f"{epoch.generator:.3f}, spread {100 * epoch.spread:.0f} %"
+        )
         if epoch.trouble:
             self._say(f"  {epoch.trouble}", style="red")
 

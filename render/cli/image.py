@@ -8,11 +8,17 @@ from render.cli.workplace import device_and_settings, fingerprint_of
 
 
 def add(commands) -> None:
-    parser = command(commands, "image", "render one photo in one style",
-                      "render image photo.jpg impasto_nocturne --output print.png --size 1024")
+    parser = command(
+        commands,
+        "image",
+        "render one photo in one style",
+        "render image photo.jpg impasto_nocturne --output print.png --size 1024",
+    )
     parser.add_argument("photo", metavar="CONTENT", help="the photograph")
     parser.add_argument("style", metavar="STYLE", help="a preset, a picture, or a shipped name")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="ending .png, .jpg, .tif or .webp")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="FILE", help="ending .png, .jpg, .tif or .webp"
+    )
     look_options(parser, with_format=False)
     overwrite_option(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object a line on standard output")

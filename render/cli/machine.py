@@ -21,12 +21,23 @@ from render.wording import plain
 def examine() -> int:
     """Prints devices, memory, weights and versions. Exit status 1 when the main job would not run."""
     chosen = device.choose()
-    _line("render", f"{render.__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
-    _line("packages", ", ".join(f"{name} {_version(name)}" for name in (
-        "torch", "numpy", "pillow", "opencv-python-headless", "pydantic", "safetensors")))
+    _line(
+        "render",
+        f"{render.__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}",
+    )
+    _line(
+        "packages",
+        ", ".join(
+            f"{name} {_version(name)}"
+            for name in ("torch", "numpy", "pillow", "opencv-python-headless", "pydantic", "safetensors")
+        ),
+    )
     _line("optional", ", ".join(f"{name} {_version(name)}" for name in ("torchvision", "ray")))
     _line("cores", f"{device.cores()} of {_processor()}")
-    _line("memory", f"{gibibytes(device.free_memory_bytes('cpu'))} free of {gibibytes(device.memory_bytes('cpu'))}")
+    _line(
+        "memory",
+        f"{gibibytes(device.free_memory_bytes('cpu'))} free of {gibibytes(device.memory_bytes('cpu'))}",
+    )
     _line("pages", large_pages.said())
     _line("budget", f"{chosen.budget} by default (--memory)")
     _line("disk here", f"{gibibytes(shutil.disk_usage('.').free)} free")
@@ -36,7 +47,10 @@ def examine() -> int:
     problems = _try_network(chosen)
     for problem in problems:
         _line("PROBLEM", problem)
-    _line("verdict", "cannot render yet" if problems else "ready: render batch --styles paintings --inputs photos/")
+    _line(
+        "verdict",
+        "cannot render yet" if problems else "ready: render batch --styles paintings --inputs photos/",
+    )
     return 1 if problems else 0
 
 

@@ -1,4 +1,5 @@
-"""The command line: which commands there are, and how they end. Nothing heavy is imported before a command needs it."""
+"""The command line: which commands there are, and how they end. Nothing heavy is imported before a command
+needs it."""
 
 import argparse
 import os
@@ -15,7 +16,7 @@ from render.system.interrupts import INTERRUPTED
 EXAMPLES = """examples:
   render batch --styles presets/paintings --inputs photos/
   render batch --styles impasto_nocturne my/starry_night.jpg --inputs photos/ --size 3072 --format tiff
-  render batch --styles paintings --inputs photos/ --print A2 --bleed 3mm --fit fill --format tiff --memory 6GiB
+  render batch --styles paintings --inputs photos/ --print A2 --bleed 3mm --fit fill --format tiff
   render image photo.jpg impasto_nocturne --output print.png --size 1024
   render recolor prints/ --color luminance
   render presets list
@@ -34,7 +35,9 @@ def main(argv: list[str] | None = None) -> int:
     """
     with interrupts.as_one(), streams.guarded():
         arguments = parser().parse_args(argv)
-        if getattr(arguments, "only_tells", False):  # makes no files, so it ends when nobody reads it any more
+        if getattr(
+            arguments, "only_tells", False
+        ):  # makes no files, so it ends when nobody reads it any more
             streams.need()
         status = _run(arguments)
         interrupts.hold()
@@ -42,8 +45,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(arguments) -> int:
-    # Read when torch is loaded: threads that wait without spinning. On a busy machine a spinning one keeps its core from
-    # the thread it waits for (a job of 25 s took 146 s); on a quiet one it gains nothing measurable.
+    # Read when torch is loaded: threads that wait without spinning. On a busy machine a spinning one keeps
+    # its core from the thread it waits for (a job of 25 s took 146 s); on a quiet one it gains nothing
+    # measurable.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         return arguments.command(arguments) or 0
@@ -52,7 +56,10 @@ def _run(arguments) -> int:
     except RenderError as error:
         return complain(error, 1)
     except KeyboardInterrupt:
-        print("render: interrupted. What is finished is kept; run the same command again to go on.", file=sys.stderr)
+        print(
+            "render: interrupted. What is finished is kept; run the same command again to go on.",
+            file=sys.stderr,
+        )
         return INTERRUPTED
     except streams.Lost:  # `render presets list | head`
         return 1
@@ -60,8 +67,10 @@ def _run(arguments) -> int:
 
 def parser() -> argparse.ArgumentParser:
     found = Parser(
-        prog="render", description="Every photograph in every painting's style, at print size.",
-        epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="render",
+        description="Every photograph in every painting's style, at print size.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     found.add_argument("--version", action="version", version=f"render {__version__}")
     commands = found.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -11,17 +11,25 @@ from render.wording import plain
 def add(commands) -> None:
     parser = commands.add_parser("presets", help="list, show, check and add styles")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    verb = command(verbs, "list", "list the shipped styles, or those of a folder", "render presets list my-styles/")
+    verb = command(
+        verbs, "list", "list the shipped styles, or those of a folder", "render presets list my-styles/"
+    )
     verb.add_argument("styles", nargs="*", metavar="STYLE")
     verb.set_defaults(command=_presets_list, only_tells=True)
-    verb = command(verbs, "show", "show one style with its whole look", "render presets show impasto_nocturne")
+    verb = command(
+        verbs, "show", "show one style with its whole look", "render presets show impasto_nocturne"
+    )
     verb.add_argument("style", metavar="STYLE")
     verb.set_defaults(command=_presets_show, only_tells=True)
     verb = command(verbs, "check", "check presets and their pictures", "render presets check my-styles/")
     verb.add_argument("styles", nargs="+", metavar="STYLE")
     verb.set_defaults(command=_presets_check, only_tells=True)
-    verb = command(verbs, "add", "make a preset from a picture",
-                    "render presets add scan.jpg --name harbour --title 'Harbour at dusk' --folder my-styles")
+    verb = command(
+        verbs,
+        "add",
+        "make a preset from a picture",
+        "render presets add scan.jpg --name harbour --title 'Harbour at dusk' --folder my-styles",
+    )
     verb.add_argument("picture", type=Path)
     verb.add_argument("--folder", type=Path, default=Path("styles"), help="default: %(default)s")
     verb.add_argument("--name", help="default: the picture's")
@@ -73,8 +81,14 @@ def _presets_add(arguments) -> int:
     from render.jobs.styles import add_style
 
     name = arguments.name or arguments.picture.stem
-    path = add_style(arguments.picture, folder=arguments.folder, name=name, title=arguments.title or name,
-                             author=arguments.author, licence=arguments.licence)
+    path = add_style(
+        arguments.picture,
+        folder=arguments.folder,
+        name=name,
+        title=arguments.title or name,
+        author=arguments.author,
+        licence=arguments.licence,
+    )
     print(f"{plain(path)}  use it: render batch --styles {plain(path)} --inputs photos/")
     return 0
 

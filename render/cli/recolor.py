@@ -9,11 +9,24 @@ from render.wording import plain
 
 
 def add(commands) -> None:
-    parser = command(commands, "recolor", "give finished prints other colours, without rendering again",
-                      "render recolor prints/ --color luminance")
-    parser.add_argument("prints", nargs="+", type=Path, metavar="PRINT|FOLDER", help="prints, or the batch's output folder")
-    parser.add_argument("--color", choices=("style", "luminance", "histogram"), required=True, help="see `render batch --help`")
-    parser.add_argument("--photo", type=Path, help="of a single print that was moved away from its batch's folder")
+    parser = command(
+        commands,
+        "recolor",
+        "give finished prints other colours, without rendering again",
+        "render recolor prints/ --color luminance",
+    )
+    parser.add_argument(
+        "prints", nargs="+", type=Path, metavar="PRINT|FOLDER", help="prints, or the batch's output folder"
+    )
+    parser.add_argument(
+        "--color",
+        choices=("style", "luminance", "histogram"),
+        required=True,
+        help="see `render batch --help`",
+    )
+    parser.add_argument(
+        "--photo", type=Path, help="of a single print that was moved away from its batch's folder"
+    )
     parser.set_defaults(command=_recolor)
 
 
@@ -29,5 +42,8 @@ def _recolor(arguments) -> int:
         except RenderError as error:
             problems.append(error)
         else:
-            print(f"done  {plain(path)}" + "".join(f"\n  look at it: {plain(finding)}" for finding in done.findings))
+            print(
+                f"done  {plain(path)}"
+                + "".join(f"\n  look at it: {plain(finding)}" for finding in done.findings)
+            )
     return report(problems)

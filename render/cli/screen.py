@@ -1,4 +1,5 @@
-"""What a person at a terminal sees of a batch: a bar with time left, a line a job, a summary; or JSON lines."""
+"""What a person at a terminal sees of a batch: a bar with time left, a line a job, a summary; or JSON
+lines."""
 
 import json
 import socket
@@ -35,7 +36,7 @@ def escape(text: object) -> str:
 
 
 def duration(seconds: float) -> str:
-    """"45 s", "12 min", "3 h 20 min"."""
+    """ "45 s", "12 min", "3 h 20 min"."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -43,11 +44,19 @@ def duration(seconds: float) -> str:
 
 
 class Screen(AbstractContextManager):
-    """Draws events. jobs: how many there are; as_json: one JSON object a line on standard output, the bar still on
-    standard error; until: when no more jobs are started; shown: where people find a print. Where standard error is no terminal, a line a minute tells how
-    things stand, whether anything happened or not: an iteration of a huge print takes longer."""
+    """Draws events. jobs: how many there are; as_json: one JSON object a line on standard output, the bar
+    still on standard error; until: when no more jobs are started; shown: where people find a print. Where
+    standard error is no terminal, a line a minute tells how things stand, whether anything happened or not:
+    an iteration of a huge print takes longer."""
 
-    def __init__(self, jobs: int, *, as_json: bool = False, until: Deadline | None = None, shown: Callable[[Path], str] = str):
+    def __init__(
+        self,
+        jobs: int,
+        *,
+        as_json: bool = False,
+        until: Deadline | None = None,
+        shown: Callable[[Path], str] = str,
+    ):
         self.jobs, self.as_json, self.until, self.shown = jobs, as_json, until, shown
         self.console = Console(stderr=True, highlight=False, emoji=False)
         self.started = time.monotonic()
@@ -59,9 +68,14 @@ class Screen(AbstractContextManager):
         self.log = threading.Thread(target=self._log, daemon=True)
         self.shares: dict[str, float] = {}  # work done of the jobs that are running, by output
         self.bar = Bar(
-            TextColumn("{task.fields[place]}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
-            TimeElapsedColumn(), TextColumn("{task.fields[left]}"), TextColumn("{task.fields[now]}"),
-            console=self.console, disable=not self.console.is_terminal,
+            TextColumn("{task.fields[place]}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            TextColumn("{task.fields[now]}"),
+            console=self.console,
+            disable=not self.console.is_terminal,
         )
         self.task = self.bar.add_task("", total=max(jobs, 1), place=f"0/{jobs}", left="", now="")
 
@@ -109,9 +123,17 @@ class Screen(AbstractContextManager):
 
     def _progress(self, p: Progress) -> None:
         self.shares[str(p.job.output)] = p.work
-        self.now = (f"{escape(p.job.label)}  scale {p.scale}/{p.scales} ({max(p.size)} px)  "
-                    f"{p.iteration}/{p.iterations}  loss {p.loss:.4g}")
-        self.bar.update(self.task, completed=self._finished(), place=f"{self.ended}/{self.jobs}", left=self._left(), now=self.now)
+        self.now = (
+            f"{escape(p.job.label)}  scale {p.scale}/{p.scales} ({max(p.size)} px)  "
+            f"{p.iteration}/{p.iterations}  loss {p.loss:.4g}"
+        )
+        self.bar.update(
+            self.task,
+            completed=self._finished(),
+            place=f"{self.ended}/{self.jobs}",
+            left=self._left(),
+            now=self.now,
+        )
 
     def _finished(self) -> float:
         """Jobs, with the shares of those that are running."""
@@ -120,15 +142,22 @@ class Screen(AbstractContextManager):
     def _left(self) -> str:
         finished = self._finished()
         elapsed = time.monotonic() - self.started
-        return f"{duration(elapsed / finished * (self.jobs - finished))} left" if finished else "time left unknown"
+        return (
+            f"{duration(elapsed / finished * (self.jobs - finished))} left"
+            if finished
+            else "time left unknown"
+        )
 
     def _log(self) -> None:
         while not self.over.wait(LOG_EVERY_S):
             with self.lock:
                 now = f": {self.now}" if self.shares else ""
                 failed = f" ({self.failed} failed)" if self.failed else ""
-                self._say(f"{datetime.now():%a %H:%M}  {self.ended}/{self.jobs} ended{failed}, {len(self.shares)} running, "
-                          f"{self._left()}{now}")
+                self._say(
+                    f"{datetime.now():%a %H:%M}  {self.ended}/{self.jobs} ended{failed}, "
+                    f"{len(self.shares)} running, "
+                    f"{self._left()}{now}"
+                )
 
     def _ended(self, job) -> None:
         self.shares.pop(str(job.output), None)
@@ -151,11 +180,26 @@ def as_record(event: Event, shown: Callable[[Path], str] = str) -> dict:
         case JobStarted():
             return {"event": "started", **job}
         case Progress() as p:
-            return {"event": "progress", **job, "scale": p.scale, "scales": p.scales, "size": list(p.size),
-                    "iteration": p.iteration, "iterations": p.iterations, "loss": p.loss, "work": round(p.work, 4)}
+            return {
+                "event": "progress",
+                **job,
+                "scale": p.scale,
+                "scales": p.scales,
+                "size": list(p.size),
+                "iteration": p.iteration,
+                "iterations": p.iterations,
+                "loss": p.loss,
+                "work": round(p.work, 4),
+            }
         case JobDone(_, done):
-            return {"event": "done", **job, "seconds": round(done.seconds, 2), "bytes": done.bytes, "loss": done.loss,
-                    "findings": list(done.findings)}
+            return {
+                "event": "done",
+                **job,
+                "seconds": round(done.seconds, 2),
+                "bytes": done.bytes,
+                "loss": done.loss,
+                "findings": list(done.findings),
+            }
         case Notice(_, text):
             return {"event": "notice", **job, "text": text}
         case JobFailed(_, message, _):
@@ -172,10 +216,20 @@ def from_record(record: dict) -> Event | None:
         case "started":
             return JobStarted(job)
         case "progress":
-            return Progress(job, record["scale"], record["scales"], tuple(record["size"]), record["iteration"],
-                            record["iterations"], record["loss"], record["work"])
+            return Progress(
+                job,
+                record["scale"],
+                record["scales"],
+                tuple(record["size"]),
+                record["iteration"],
+                record["iterations"],
+                record["loss"],
+                record["work"],
+            )
         case "done":
-            return JobDone(job, Done(record["seconds"], record["bytes"], record["loss"], tuple(record["findings"])))
+            return JobDone(
+                job, Done(record["seconds"], record["bytes"], record["loss"], tuple(record["findings"]))
+            )
         case "notice":
             return Notice(job, record["text"])
         case "failed":
@@ -185,9 +239,18 @@ def from_record(record: dict) -> Event | None:
 def summary_record(summary: Summary) -> dict:
     failed = [{"what": what, "why": why} for what, why in summary.failed]
     look_at = [{"output": output, "finding": finding} for output, finding in summary.look_at]
-    return {"event": "summary", "done": summary.done, "skipped": summary.skipped, "left": summary.left, "failed": failed,
-            "look_at": look_at, "seconds": round(summary.seconds, 2), "pictures_per_hour": _rounded(summary.pictures_per_hour),
-            "devices_busy": _rounded(summary.devices_busy), **_unrecorded(summary)}
+    return {
+        "event": "summary",
+        "done": summary.done,
+        "skipped": summary.skipped,
+        "left": summary.left,
+        "failed": failed,
+        "look_at": look_at,
+        "seconds": round(summary.seconds, 2),
+        "pictures_per_hour": _rounded(summary.pictures_per_hour),
+        "devices_busy": _rounded(summary.devices_busy),
+        **_unrecorded(summary),
+    }
 
 
 def _unrecorded(summary: Summary) -> dict:
@@ -201,11 +264,19 @@ def _rounded(number: float | None) -> float | None:
     return None if number is None else round(number, 3)
 
 
-def notice_record(summary: Summary, *, output, started: datetime, exit_status: int, interrupted: bool) -> dict:
+def notice_record(
+    summary: Summary, *, output, started: datetime, exit_status: int, interrupted: bool
+) -> dict:
     """What --notify's command is told: the summary, and where, when and how the run ended."""
-    return {**summary_record(summary), "output": str(output), "host": socket.gethostname(),
-            "started": started.isoformat(timespec="seconds"), "ended": datetime.now().astimezone().isoformat(timespec="seconds"),
-            "exit_status": exit_status, "interrupted": interrupted}
+    return {
+        **summary_record(summary),
+        "output": str(output),
+        "host": socket.gethostname(),
+        "started": started.isoformat(timespec="seconds"),
+        "ended": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "exit_status": exit_status,
+        "interrupted": interrupted,
+    }
 
 
 def print_summary(summary: Summary, *, output, as_json: bool) -> None:
@@ -231,8 +302,13 @@ def print_summary(summary: Summary, *, output, as_json: bool) -> None:
     pace = ""
     if summary.pictures_per_hour is not None:
         hourly = summary.pictures_per_hour
-        pace = f", {hourly:.{0 if hourly >= 10 else 1}f} pictures an hour, devices busy {100 * summary.devices_busy:.0f} %"
-    console.print(f"{', '.join(parts)} in {duration(summary.seconds)}{pace}: {escape(str(output))}", soft_wrap=True)
+        pace = (
+            f", {hourly:.{0 if hourly >= 10 else 1}f} pictures an hour, devices busy "
+            f"{100 * summary.devices_busy:.0f} %"
+        )
+    console.print(
+        f"{', '.join(parts)} in {duration(summary.seconds)}{pace}: {escape(str(output))}", soft_wrap=True
+    )
 
 
 LISTED = 3  # jobs named beside a cause that says nothing of which they are
@@ -267,16 +343,27 @@ def print_status(rows, output) -> int:
     failed = [row for row in rows if row["status"] == "failed"]
     begun = [row for row in rows if row["status"] == "running"]
     look_at = [(row, finding) for row in done for finding in findings_of(row)]
-    _print_failures(console, [(row["output"], _without_traceback(row["message"])) for row in failed], "failed ")
+    _print_failures(
+        console, [(row["output"], _without_traceback(row["message"])) for row in failed], "failed "
+    )
     for row, finding in look_at:
         console.print(f"[yellow]look at[/] {escape(row['output'])}: {escape(finding)}", soft_wrap=True)
     for row in begun:
-        console.print(f"begun   {escape(row['output'])}  {_ago(row['started_s'])}; its batch runs, or was "
-                      "interrupted: the same command goes on", soft_wrap=True)
+        console.print(
+            f"begun   {escape(row['output'])}  {_ago(row['started_s'])}; its batch runs, or was "
+            "interrupted: the same command goes on",
+            soft_wrap=True,
+        )
     for row in gone:
-        console.print(f"gone    {escape(row['output'])}  was done; the same command renders it again", soft_wrap=True)
-    console.print(f"{escape(str(output))}: " + _counts(len(done), len(failed), len(begun), {row["output"] for row, _ in look_at})
-                  + (f", {len(gone)} gone" if gone else ""), soft_wrap=True)
+        console.print(
+            f"gone    {escape(row['output'])}  was done; the same command renders it again", soft_wrap=True
+        )
+    console.print(
+        f"{escape(str(output))}: "
+        + _counts(len(done), len(failed), len(begun), {row["output"] for row, _ in look_at})
+        + (f", {len(gone)} gone" if gone else ""),
+        soft_wrap=True,
+    )
     return len(failed)
 
 
@@ -304,15 +391,27 @@ def print_job(name: str, state: str, tally, *, output: str | None) -> None:
         console.print(f"[yellow]look at[/] {escape(what)}: {escape(finding)}", soft_wrap=True)
     if tally.now is not None and tally.running:
         now = tally.now
-        console.print(f"now     {escape(now['output'])}  scale {now['scale']}/{now['scales']} ({max(now['size'])} px)  "
-                      f"{now['iteration']}/{now['iterations']}  loss {now['loss']:.4g}", soft_wrap=True)
+        console.print(
+            f"now     {escape(now['output'])}  scale {now['scale']}/{now['scales']} ({max(now['size'])} px)  "
+            f"{now['iteration']}/{now['iterations']}  loss {now['loss']:.4g}",
+            soft_wrap=True,
+        )
     to_do = "" if tally.total is None else f", {tally.total} to do"
     counts = _counts(tally.done, len(tally.failed), len(tally.running), {what for what, _ in tally.look_at})
     place = "" if output is None else f": {escape(output)} on the cluster"
     console.print(f"{escape(name)} {state}{to_do}: {counts}{place}", soft_wrap=True)
 
 
-def print_plan(costs, finished, summary: Summary, *, device, workers: int, as_json: bool, shown: Callable[[Path], str] = str) -> None:
+def print_plan(
+    costs,
+    finished,
+    summary: Summary,
+    *,
+    device,
+    workers: int,
+    as_json: bool,
+    shown: Callable[[Path], str] = str,
+) -> None:
     """What --dry-run shows. costs: [(job, estimate.Cost)]; finished: jobs that an earlier run finished."""
     total_s = sum(cost.seconds for _, cost in costs)
     memory_bytes = max((cost.memory_bytes for _, cost in costs), default=0) * min(workers, max(1, len(costs)))
@@ -320,16 +419,45 @@ def print_plan(costs, finished, summary: Summary, *, device, workers: int, as_js
     busy = busiest is not None and busiest.measured_busy
     if as_json:
         for job, cost in costs:
-            print(json.dumps({
-                "event": "planned", "photo": str(job.photo), "style": job.style.name, "output": shown(job.output),
-                "scales": [{"size": list(s.size), "iterations": s.iterations, "tiles": m.tiles, "tile_px": m.tile_px,
-                            "kept_tiles": m.kept, "optimiser": m.optimiser, "history": m.history}
-                           for s, m in zip(cost.scales, cost.plans)],
-                "warning": cost.warning,
-                "seconds": round(cost.seconds, 1), "memory_bytes": round(cost.memory_bytes)}))
-        print(json.dumps({**summary_record(summary), "event": "plan", "jobs": len(costs), "skipped": len(finished),
-                          "seconds": round(total_s, 1), "memory_bytes": round(memory_bytes), "busy": busy,
-                          "others_share": None if busiest is None else round(busiest.others_share, 2)}))
+            print(
+                json.dumps(
+                    {
+                        "event": "planned",
+                        "photo": str(job.photo),
+                        "style": job.style.name,
+                        "output": shown(job.output),
+                        "scales": [
+                            {
+                                "size": list(s.size),
+                                "iterations": s.iterations,
+                                "tiles": m.tiles,
+                                "tile_px": m.tile_px,
+                                "kept_tiles": m.kept,
+                                "optimiser": m.optimiser,
+                                "history": m.history,
+                            }
+                            for s, m in zip(cost.scales, cost.plans)
+                        ],
+                        "warning": cost.warning,
+                        "seconds": round(cost.seconds, 1),
+                        "memory_bytes": round(cost.memory_bytes),
+                    }
+                )
+            )
+        print(
+            json.dumps(
+                {
+                    **summary_record(summary),
+                    "event": "plan",
+                    "jobs": len(costs),
+                    "skipped": len(finished),
+                    "seconds": round(total_s, 1),
+                    "memory_bytes": round(memory_bytes),
+                    "busy": busy,
+                    "others_share": None if busiest is None else round(busiest.others_share, 2),
+                }
+            )
+        )
         return
     console = _page()
     table = Table(box=None, pad_edge=False)
@@ -339,8 +467,13 @@ def print_plan(costs, finished, summary: Summary, *, device, workers: int, as_js
         scales = ", ".join(f"{max(s.size)}x{s.iterations}" for s in cost.scales)
         last = cost.plans[-1]
         tiles = f"{last.tiles} tiles of {last.tile_px} px, {last.kept} kept" if last.tiles > 1 else "1 tile"
-        table.add_row(escape(shown(job.output)), scales, f"{tiles}, {last.optimiser}", duration(cost.seconds),
-                      gibibytes(cost.memory_bytes))
+        table.add_row(
+            escape(shown(job.output)),
+            scales,
+            f"{tiles}, {last.optimiser}",
+            duration(cost.seconds),
+            gibibytes(cost.memory_bytes),
+        )
     console.print(table)
     for job, cost in costs:
         if cost.warning:
@@ -348,11 +481,18 @@ def print_plan(costs, finished, summary: Summary, *, device, workers: int, as_js
     _print_failures(console, summary.failed, "cannot run")
     console.print(
         f"{len(costs)} to render, {len(finished)} finished earlier, {len(summary.failed)} cannot run. "
-        f"About {duration(total_s)} and {gibibytes(memory_bytes)} (budget {device.budget}) on {device.name} in {device.precision}, measured now. "
-        "Nothing was rendered.", soft_wrap=True)
+        f"About {duration(total_s)} and {gibibytes(memory_bytes)} (budget {device.budget}) on "
+        f"{device.name} in {device.precision}, measured now. "
+        "Nothing was rendered.",
+        soft_wrap=True,
+    )
     if busy:
-        console.print(f"[yellow]note[/] This machine is busy: other programs use {100 * busiest.others_share:.0f} % of its processor. The "
-                      "time is a guess of what it takes when it does nothing else; until then it takes longer.", soft_wrap=True)
+        console.print(
+            f"[yellow]note[/] This machine is busy: other programs use {100 * busiest.others_share:.0f} "
+            f"% of its processor. The "
+            "time is a guess of what it takes when it does nothing else; until then it takes longer.",
+            soft_wrap=True,
+        )
 
 
 def _page() -> Console:
@@ -374,7 +514,9 @@ def print_style(style, look) -> None:
     for key in ("name", "title", "author", "licence", "description"):
         console.print(f"{key:12} {escape(str(getattr(style, key)))}", soft_wrap=True)
     for picture in style.pictures:
-        console.print(f"{'picture':12} {escape(str(picture.path))} (weight {picture.weight:g})", soft_wrap=True)
+        console.print(
+            f"{'picture':12} {escape(str(picture.path))} (weight {picture.weight:g})", soft_wrap=True
+        )
     for key, value in look.model_dump(mode="json").items():
         own = "  (set by this style)" if key in style.look else ""
         console.print(f"{key:16} {escape(str(value))}{own}", soft_wrap=True)
@@ -383,5 +525,8 @@ def print_style(style, look) -> None:
 def print_keys(keys) -> None:
     console = _page()
     for entry in keys:
-        console.print(f"[bold]{entry.key}[/] = {escape(json.dumps(entry.default))}   {escape(entry.range)}", soft_wrap=True)
+        console.print(
+            f"[bold]{entry.key}[/] = {escape(json.dumps(entry.default))}   {escape(entry.range)}",
+            soft_wrap=True,
+        )
         console.print(f"    {escape(entry.description)}")

@@ -9,14 +9,27 @@ from render.wording import plain
 
 
 def add(commands) -> None:
-    parser = command(commands, "status", "what is done, failed and running, in a folder or of a job on a cluster",
-                      "render status prints/\n"
-                      "  render status --address http://localhost:8265 render-20260801-213000-1a2b --follow --fetch prints/")
-    parser.add_argument("what", metavar="OUTPUT|JOB", help="a batch's output folder; with --address: a job's name")
-    parser.add_argument("--address", help="of the cluster's dashboard, as seen from here: http://localhost:8265")
+    parser = command(
+        commands,
+        "status",
+        "what is done, failed and running, in a folder or of a job on a cluster",
+        "render status prints/\n"
+        "  render status --address http://localhost:8265 render-20260801-213000-1a2b --fetch prints/",
+    )
+    parser.add_argument(
+        "what", metavar="OUTPUT|JOB", help="a batch's output folder; with --address: a job's name"
+    )
+    parser.add_argument(
+        "--address", help="of the cluster's dashboard, as seen from here: http://localhost:8265"
+    )
     parser.add_argument("--follow", action="store_true", help="until the job ends")
     parser.add_argument("--logs", action="store_true", help="the job's own words")
-    parser.add_argument("--fetch", type=Path, metavar="FOLDER", help="bring finished prints back, those that are not there yet")
+    parser.add_argument(
+        "--fetch",
+        type=Path,
+        metavar="FOLDER",
+        help="bring finished prints back, those that are not there yet",
+    )
     parser.set_defaults(command=_status, only_tells=True)
 
 
@@ -27,12 +40,18 @@ def _status(arguments) -> int:
     if arguments.address is not None:
         return _job_status(arguments)
     if arguments.follow or arguments.logs or arguments.fetch:
-        raise UsageError("--follow, --logs and --fetch are for a job on a cluster: name it with --address http://localhost:8265.")
+        raise UsageError(
+            "--follow, --logs and --fetch are for a job on a cluster: name it with --address "
+            "http://localhost:8265."
+        )
     ledger = Ledger.peek(Path(arguments.what))
     rows = ledger.rows()
     ledger.close()
     if not rows:
-        raise UsageError(f"{arguments.what}: no batch was rendered there. Name its --output folder, or a job with --address.")
+        raise UsageError(
+            f"{arguments.what}: no batch was rendered there. Name its --output folder, or a job with "
+            f"--address."
+        )
     return 1 if screen.print_status(rows, Path(arguments.what)) else 0
 
 
@@ -83,7 +102,12 @@ def _job_verdict(job, tally) -> int:
     from render.distributed import follow
 
     if job.status.is_terminal() and tally.summary is None:
-        return complain(RenderError(f"{job.submission_id}: ended before its batch did: {follow.why_it_failed(job, tally)}"), 1)
+        return complain(
+            RenderError(
+                f"{job.submission_id}: ended before its batch did: {follow.why_it_failed(job, tally)}"
+            ),
+            1,
+        )
     return 1 if tally.failed else _ended_status(job)
 
 

@@ -12,22 +12,50 @@ from render.cli.workplace import memory_bytes, settings_of
 
 
 def add(commands) -> None:
-    parser = command(commands, "submit", "render a batch as a job on a running Ray cluster",
-                      "render submit --address http://localhost:8265 --styles paintings --inputs photos/ --size 3072\n"
-                      "  render submit --address http://localhost:8265 --shared --styles paintings --inputs /mnt/photos "
-                      "--output /mnt/prints --wait")
-    parser.add_argument("--address", required=True, help="of the cluster's dashboard, as seen from here: http://localhost:8265")
-    parser.add_argument("--styles", nargs="+", required=True, metavar="STYLE", help="see `render batch --help`; shipped names stay names, "
-                        "files travel")
-    parser.add_argument("--inputs", nargs="+", required=True, metavar="PATH", help="see `render batch --help`")
-    parser.add_argument("--shared", action="store_true",
-                        help="send no files: every path is one that all machines of the cluster see, from / on")
-    parser.add_argument("--output", metavar="FOLDER", help="on the cluster, from / on (default: ~/render-jobs/JOB on the head)")
+    parser = command(
+        commands,
+        "submit",
+        "render a batch as a job on a running Ray cluster",
+        "render submit --address http://localhost:8265 --styles paintings --inputs photos/ --size 3072\n"
+        "  render submit --address http://localhost:8265 --shared --styles paintings --inputs /mnt/photos "
+        "--output /mnt/prints --wait",
+    )
+    parser.add_argument(
+        "--address",
+        required=True,
+        help="of the cluster's dashboard, as seen from here: http://localhost:8265",
+    )
+    parser.add_argument(
+        "--styles",
+        nargs="+",
+        required=True,
+        metavar="STYLE",
+        help="see `render batch --help`; shipped names stay names, files travel",
+    )
+    parser.add_argument(
+        "--inputs", nargs="+", required=True, metavar="PATH", help="see `render batch --help`"
+    )
+    parser.add_argument(
+        "--shared",
+        action="store_true",
+        help="send no files: every path is one that all machines of the cluster see, from / on",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="FOLDER",
+        help="on the cluster, from / on (default: ~/render-jobs/JOB on the head)",
+    )
     look_options(parser)
     worker_options(parser)
-    parser.add_argument("--wait", action=argparse.BooleanOptionalAction, default=False,
-                        help="follow the job to its end; the exit status is the batch's")
-    parser.add_argument("--dry-run", action="store_true", help="print what would be sent and run; contact nobody")
+    parser.add_argument(
+        "--wait",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="follow the job to its end; the exit status is the batch's",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print what would be sent and run; contact nobody"
+    )
     parser.set_defaults(command=_submit, only_tells=True)
 
 
@@ -48,8 +76,8 @@ def _submit(arguments) -> int:
 
 
 def _packed(arguments):
-    """(what travels to a cluster with the words of its batch, what that is for a person). Refuses before anything is sent
-    what the batch would refuse."""
+    """(what travels to a cluster with the words of its batch, what that is for a person). Refuses before
+    anything is sent what the batch would refuse."""
     from render.distributed import package
     from render.jobs.inputs import find_inputs
     from render.jobs.plan import refuse_collisions
@@ -82,5 +110,8 @@ def _changed_options(arguments) -> list[tuple[str, str]]:
     for action in parser._actions:
         value = getattr(arguments, action.dest)
         if value != action.default:
-            given += [(action.option_strings[0], str(each)) for each in (value if isinstance(value, list) else [value])]
+            given += [
+                (action.option_strings[0], str(each))
+                for each in (value if isinstance(value, list) else [value])
+            ]
     return given

@@ -12,8 +12,8 @@ WORKERS_PER_CORE = 2  # one paints while the other reads and writes
 
 @contextmanager
 def workplace(arguments):
-    """(settings, device, keeping -> runner) for a batch; the device is None where Ray's workers choose theirs. A dry run
-    is always for this machine."""
+    """(settings, device, keeping -> runner) for a batch; the device is None where Ray's workers choose
+    theirs. A dry run is always for this machine."""
     if not wants_ray(arguments) or arguments.dry_run:
         device, settings = device_and_settings(arguments, format=arguments.format)
         yield settings, device, lambda keeping: _local_runner(arguments, device, settings, keeping)
@@ -22,15 +22,26 @@ def workplace(arguments):
 
     most = memory_bytes(arguments)
     refuse_bad(settings_of(arguments, format=arguments.format))
-    with cluster.connected(arguments.address, weights=_weights(arguments), preprocessing=arguments.preprocessing,
-                           device=arguments.device) as found:
+    with cluster.connected(
+        arguments.address,
+        weights=_weights(arguments),
+        preprocessing=arguments.preprocessing,
+        device=arguments.device,
+    ) as found:
         from render.distributed.ray_jobs import RayRunner
 
         name = found.device(arguments.device)
-        settings = settings_of(arguments, format=arguments.format, precision=found.precision(arguments.precision, name))
+        settings = settings_of(
+            arguments, format=arguments.format, precision=found.precision(arguments.precision, name)
+        )
         cpus = found.cpus_each(arguments.cpus_per_worker, arguments.workers)
-        yield settings, None, lambda keeping: RayRunner(
-            found, name, settings, keeping, arguments.workers, cpus, most, 60 * arguments.timeout)
+        yield (
+            settings,
+            None,
+            lambda keeping: RayRunner(
+                found, name, settings, keeping, arguments.workers, cpus, most, 60 * arguments.timeout
+            ),
+        )
 
 
 def device_and_settings(arguments, **more):
@@ -61,11 +72,22 @@ def settings_of(arguments, **more):
     from render.pictures.paper import parse_length_mm
 
     return Settings(
-        size_px=arguments.size, paper=arguments.paper, dpi=arguments.dpi, bleed_mm=parse_length_mm(arguments.bleed),
-        fit=arguments.fit, quality=arguments.quality, seed=arguments.seed, color=arguments.color,
-        photoreal=arguments.photoreal, bit_depth=arguments.bit_depth, profile=_absolute(arguments.profile),
-        intent=arguments.intent, soft_proof=_absolute(arguments.soft_proof), weights=_weights(arguments),
-        preprocessing=arguments.preprocessing, **more,
+        size_px=arguments.size,
+        paper=arguments.paper,
+        dpi=arguments.dpi,
+        bleed_mm=parse_length_mm(arguments.bleed),
+        fit=arguments.fit,
+        quality=arguments.quality,
+        seed=arguments.seed,
+        color=arguments.color,
+        photoreal=arguments.photoreal,
+        bit_depth=arguments.bit_depth,
+        profile=_absolute(arguments.profile),
+        intent=arguments.intent,
+        soft_proof=_absolute(arguments.soft_proof),
+        weights=_weights(arguments),
+        preprocessing=arguments.preprocessing,
+        **more,
     )
 
 
@@ -94,7 +116,10 @@ def _local_runner(arguments, device, settings, keeping):
 
     workers = _some_workers(arguments.workers or 1)
     if workers > 1 and device.name != "cpu":
-        raise UsageError(f"--workers {workers}: one process a GPU. Use --runner ray for several GPUs, leave it out, or use --device cpu.")
+        raise UsageError(
+            f"--workers {workers}: one process a GPU. Use --runner ray for several GPUs, leave it out, "
+            f"or use --device cpu."
+        )
     return LocalRunner(device, settings, keeping, workers=workers)
 
 

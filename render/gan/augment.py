@@ -1,5 +1,6 @@
-"""Differentiable augmentation: what the discriminator sees, real and generated alike, is changed at random, so that it
-cannot learn few pictures by heart (Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training").
+"""Differentiable augmentation: what the discriminator sees, real and generated alike, is changed at random,
+so that it cannot learn few pictures by heart (Zhao et al. 2020, "Differentiable Augmentation for
+Data-Efficient GAN Training").
 
 Images are (N, C, H, W) in [-1, 1] or [0, 1].
 """
@@ -32,7 +33,8 @@ def translation(x: torch.Tensor) -> torch.Tensor:
 
 
 def _shifted(side: int, count: int, device) -> torch.Tensor:
-    """(count, side) places in a padded line: each image's moved by the same number of px, 0 and side + 1 being beyond."""
+    """(count, side) places in a padded line: each image's moved by the same number of px, 0 and side + 1
+    being beyond."""
     most = int(SHIFT * side + 0.5)
     shift = torch.randint(-most, most + 1, (count, 1), device=device)
     return (torch.arange(side, device=device) + shift + 1).clamp(0, side + 1)

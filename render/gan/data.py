@@ -49,8 +49,8 @@ class Data:
 
 
 def load(source: str, shape: tuple[int, int, int], *, crop: str | None, cache: Path) -> Data:
-    """source: "mnist" or "fashion-mnist", downloaded to `cache` once; a folder with IDX files; or a folder of pictures, for
-    shape (C, H, W). crop: one of CROPS, for pictures that are not squares of one size.
+    """source: "mnist" or "fashion-mnist", downloaded to `cache` once; a folder with IDX files; or a folder of
+    pictures, for shape (C, H, W). crop: one of CROPS, for pictures that are not squares of one size.
 
     Raises UsageError, PictureError.
     """
@@ -58,8 +58,10 @@ def load(source: str, shape: tuple[int, int, int], *, crop: str | None, cache: P
         return _of_shape(_from_idx(_downloaded(source, cache), source), shape)
     folder = Path(source)
     if not os.path.isdir(folder):
-        raise UsageError(f"--data {brief(source)}: no such folder, and not one of {', '.join(NAMED)}. Name "
-                         "a folder with pictures or IDX files.")
+        raise UsageError(
+            f"--data {brief(source)}: no such folder, and not one of {', '.join(NAMED)}. Name "
+            "a folder with pictures or IDX files."
+        )
     if (idx := _idx_file(folder)) is not None:
         return _of_shape(_from_idx(idx, source), shape)
     return _from_pictures(folder, shape, crop)
@@ -68,20 +70,29 @@ def load(source: str, shape: tuple[int, int, int], *, crop: str | None, cache: P
 def _of_shape(data: Data, shape: tuple[int, int, int]) -> Data:
     if tuple(data.images.shape[1:]) != shape:
         found, wanted = ("x".join(map(str, side)) for side in (data.images.shape[1:], shape))
-        raise UsageError(f"--data {data.name}: images of {found} (channels, height, width), and the architecture makes {wanted}. "
-                         "Choose another --architecture.")
+        raise UsageError(
+            f"--data {data.name}: images of {found} (channels, height, width), and the architecture "
+            f"makes {wanted}. "
+            "Choose another --architecture."
+        )
     return data
 
 
-# ---- IDX ------------------------------------------------------------------------------------------------------------
+# ---- IDX ---------------------------------------------------------------------------------------------------
 
 
 def _downloaded(name: str, cache: Path) -> Path:
     datasets = import_torchvision().datasets
     try:
         getattr(datasets, NAMED[name])(cache, train=True, download=True)
-    except (OSError, RuntimeError) as error:  # urllib's are OSErrors; RuntimeError: no mirror, or another checksum
-        raise UsageError(f"--data {name}: cannot be downloaded ({error}). Fetch its four .gz files elsewhere and pass --data FOLDER.") from error
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # urllib's are OSErrors; RuntimeError: no mirror, or another checksum
+        raise UsageError(
+            f"--data {name}: cannot be downloaded ({error}). Fetch its four .gz files elsewhere and pass "
+            f"--data FOLDER."
+        ) from error
     return _idx_file(cache / NAMED[name] / "raw")
 
 
@@ -121,8 +132,9 @@ def _parsed_idx(path: Path, file: BinaryIO, dimensions: int) -> np.ndarray:
     if wanted == 0:
         raise PictureError(f"{path}: holds nothing ({told}). Download it again.")
     if wanted > MAX_IDX_BYTES:
-        raise PictureError(f"{path}: is too large ({told} bytes; at most {MAX_IDX_BYTES / 1e9:.0f} GB). "
-                           "Download it again.")
+        raise PictureError(
+            f"{path}: is too large ({told} bytes; at most {MAX_IDX_BYTES / 1e9:.0f} GB). Download it again."
+        )
     data = _read_up_to(file, wanted + 1)  # no more, however much a small gzip file unpacks to
     if len(data) != wanted:
         word = f"cut short: {len(data)} bytes" if len(data) < wanted else "too long: more bytes than"
@@ -138,14 +150,17 @@ def _read_up_to(file: BinaryIO, count: int) -> bytearray:
     return data
 
 
-# ---- pictures -------------------------------------------------------------------------------------------------------
+# ---- pictures ----------------------------------------------------------------------------------------------
 
 
 def _from_pictures(folder: Path, shape: tuple[int, int, int], crop: str | None) -> Data:
     paths = [item.path for item in find_inputs([str(folder)])]
     if shape[0] != 3:
-        raise UsageError(f"--data {folder}: pictures in colour, and the architecture makes grey ones of {shape[2]} x {shape[1]} px. "
-                         "Use --architecture compact.")
+        raise UsageError(
+            f"--data {folder}: pictures in colour, and the architecture makes grey ones of {shape[2]} x "
+            f"{shape[1]} px. "
+            "Use --architecture compact."
+        )
     if crop is None:
         _refuse_unlike(paths)
     _refuse_too_many(folder, paths, shape[1], crop or "centre")
@@ -154,8 +169,8 @@ def _from_pictures(folder: Path, shape: tuple[int, int, int], crop: str | None) 
 
 
 def _squares(path: Path, size_px: int, crop: str) -> list[np.ndarray]:
-    """In bytes: as floats the squares of a folder would need four times the memory, and the overlapping ones hold
-    on to the whole picture."""
+    """In bytes: as floats the squares of a folder would need four times the memory, and the overlapping ones
+    hold on to the whole picture."""
     return [np.uint8(np.rint(square * 255)) for square in cut(images.read(path).pixels, size_px, crop)]
 
 
@@ -173,7 +188,8 @@ def _refuse_too_many(folder: Path, paths: Sequence[Path], size_px: int, crop: st
             f"{free / 1e9:.1f} GB of memory "
             f"are free. The largest picture, {largest}, becomes {sides} px. Use a smaller --size, --crop "
             "centre, or take out "
-            "pictures that are very long.")
+            "pictures that are very long."
+        )
 
 
 def _refuse_unlike(paths: Sequence[Path]) -> None:
@@ -181,17 +197,24 @@ def _refuse_unlike(paths: Sequence[Path]) -> None:
     first, size = next(iter(sizes.items()))
     for path, other in sizes.items():
         if other != size or other[0] != other[1]:
-            which = f"{size[1]} x {size[0]} px" if other == size else f"{other[1]} x {other[0]} px and {first.name} {size[1]} x {size[0]} px"
-            raise UsageError(f"{path}: {which}: the pictures must be squares of one size. Add --crop centre (the middle of each) or "
-                             "--crop tiles (many squares of each).")
+            which = (
+                f"{size[1]} x {size[0]} px"
+                if other == size
+                else f"{other[1]} x {other[0]} px and {first.name} {size[1]} x {size[0]} px"
+            )
+            raise UsageError(
+                f"{path}: {which}: the pictures must be squares of one size. Add --crop centre (the "
+                f"middle of each) or "
+                "--crop tiles (many squares of each)."
+            )
 
 
 def cut(pixels: np.ndarray, size_px: int, crop: str) -> list[np.ndarray]:
-    """Squares (size_px, size_px, 3) of a picture (H, W, 3) in [0, 1]: the middle one ("centre"), or overlapping ones of
-    which TILES_ACROSS lie side by side in the short side ("tiles")."""
+    """Squares (size_px, size_px, 3) of a picture (H, W, 3) in [0, 1]: the middle one ("centre"), or
+    overlapping ones of which TILES_ACROSS lie side by side in the short side ("tiles")."""
     pixels = images.resize(pixels, _scaled(pixels.shape[:2], size_px, crop))
     tops, lefts = (_starts(side, size_px, crop) for side in pixels.shape[:2])
-    return [pixels[top:top + size_px, left:left + size_px] for top in tops for left in lefts]
+    return [pixels[top : top + size_px, left : left + size_px] for top in tops for left in lefts]
 
 
 def _scaled(size: tuple[int, int], size_px: int, crop: str) -> tuple[int, int]:

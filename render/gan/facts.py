@@ -16,8 +16,8 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides a training's result, beside its data and the number of epochs. shape: (C, H, W); the others as
-    in Architecture."""
+    """What decides a training's result, beside its data and the number of epochs. shape: (C, H, W); the
+    others as in Architecture."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -44,8 +44,8 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What became of one. discriminator, generator: mean losses; spread: of the fixed samples as a share of the
-    data's; trouble: what is wrong, "" when nothing is."""
+    """What became of one. discriminator, generator: mean losses; spread: of the fixed samples as a share of
+    the data's; trouble: what is wrong, "" when nothing is."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 

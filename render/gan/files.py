@@ -25,8 +25,9 @@ AGAIN = "Copy it again, or train again."
 
 @dataclass(frozen=True)
 class Generator:
-    """network: latents (N, *latent) -> images (N, C, H, W); latent: shape of one; distribution: "uniform" in [-1, 1] or
-    "normal"; signed: images in [-1, 1], not [0, 1]; shape: (C, H, W), None when it is not known before a sample is made."""
+    """network: latents (N, *latent) -> images (N, C, H, W); latent: shape of one; distribution: "uniform" in
+    [-1, 1] or "normal"; signed: images in [-1, 1], not [0, 1]; shape: (C, H, W), None when it is not known
+    before a sample is made."""
 
     network: nn.Module
     latent: tuple[int, ...]
@@ -53,8 +54,9 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], Facts]:
 def read_facts(path: Path) -> Facts:
     """The header alone. Raises WeightsError."""
     if not os.path.lexists(path):
-        raise WeightsError(f"{brief(str(path), 400)}: no such file. Give the gan.safetensors that `render "
-                           "gan train` wrote.")
+        raise WeightsError(
+            f"{brief(str(path), 400)}: no such file. Give the gan.safetensors that `render gan train` wrote."
+        )
     files.check(path, what="checkpoint", error=WeightsError, at_most_bytes=foreign.MAX_BYTES)
     foreign.refuse_pickles(path)
     try:
@@ -65,18 +67,23 @@ def read_facts(path: Path) -> Facts:
     try:
         origin = Origin.model_validate_json(header, strict=True)
     except ValidationError as error:
-        raise WeightsError(f"{path}: not a checkpoint of `render gan train`. For a generator from elsewhere "
-                           "export it as "
-                           "TorchScript or with torch.export and add --latent.") from error
+        raise WeightsError(
+            f"{path}: not a checkpoint of `render gan train`. For a generator from elsewhere "
+            "export it as "
+            "TorchScript or with torch.export and add --latent."
+        ) from error
     if origin.architecture not in ARCHITECTURES:
-        raise WeightsError(f"{path}: of the architecture {brief(repr(origin.architecture))}, which this "
-                           "version does not know "
-                           f"({', '.join(ARCHITECTURES)}). Use the version of render that wrote it.")
+        raise WeightsError(
+            f"{path}: of the architecture {brief(repr(origin.architecture))}, which this "
+            "version does not know "
+            f"({', '.join(ARCHITECTURES)}). Use the version of render that wrote it."
+        )
     try:
         return Facts.model_validate_json(header, strict=True)
     except ValidationError as error:
-        raise WeightsError(f"{path}: its header is damaged, or of another version of render "
-                           f"({problem(error)}). {AGAIN}") from error
+        raise WeightsError(
+            f"{path}: its header is damaged, or of another version of render ({problem(error)}). {AGAIN}"
+        ) from error
 
 
 def restore(path: Path, network: nn.Module, tensors: Mapping[str, torch.Tensor], name: str) -> None:
@@ -85,16 +92,20 @@ def restore(path: Path, network: nn.Module, tensors: Mapping[str, torch.Tensor],
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
-        raise WeightsError(f"{path}: its weights are not those of {name} "
-                           f"({str(error).splitlines()[-1].strip()}). {AGAIN}") from error
+        raise WeightsError(
+            f"{path}: its weights are not those of {name} ({str(error).splitlines()[-1].strip()}). {AGAIN}"
+        ) from error
     if any(tensors[key].dtype != t.dtype or not torch.isfinite(t).all() for key, t in own.items()):
-        raise WeightsError(f"{path}: its weights are not those of {name} (not numbers, or of another type). "
-                           f"{AGAIN}")
+        raise WeightsError(
+            f"{path}: its weights are not those of {name} (not numbers, or of another type). {AGAIN}"
+        )
 
 
-def load(path: Path, *, latent: tuple[int, ...] | None = None, distribution: str = "normal", signed: bool = True) -> Generator:
-    """A generator to sample. latent: shape of one latent, for a TorchScript file or an exported program (.pt2); then
-    distribution and signed count too.
+def load(
+    path: Path, *, latent: tuple[int, ...] | None = None, distribution: str = "normal", signed: bool = True
+) -> Generator:
+    """A generator to sample. latent: shape of one latent, for a TorchScript file or an exported program
+    (.pt2); then distribution and signed count too.
 
     Raises WeightsError, UsageError.
     """
@@ -102,23 +113,28 @@ def load(path: Path, *, latent: tuple[int, ...] | None = None, distribution: str
         return Generator(foreign.load(path), latent, distribution, signed)
     if os.path.isfile(path) and foreign.is_archive(path):
         foreign.refuse_pickles(path)
-        raise UsageError(f"{path}: a generator from elsewhere. Say what its latents are: --latent 128 (or 128x1x1).")
+        raise UsageError(
+            f"{path}: a generator from elsewhere. Say what its latents are: --latent 128 (or 128x1x1)."
+        )
     tensors, facts = read(path)
     architecture = ARCHITECTURES[facts.architecture]
     network = architecture.generator(facts.shape)
     own = {name.removeprefix("ema."): t for name, t in tensors.items() if name.startswith("ema.")}
     restore(path, network, own, architecture.name)
-    return Generator(network.eval(), (architecture.latent,), architecture.distribution, architecture.signed,
-                     facts.shape)
+    return Generator(
+        network.eval(), (architecture.latent,), architecture.distribution, architecture.signed, facts.shape
+    )
 
 
 def parse_latent(text: str) -> tuple[int, ...]:
-    """"128" or "128x1x1" -> shape of one latent. Raises UsageError."""
+    """ "128" or "128x1x1" -> shape of one latent. Raises UsageError."""
     sides = text.lower().split("x")
     if not all(re.fullmatch("[0-9]{1,9}", side) and int(side) for side in sides):
         raise UsageError(f"--latent {brief(text)}: write the shape of one latent, like 128 or 128x1x1.")
     shape = tuple(map(int, sides))
     if math.prod(shape) > MOST_NUMBERS:
-        raise UsageError(f"--latent {brief(text)}: one latent has at most {MOST_NUMBERS} numbers. Write its "
-                         "shape like 128 or 128x1x1.")
+        raise UsageError(
+            f"--latent {brief(text)}: one latent has at most {MOST_NUMBERS} numbers. Write its "
+            "shape like 128 or 128x1x1."
+        )
     return shape

@@ -1,8 +1,9 @@
-"""Generators made elsewhere: TorchScript files and exported programs, read so that opening one runs nothing of its author's.
+"""Generators made elsewhere: TorchScript files and exported programs, read so that opening one runs nothing
+of its author's.
 
-torch's own readers are not made for strangers' files: torch.export.load unpickles some constants, evaluates expressions of
-sizes as Python and calls whatever function of torch a file names; TorchScript may write files. So a file is searched for
-all that first.
+torch's own readers are not made for strangers' files: torch.export.load unpickles some constants, evaluates
+expressions of sizes as Python and calls whatever function of torch a file names; TorchScript may write files.
+So a file is searched for all that first.
 """
 
 import json
@@ -22,9 +23,13 @@ from render.system import files
 MAX_BYTES = 8_000_000_000  # of a file, and of what it unpacks to
 
 # In a size's expression: symbols, numbers, arithmetic.
-_EXPRESSION = re.compile(r"(?:Symbol|Max|Min|Mod|FloorDiv|positive=True|integer=True|'?\b[su]\d+\b'?|\d+|[-+*/(), ])*")
+_EXPRESSION = re.compile(
+    r"(?:Symbol|Max|Min|Mod|FloorDiv|positive=True|integer=True|'?\b[su]\d+\b'?|\d+|[-+*/(), ])*"
+)
 _FUNCTION = re.compile(r"torch\.ops\.aten\.\w+\.\w+|_operator\.\w+")
-_HARMFUL_SCRIPT = re.compile(r"\b(?:torch\.(?:save|load|from_file|wait|fork)|ops\.(?!aten\.|prim\.)\w+|__torch__\.torch\.classes)\b")
+_HARMFUL_SCRIPT = re.compile(
+    r"\b(?:torch\.(?:save|load|from_file|wait|fork)|ops\.(?!aten\.|prim\.)\w+|__torch__\.torch\.classes)\b"
+)
 _ADVICE = "Opening a pickle runs programs. Save it as TorchScript (torch.jit.save) or with torch.export.save."
 
 
@@ -33,8 +38,11 @@ def load(path: Path) -> nn.Module:
     files.check(path, what="generator", error=WeightsError, at_most_bytes=MAX_BYTES)
     refuse_pickles(path)
     if not is_archive(path):
-        raise WeightsError(f"{path}: neither TorchScript (torch.jit.save) nor an exported program (torch.export.save). For a checkpoint "
-                           "of `render gan train` leave --latent out.")
+        raise WeightsError(
+            f"{path}: neither TorchScript (torch.jit.save) nor an exported program (torch.export.save). "
+            f"For a checkpoint "
+            "of `render gan train` leave --latent out."
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             _check_unpacked(path, archive)
@@ -48,9 +56,11 @@ def load(path: Path) -> nn.Module:
     except WeightsError:
         raise
     except Exception as error:  # torch raises every kind here
-        raise WeightsError(f"{path}: cannot be loaded ({type(error).__name__}: {brief(error)}). Export it "
-                           "again with a "
-                           f"torch like this one ({torch.__version__}).") from error
+        raise WeightsError(
+            f"{path}: cannot be loaded ({type(error).__name__}: {brief(error)}). Export it "
+            "again with a "
+            f"torch like this one ({torch.__version__})."
+        ) from error
 
 
 def is_archive(path: Path) -> bool:
@@ -64,9 +74,15 @@ def refuse_pickles(path: Path) -> None:
             with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()
                 pickled = not _is_script(archive) and any(name.endswith("/data.pkl") for name in names)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:  # only its end is a zip file's
-            raise WeightsError(f"{path}: damaged ({brief(error)}). Copy it again, or export it "
-                               "again.") from error
+        except (
+            zipfile.BadZipFile,
+            OSError,
+            ValueError,
+            NotImplementedError,
+        ) as error:  # only its end is a zip file's
+            raise WeightsError(
+                f"{path}: damaged ({brief(error)}). Copy it again, or export it again."
+            ) from error
         if pickled:
             raise WeightsError(f"{path}: a pickle (torch.save). {_ADVICE}")
         return
@@ -77,17 +93,19 @@ def refuse_pickles(path: Path) -> None:
 
 
 def _begins_safetensors(head: bytes) -> bool:
-    """The header's length in eight bytes, the last four of them 0, and the header, which is JSON; '{' is no code
-    of a pickle."""
+    """The header's length in eight bytes, the last four of them 0, and the header, which is JSON; '{' is no
+    code of a pickle."""
     return head[4:8] == bytes(4) and head[8:] == b"{"
 
 
 def _check_unpacked(path: Path, archive: zipfile.ZipFile) -> None:
     size_bytes = sum(entry.file_size for entry in archive.infolist())
     if size_bytes > MAX_BYTES:
-        raise WeightsError(f"{path}: unpacks to {size_bytes / 1e9:.0f} GB; a generator has at most "
-                           f"{MAX_BYTES / 1e9:.0f} GB. "
-                           "Check that it is the file you mean.")
+        raise WeightsError(
+            f"{path}: unpacks to {size_bytes / 1e9:.0f} GB; a generator has at most "
+            f"{MAX_BYTES / 1e9:.0f} GB. "
+            "Check that it is the file you mean."
+        )
 
 
 def _is_script(archive: zipfile.ZipFile) -> bool:
@@ -118,22 +136,31 @@ def _weights_only() -> Iterator[None]:
 
 def _check_script(path: Path, archive: zipfile.ZipFile) -> None:
     for name in archive.namelist():
-        if name.endswith(".py") and (found := _HARMFUL_SCRIPT.search(archive.read(name).decode(errors="replace"))):
+        if name.endswith(".py") and (
+            found := _HARMFUL_SCRIPT.search(archive.read(name).decode(errors="replace"))
+        ):
             raise WeightsError(f"{path}: refused: its script does more than compute ({found[0]}).")
 
 
 def _check_exported(path: Path, archive: zipfile.ZipFile) -> None:
     names = [name.partition("/")[2] for name in archive.namelist()]
     if not any(re.fullmatch(r"models/[^/]+\.json", name) for name in names):
-        raise WeightsError(f"{path}: neither TorchScript nor an exported program of a torch like this one ({torch.__version__}).")
+        raise WeightsError(
+            f"{path}: neither TorchScript nor an exported program of a torch like this one "
+            f"({torch.__version__})."
+        )
     for name in names:
-        if re.match(r"data/(weights|constants)/", name) and not re.search(r"/(weight_\d+|tensor_\d+|[^/]+_config\.json)$", name):
+        if re.match(r"data/(weights|constants)/", name) and not re.search(
+            r"/(weight_\d+|tensor_\d+|[^/]+_config\.json)$", name
+        ):
             raise WeightsError(f"{path}: refused: {name} would be unpickled. {_ADVICE}")
     for name in archive.namelist():
         if name.endswith(".json"):
             for key, value in _entries(json.loads(archive.read(name))):
                 if _is_harmful(key, value):
-                    raise WeightsError(f"{path}: refused: it does more than compute ({key}: {str(value)[:80]}).")
+                    raise WeightsError(
+                        f"{path}: refused: it does more than compute ({key}: {str(value)[:80]})."
+                    )
 
 
 def _entries(value) -> Iterator[tuple[str, object]]:

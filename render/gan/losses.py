@@ -11,8 +11,8 @@ PENALTY = 10.0  # Gulrajani et al. 2017, algorithm 1
 
 @dataclass(frozen=True)
 class Loss:
-    """discriminator(real, fake, label_noise), generator(fake): scalars; penalised: whether `gradient_penalty` is added;
-    perfect: the discriminator's loss when it tells all apart, None: there is no such value."""
+    """discriminator(real, fake, label_noise), generator(fake): scalars; penalised: whether `gradient_penalty`
+    is added; perfect: the discriminator's loss when it tells all apart, None: there is no such value."""
 
     discriminator: Callable[..., torch.Tensor]
     generator: Callable[[torch.Tensor], torch.Tensor]
@@ -21,12 +21,15 @@ class Loss:
 
 
 def minimax(real: torch.Tensor, fake: torch.Tensor, label_noise: float = 0.0) -> torch.Tensor:
-    """Goodfellow et al. 2014, eq. 1, as cross entropies. label_noise: labels are up to so much off 1 and 0, at random."""
+    """Goodfellow et al. 2014, eq. 1, as cross entropies. label_noise: labels are up to so much off 1 and 0,
+    at random."""
     wanted_real, wanted_fake = torch.ones_like(real), torch.zeros_like(fake)
     if label_noise:
         wanted_real -= label_noise * torch.rand_like(real)
         wanted_fake += label_noise * torch.rand_like(fake)
-    return (F.binary_cross_entropy_with_logits(real, wanted_real) + F.binary_cross_entropy_with_logits(fake, wanted_fake))
+    return F.binary_cross_entropy_with_logits(real, wanted_real) + F.binary_cross_entropy_with_logits(
+        fake, wanted_fake
+    )
 
 
 def non_saturating(fake: torch.Tensor) -> torch.Tensor:
@@ -59,10 +62,10 @@ def hinge(real: torch.Tensor, fake: torch.Tensor, label_noise: float = 0.0) -> t
 
 
 def gradient_penalty(discriminator, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
-    """Gulrajani et al. 2017, eq. 3: (|gradient| - 1)^2 at a random point between each pair of images (N, C, H, W), times
-    PENALTY."""
+    """Gulrajani et al. 2017, eq. 3: (|gradient| - 1)^2 at a random point between each pair of images (N, C,
+    H, W), times PENALTY."""
     between = torch.lerp(real, fake, torch.rand(len(real), 1, 1, 1, device=real.device)).requires_grad_()
-    gradient, = torch.autograd.grad(discriminator(between).sum(), between, create_graph=True)
+    (gradient,) = torch.autograd.grad(discriminator(between).sum(), between, create_graph=True)
     return PENALTY * (gradient.flatten(1).norm(dim=1) - 1).square().mean()
 
 

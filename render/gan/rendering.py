@@ -21,7 +21,12 @@ WRITERS = 8  # files on their way to the disk at a time: each waits for it
 
 def make_sampler(settings: Sampling, device: Device) -> Sampler:
     """Raises WeightsError, UsageError."""
-    generator = files.load(settings.checkpoint, latent=settings.latent, distribution=settings.distribution, signed=settings.signed)
+    generator = files.load(
+        settings.checkpoint,
+        latent=settings.latent,
+        distribution=settings.distribution,
+        signed=settings.signed,
+    )
     return Sampler(generator, device.name, device.threads)
 
 
@@ -32,7 +37,9 @@ class ShardRenderer:
         self.device = device
         self._sampler: tuple[Sampling, Sampler] | None = None
 
-    def render(self, shard: Shard, *, keeping=None, report: Callable = print, asked: Shard | None = None) -> Done:
+    def render(
+        self, shard: Shard, *, keeping=None, report: Callable = print, asked: Shard | None = None
+    ) -> Done:
         """Writes the shard's files. Raises WeightsError, PictureError when the disk cannot take them."""
         began_s, waited_s = time.monotonic(), 0.0
 
@@ -47,6 +54,7 @@ class ShardRenderer:
                 if images is None:
                     return
                 yield images
+
         if shard.settings.format == "npz":
             write_array(shard.output, batches(), shard.pictures)
         else:
@@ -78,12 +86,15 @@ def write_array(path: Path, batches: Iterable[np.ndarray], count: int) -> None:
 
 
 def write_npz(path: Path, shards: Iterable[Shard]) -> None:
-    """The shards' arrays as one .npz with `samples` (N, H, W, C) uint8, whole or not at all. They are kept, as what
-    a run with more samples goes on from."""
+    """The shards' arrays as one .npz with `samples` (N, H, W, C) uint8, whole or not at all. They are kept,
+    as what a run with more samples goes on from."""
     parts = [np.load(shard.output, allow_pickle=False, mmap_mode="r") for shard in shards]
-    with whole_file(path, needs_bytes=sum(part.nbytes for part in parts)) as file, zipfile.ZipFile(file, "w") as archive:
-        with archive.open("samples.npy", "w", force_zip64=True) as member:
-            _write_npy(member, (sum(map(len, parts)), *parts[0].shape[1:]), parts)
+    with (
+        whole_file(path, needs_bytes=sum(part.nbytes for part in parts)) as file,
+        zipfile.ZipFile(file, "w") as archive,
+        archive.open("samples.npy", "w", force_zip64=True) as member,
+    ):
+        _write_npy(member, (sum(map(len, parts)), *parts[0].shape[1:]), parts)
 
 
 def _write_npy(file, shape: tuple[int, ...], parts: Iterable[np.ndarray]) -> None:
@@ -93,8 +104,11 @@ def _write_npy(file, shape: tuple[int, ...], parts: Iterable[np.ndarray]) -> Non
             file.write(image.tobytes())
 
 
-def input_folder(cache: Path, settings: Sampling, count: int, start: int, device: Device, seen: Callable[[], None]) -> Path:
-    """Samples as inputs of a batch: a folder with them, made when it is not there yet. seen: called before the work."""
+def input_folder(
+    cache: Path, settings: Sampling, count: int, start: int, device: Device, seen: Callable[[], None]
+) -> Path:
+    """Samples as inputs of a batch: a folder with them, made when it is not there yet. seen: called before
+    the work."""
     shards = plan_shards(settings, count, cache, start=start)
     # Two levels: the lower one's name becomes part of the prints'.
     whole = cache / f"{shards[0].id}-{start}-{count}"

@@ -1,7 +1,9 @@
-"""Samples of a generator: number i of a seed is the same picture in whatever batch, order, process or machine it is made.
+"""Samples of a generator: number i of a seed is the same picture in whatever batch, order, process or machine
+it is made.
 
-Latents are drawn in chunks of CHUNK numbers whose first is a multiple of CHUNK, and the network is run on batches of always
-the same size and start: arithmetic in floats depends on the size of a batch. A batch is one thread's work, for the same reason.
+Latents are drawn in chunks of CHUNK numbers whose first is a multiple of CHUNK, and the network is run on
+batches of always the same size and start: arithmetic in floats depends on the size of a batch. A batch is one
+thread's work, for the same reason.
 """
 
 import math
@@ -22,16 +24,16 @@ PIXELS = 2**18  # of a batch: weights are read once for all of them, and memory 
 
 @dataclass(frozen=True)
 class Drawn:
-    """Which latents. truncation: they are drawn towards their mean by this factor, 1 for not at all: fewer odd samples, less
-    variety (Karras et al. 2019, appendix B, in the latents' own space)."""
+    """Which latents. truncation: they are drawn towards their mean by this factor, 1 for not at all: fewer
+    odd samples, less variety (Karras et al. 2019, appendix B, in the latents' own space)."""
 
     seed: int
     truncation: float = 1.0
 
 
 def latents(generator: Generator, drawn: Drawn, chunk: int) -> np.ndarray:
-    """(CHUNK, *latent) float32: of the numbers from chunk * CHUNK on. Philox (Salmon et al. 2011) with seed and chunk as
-    its key: no latent depends on another."""
+    """(CHUNK, *latent) float32: of the numbers from chunk * CHUNK on. Philox (Salmon et al. 2011) with seed
+    and chunk as its key: no latent depends on another."""
     numbers = np.random.Generator(np.random.Philox(key=[drawn.seed % 2**64, chunk]))
     size = (CHUNK, *generator.latent)
     if generator.distribution == "uniform":
@@ -47,8 +49,8 @@ def latents_of(generator: Generator, drawn: Drawn, indices: Sequence[int]) -> np
 
 
 def slerp(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
-    """Between two latents on the great circle (Shoemake 1985; for GANs White 2016): in between a Gaussian latent keeps the
-    length that the generator was trained on. Parallel ones are joined by a line."""
+    """Between two latents on the great circle (Shoemake 1985; for GANs White 2016): in between a Gaussian
+    latent keeps the length that the generator was trained on. Parallel ones are joined by a line."""
     cosine = float((a * b).sum() / max(1e-12, np.linalg.norm(a) * np.linalg.norm(b)))
     angle = math.acos(min(1.0, max(-1.0, cosine)))
     if math.sin(angle) < 1e-6:
@@ -78,25 +80,33 @@ class Sampler:
     """A generator on a device, run by `threads` threads."""
 
     def __init__(self, generator: Generator, device: str = "cpu", threads: int = 1):
-        self.generator, self.device, self.threads = generator, torch.device(device), threads if device == "cpu" else 1
+        self.generator, self.device, self.threads = (
+            generator,
+            torch.device(device),
+            threads if device == "cpu" else 1,
+        )
         self.network = generator.network.to(self.device)
         self.batch = batch_of(generator.shape)
 
     def samples(self, drawn: Drawn, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
         """(first number, (N, H, W, C) uint8), batch by batch in order, for the numbers in [start, stop)."""
         places = range(start // self.batch * self.batch, stop, self.batch)
-        for place, found in zip(places, self._mapped(lambda place: self._run(self._latents(drawn, place)), places)):
+        for place, found in zip(
+            places, self._mapped(lambda place: self._run(self._latents(drawn, place)), places)
+        ):
             first = max(start, place)
-            yield first, found[first - place: stop - place]
+            yield first, found[first - place : stop - place]
 
     def _latents(self, drawn: Drawn, place: int) -> np.ndarray:
         start = place % CHUNK
-        return latents(self.generator, drawn, place // CHUNK)[start:start + self.batch]
+        return latents(self.generator, drawn, place // CHUNK)[start : start + self.batch]
 
     def images(self, latents: np.ndarray) -> np.ndarray:
         """(N, H, W, C) uint8 of latents (N, *latent)."""
-        filled = np.concatenate([latents, np.zeros((-len(latents) % self.batch, *latents.shape[1:]), np.float32)])
-        batches = [filled[i:i + self.batch] for i in range(0, len(filled), self.batch)]
+        filled = np.concatenate(
+            [latents, np.zeros((-len(latents) % self.batch, *latents.shape[1:]), np.float32)]
+        )
+        batches = [filled[i : i + self.batch] for i in range(0, len(filled), self.batch)]
         return np.concatenate(list(self._mapped(self._run, batches)))[: len(latents)]
 
     def _mapped(self, call: Callable, things: Sequence) -> Iterator:
@@ -118,17 +128,26 @@ class Sampler:
     def _run(self, latents: np.ndarray) -> np.ndarray:
         try:
             images = self.network(torch.from_numpy(latents).to(self.device))
-        except (RuntimeError, AssertionError, TypeError) as error:  # whatever a generator from elsewhere raises
-            raise WeightsError(f"the generator refuses latents of {'x'.join(map(str, latents.shape))}: "
-                               f"{str(error).strip().splitlines()[-1]}. Check --latent; the first number is the batch, which must "
-                               "be free: with torch.export, give dynamic_shapes.") from error
+        except (
+            RuntimeError,
+            AssertionError,
+            TypeError,
+        ) as error:  # whatever a generator from elsewhere raises
+            raise WeightsError(
+                f"the generator refuses latents of {'x'.join(map(str, latents.shape))}: "
+                f"{str(error).strip().splitlines()[-1]}. Check --latent; the first number is the batch, "
+                f"which must "
+                "be free: with torch.export, give dynamic_shapes."
+            ) from error
         return _as_bytes(images, signed=self.generator.signed)
 
 
 def _as_bytes(images: torch.Tensor, *, signed: bool) -> np.ndarray:
     """(N, C, H, W) -> (N, H, W, C) uint8. Raises WeightsError for what are no images."""
     if not isinstance(images, torch.Tensor) or images.dim() != 4 or images.shape[1] not in (1, 3):
-        found = "x".join(map(str, images.shape)) if isinstance(images, torch.Tensor) else type(images).__name__
+        found = (
+            "x".join(map(str, images.shape)) if isinstance(images, torch.Tensor) else type(images).__name__
+        )
         raise WeightsError(f"the generator gives {found}, and images are (N, 1 or 3, height, width).")
     if not all(map(math.isfinite, torch.aminmax(images))):  # ten times as fast as looking at each
         raise WeightsError("the generator gives images that are not numbers (NaN or infinite).")

@@ -18,8 +18,8 @@ RECIPE = 1  # part of every shard's identity: raise it when the same words make 
 
 @dataclass(frozen=True)
 class Sampling:
-    """What all samples of a run share. latent, distribution, signed: of a generator from elsewhere, see files.load;
-    truncation: see sampling.Drawn; format: of FORMATS."""
+    """What all samples of a run share. latent, distribution, signed: of a generator from elsewhere, see
+    files.load; truncation: see sampling.Drawn; format: of FORMATS."""
 
     checkpoint: Path
     seed: int = 0
@@ -49,7 +49,9 @@ class Shard:
 
     @property
     def names(self) -> tuple[str, str]:
-        return str(self.settings.checkpoint), f"seed {self.settings.seed}, samples {self.start} to {self.stop - 1}"
+        return str(
+            self.settings.checkpoint
+        ), f"seed {self.settings.seed}, samples {self.start} to {self.stop - 1}"
 
     @property
     def pictures(self) -> int:
@@ -80,7 +82,10 @@ class Shard:
         return self.id
 
     def facts(self) -> dict:
-        return {"settings": {**asdict(self.settings), "checkpoint": str(self.settings.checkpoint)}, "look": {}}
+        return {
+            "settings": {**asdict(self.settings), "checkpoint": str(self.settings.checkpoint)},
+            "look": {},
+        }
 
     def files(self) -> tuple[Path, ...]:
         return (self.settings.checkpoint,)
@@ -98,8 +103,11 @@ def shard_size(shape: tuple[int, int, int] | None) -> int:
     return SMALL_SHARD if shape is not None and shape[1] * shape[2] <= SMALL_PIXELS else SHARD
 
 
-def plan_shards(settings: Sampling, count: int, folder: Path, *, start: int = 0, size: int = SHARD) -> tuple[Shard, ...]:
-    """Ranges that end at multiples of `size`, so that more samples of the same leave the first ones as they are.
+def plan_shards(
+    settings: Sampling, count: int, folder: Path, *, start: int = 0, size: int = SHARD
+) -> tuple[Shard, ...]:
+    """Ranges that end at multiples of `size`, so that more samples of the same leave the first ones as they
+    are.
 
     Raises WeightsError when the checkpoint cannot be read.
     """
@@ -113,7 +121,8 @@ def plan_shards(settings: Sampling, count: int, folder: Path, *, start: int = 0,
 
 
 def parse_query(text: str) -> tuple[Sampling, int, int]:
-    """"gan:CHECKPOINT?count=16&seed=7&start=0&truncation=0.8" -> (what, how many, the first). Raises UsageError."""
+    """ "gan:CHECKPOINT?count=16&seed=7&start=0&truncation=0.8" -> (what, how many, the first). Raises
+    UsageError."""
     path, _, query = text.removeprefix("gan:").partition("?")
     shown = f"--inputs {brief(text)}"
     known = {"count": int, "seed": int, "start": int, "truncation": float}
@@ -121,16 +130,20 @@ def parse_query(text: str) -> tuple[Sampling, int, int]:
     for word in filter(None, query.split("&")):
         key, _, value = word.partition("=")
         if key not in known:
-            raise UsageError(f"{shown}: {brief(repr(key))} is not one of {', '.join(known)}. Write it like "
-                             "gan:gan.safetensors?count=16&seed=7.")
+            raise UsageError(
+                f"{shown}: {brief(repr(key))} is not one of {', '.join(known)}. Write it like "
+                "gan:gan.safetensors?count=16&seed=7."
+            )
         try:
             found[key] = known[key](value)
         except ValueError:
             raise UsageError(f"{shown}: {key}={brief(value)} is not a number.") from None
     if not path or found["count"] < 1 or found["start"] < 0:
-        raise UsageError(f"{shown}: write it like gan:gan.safetensors?count=16&seed=7, with a count of 1 or "
-                         "more.")
+        raise UsageError(
+            f"{shown}: write it like gan:gan.safetensors?count=16&seed=7, with a count of 1 or more."
+        )
     if found["count"] > MOST_INPUTS or found["start"] > LAST_NUMBER or not 0 <= found["truncation"] <= 10:
-        raise UsageError(f"{shown}: count is at most {MOST_INPUTS}, start at most {LAST_NUMBER}, and "
-                         "truncation 0 to 10.")
+        raise UsageError(
+            f"{shown}: count is at most {MOST_INPUTS}, start at most {LAST_NUMBER}, and truncation 0 to 10."
+        )
     return Sampling(Path(path), found["seed"], found["truncation"]), found["count"], found["start"]

@@ -12,20 +12,28 @@ from render.system.files import write_bytes
 
 
 def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
-    """(N, H, W, C) -> one picture, row by row, near square unless `columns` says otherwise; unused places are black."""
+    """(N, H, W, C) -> one picture, row by row, near square unless `columns` says otherwise; unused places are
+    black."""
     count, height, width, channels = images.shape
     columns = columns or int(np.ceil(np.sqrt(count)))
     rows = -(-count // columns)
     sheet = np.zeros((rows * columns, height, width, channels), images.dtype)
     sheet[:count] = images
-    return sheet.reshape(rows, columns, height, width, channels).swapaxes(1, 2).reshape(rows * height, columns * width, channels)
+    return (
+        sheet.reshape(rows, columns, height, width, channels)
+        .swapaxes(1, 2)
+        .reshape(rows * height, columns * width, channels)
+    )
 
 
 def png(image: np.ndarray) -> bytes:
     """(H, W, 1 or 3) uint8, RGB."""
     done, data = cv2.imencode(".png", image[..., ::-1] if image.shape[2] == 3 else image)
     if not done:
-        raise PictureError(f"a picture of {image.shape[1]} x {image.shape[0]} px cannot be written as PNG. Use fewer, or --format npz.")
+        raise PictureError(
+            f"a picture of {image.shape[1]} x {image.shape[0]} px cannot be written as PNG. Use fewer, "
+            f"or --format npz."
+        )
     return data.tobytes()
 
 
@@ -58,7 +66,9 @@ def import_pyplot():
     try:
         import matplotlib
     except ImportError as error:
-        raise UsageError("training draws its losses with matplotlib: pip install 'render-prints[gan]'") from error
+        raise UsageError(
+            "training draws its losses with matplotlib: pip install 'render-prints[gan]'"
+        ) from error
     matplotlib.use("Agg")
     from matplotlib import pyplot
 

@@ -1,7 +1,7 @@
 """Trains a generator against a discriminator, an epoch at a time, each ending in a checkpoint.
 
-All that is drawn at random in an epoch comes from the seed and the epoch's number, so a run that was interrupted ends with
-the very weights of one that was not (on the same machine, by as many threads).
+All that is drawn at random in an epoch comes from the seed and the epoch's number, so a run that was
+interrupted ends with the very weights of one that was not (on the same machine, by as many threads).
 """
 
 import math
@@ -46,26 +46,35 @@ class Step:
 
 
 class Training:
-    """Networks, optimisers and what happened so far. `path`: of the checkpoint; when it is there, the training goes on
-    from it. Raises UsageError when it is of another training."""
+    """Networks, optimisers and what happened so far. `path`: of the checkpoint; when it is there, the
+    training goes on from it. Raises UsageError when it is of another training."""
 
     def __init__(self, recipe: Recipe, data: Data, device: Device, path: Path):
         self.recipe, self.data, self.path = recipe, data, path
         self.at = torch.device(device.name)
-        self.mixed = partial(torch.autocast, device.name, torch.bfloat16, enabled=device.precision == "bfloat16")
+        self.mixed = partial(
+            torch.autocast, device.name, torch.bfloat16, enabled=device.precision == "bfloat16"
+        )
         self.architecture, self.loss = ARCHITECTURES[recipe.architecture], LOSSES[recipe.loss]
         torch.manual_seed(recipe.seed)
         form = torch.channels_last if self.architecture.mixed else torch.contiguous_format
         self.generator = self.architecture.generator(recipe.shape).to(self.at, memory_format=form)
         self.discriminator = self.architecture.discriminator(recipe.shape).to(self.at, memory_format=form)
-        if self.loss.penalised and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.discriminator.modules()):
-            raise UsageError(f"--loss {recipe.loss}: its gradient penalty is on each sample's own gradient, and {recipe.architecture}'s "
-                             "discriminator mixes those of a batch (batch normalisation). Use another loss or architecture.")
+        if self.loss.penalised and any(
+            isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.discriminator.modules()
+        ):
+            raise UsageError(
+                f"--loss {recipe.loss}: its gradient penalty is on each sample's own gradient, and "
+                f"{recipe.architecture}'s "
+                "discriminator mixes those of a batch (batch normalisation). Use another loss or "
+                "architecture."
+            )
         self.average = self.architecture.generator(recipe.shape).to(self.at).eval()
         self.average.load_state_dict(self.generator.state_dict())
         self.optimisers = {
             name: torch.optim.Adam(network.parameters(), recipe.learning_rate, recipe.betas)
-            for name, network in (("generator", self.generator), ("discriminator", self.discriminator))}
+            for name, network in (("generator", self.generator), ("discriminator", self.discriminator))
+        }
         self.history: list[Epoch] = []
         self.updates = 0  # of the average
         self.fixed = self.draw(GRID, torch.Generator().manual_seed(recipe.seed))
@@ -89,20 +98,27 @@ class Training:
         return torch.randn(size, generator=generator).to(self.at)
 
     def run(self, epochs: int, report: Callable[[Step | Epoch], None]) -> None:
-        """Until so many epochs are done in all. Raises DivergedError when it has collapsed, or has become NaN; the last
-        good checkpoint is kept."""
+        """Until so many epochs are done in all. Raises DivergedError when it has collapsed, or has become
+        NaN; the last good checkpoint is kept."""
         while self.epochs_done < epochs:
             epoch = self._epoch(epochs, report)
             if not all(map(math.isfinite, (epoch.discriminator, epoch.generator, epoch.spread))):
-                raise DivergedError(f"epoch {epoch.number}: the losses are no longer numbers. The checkpoint of the epoch before is "
-                                    f"kept. Use a smaller --learning-rate than {self.recipe.learning_rate:g}, or another --loss.")
+                raise DivergedError(
+                    f"epoch {epoch.number}: the losses are no longer numbers. The checkpoint of the "
+                    f"epoch before is "
+                    f"kept. Use a smaller --learning-rate than {self.recipe.learning_rate:g}, or another "
+                    f"--loss."
+                )
             epoch = replace(epoch, trouble=self._trouble(epoch))
             self.history.append(epoch)
             self.save()
             report(epoch)
             if len(self.history) >= PATIENCE and all(e.trouble for e in self.history[-PATIENCE:]):
-                raise DivergedError(f"collapsed: {epoch.trouble}, for {PATIENCE} epochs. Use another --loss or --seed, a smaller "
-                                    "--learning-rate, or more pictures.")
+                raise DivergedError(
+                    f"collapsed: {epoch.trouble}, for {PATIENCE} epochs. Use another --loss or --seed, a "
+                    f"smaller "
+                    "--learning-rate, or more pictures."
+                )
 
     def samples(self) -> torch.Tensor:
         """(GRID, C, H, W) of the averaged generator, at the fixed latents, in [0, 1]."""
@@ -120,7 +136,9 @@ class Training:
             losses_d.append(self._discriminator_step(real))
             if step % self.recipe.critic_steps == 0:
                 losses_g.append(self._generator_step(len(real)))
-            report(Step(number, epochs, step, self.steps, losses_d[-1], losses_g[-1] if losses_g else math.nan))
+            report(
+                Step(number, epochs, step, self.steps, losses_d[-1], losses_g[-1] if losses_g else math.nan)
+            )
         return Epoch(number, _mean(losses_d), _mean(losses_g), self._spread(), time.monotonic() - began_s)
 
     def _batches(self) -> Iterator[torch.Tensor]:
@@ -135,7 +153,11 @@ class Training:
         shown_real, shown_fake = (augmented(x, self.recipe.augment) for x in (real, fake))
         with self.mixed():
             judged = self.discriminator(shown_real).float(), self.discriminator(shown_fake).float()
-            beside = self.discriminator.reconstruction(shown_real) if hasattr(self.discriminator, "reconstruction") else 0.0
+            beside = (
+                self.discriminator.reconstruction(shown_real)
+                if hasattr(self.discriminator, "reconstruction")
+                else 0.0
+            )
         loss = self.loss.discriminator(*judged, self.recipe.label_noise)
         told = loss.item()
         if self.loss.penalised:
@@ -166,7 +188,8 @@ class Training:
 
     @torch.no_grad()
     def _follow(self) -> None:
-        """The average comes a little nearer to the generator, at first faster; what counts (of batch normalisation) is copied."""
+        """The average comes a little nearer to the generator, at first faster; what counts (of batch
+        normalisation) is copied."""
         self.updates += 1
         decay = min(self.recipe.ema, (1 + self.updates) / (10 + self.updates))
         for mine, theirs in zip(self.average.state_dict().values(), self.generator.state_dict().values()):
@@ -178,7 +201,8 @@ class Training:
     # ---- collapse ----
 
     def _spread(self) -> float:
-        """Standard deviation of a pixel over the fixed samples, against that over as many of the data's images."""
+        """Standard deviation of a pixel over the fixed samples, against that over as many of the data's
+        images."""
         some = self.data.images[:: max(1, len(self.data) // 512)].float() / 255
         return (self.samples().std(0).mean() / some.std(0).mean().clamp(min=1e-6)).item()
 
@@ -186,20 +210,36 @@ class Training:
         if epoch.spread < ALL_ALIKE and self.updates > WARM_UP_STEPS:
             return f"the samples are all alike ({100 * epoch.spread:.0f} % of the data's spread)"
         if self.loss.perfect is not None and epoch.discriminator - self.loss.perfect < NOTHING_TO_LEARN:
-            return f"the discriminator's loss is at {epoch.discriminator:.3f}: the generator has nothing to learn from"
+            return (
+                f"the discriminator's loss is at {epoch.discriminator:.3f}: the generator has nothing "
+                f"to learn from"
+            )
         return ""
 
     # ---- the checkpoint ----
 
     def save(self) -> None:
-        tensors = {f"{name}.{key}": t for name, network in self._networks().items() for key, t in network.state_dict().items()}
+        tensors = {
+            f"{name}.{key}": t
+            for name, network in self._networks().items()
+            for key, t in network.state_dict().items()
+        }
         for name, optimiser in self.optimisers.items():
             for i, state in optimiser.state_dict()["state"].items():
                 tensors |= {f"adam.{name}.{i}.{key}": torch.as_tensor(t) for key, t in state.items()}
-        files.save(self.path, tensors, {
-            "architecture": self.recipe.architecture, "shape": self.recipe.shape, "recipe": asdict(self.recipe),
-            "data": {"name": self.data.name, "images": len(self.data)}, "history": [asdict(epoch) for epoch in self.history], "updates": self.updates,
-            "versions": {"render": render.__version__, "torch": torch.__version__}})
+        files.save(
+            self.path,
+            tensors,
+            {
+                "architecture": self.recipe.architecture,
+                "shape": self.recipe.shape,
+                "recipe": asdict(self.recipe),
+                "data": {"name": self.data.name, "images": len(self.data)},
+                "history": [asdict(epoch) for epoch in self.history],
+                "updates": self.updates,
+                "versions": {"render": render.__version__, "torch": torch.__version__},
+            },
+        )
 
     def _networks(self) -> dict[str, nn.Module]:
         return {"generator": self.generator, "discriminator": self.discriminator, "ema": self.average}
@@ -209,18 +249,22 @@ class Training:
         mine = {**asdict(self.recipe), "images": len(self.data)}
         for key, value in {**asdict(facts.recipe), "images": facts.data.images}.items():
             if mine[key] != value:
-                raise UsageError(f"{self.path}: of a training with {key} {brief(value)}, not "
-                                 f"{brief(mine[key])}. Go on with the "
-                                 "same, choose another --output, or begin anew with --fresh.")
+                raise UsageError(
+                    f"{self.path}: of a training with {key} {brief(value)}, not "
+                    f"{brief(mine[key])}. Go on with the "
+                    "same, choose another --output, or begin anew with --fresh."
+                )
         for name, network in self._networks().items():
             owner = f"{self.recipe.architecture}'s {name}"
             files.restore(self.path, network, _under(tensors, f"{name}."), owner)
         for name, optimiser in self.optimisers.items():
             state = _adam_state(_under(tensors, f"adam.{name}."), optimiser.param_groups[0]["params"])
             if state is None:
-                raise WeightsError(f"{self.path}: the {name}'s optimiser is not that of "
-                                   f"{self.recipe.architecture}. Copy it again, "
-                                   "or begin anew with --fresh.")
+                raise WeightsError(
+                    f"{self.path}: the {name}'s optimiser is not that of "
+                    f"{self.recipe.architecture}. Copy it again, "
+                    "or begin anew with --fresh."
+                )
             optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
         self.history, self.updates = list(facts.history), facts.updates
 

@@ -7,8 +7,9 @@ from render.jobs.job import Job
 
 @dataclass(frozen=True)
 class Done:
-    """What a finished job says of itself. findings: what the automatic checks saw and a person should look at; busy_s:
-    those of its seconds in which the device painted, the rest being files and finish; loss: None for samples."""
+    """What a finished job says of itself. findings: what the automatic checks saw and a person should look
+    at; busy_s: those of its seconds in which the device painted, the rest being files and finish; loss: None
+    for samples."""
 
     seconds: float
     bytes: int
@@ -24,7 +25,8 @@ class JobStarted:
 
 @dataclass(frozen=True)
 class Progress:
-    """One iteration. scale, iteration: from 1; size: (height, width); work: share of the job's work that is done."""
+    """One iteration. scale, iteration: from 1; size: (height, width); work: share of the job's work that is
+    done."""
 
     job: Job
     scale: int
@@ -52,8 +54,8 @@ class JobDone:
 
 @dataclass(frozen=True)
 class JobFailed:
-    """message: for people; trace: a Python traceback when it was not the user's mistake; out_of_memory: with less to
-    do, or in another process, it might work."""
+    """message: for people; trace: a Python traceback when it was not the user's mistake; out_of_memory: with
+    less to do, or in another process, it might work."""
 
     job: Job
     message: str

@@ -19,8 +19,8 @@ class Input:
 
 
 def find_inputs(entries: Sequence[str], *, without: Path | None = None) -> tuple[Input, ...]:
-    """Photographs named by files, folders (recursive) and globs, sorted. In folders only files with a picture's ending
-    count, hidden ones do not, and nothing under `without` (the output folder) does.
+    """Photographs named by files, folders (recursive) and globs, sorted. In folders only files with a
+    picture's ending count, hidden ones do not, and nothing under `without` (the output folder) does.
 
     A file that was named but is not there is kept: its job fails and the others are done.
     Raises UsageError when nothing is found.
@@ -31,7 +31,8 @@ def find_inputs(entries: Sequence[str], *, without: Path | None = None) -> tuple
             found.setdefault(Path(os.path.abspath(path)), Input(path, name))
     if not found:
         raise UsageError(
-            f"--inputs {' '.join(entries)}: no pictures there. Files ending in {', '.join(sorted(PICTURE_ENDINGS))} count; "
+            f"--inputs {' '.join(entries)}: no pictures there. Files ending in "
+            f"{', '.join(sorted(PICTURE_ENDINGS))} count; "
             "the --output folder is never searched."
         )
     return tuple(found.values())

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from render.errors import PictureError
@@ -21,8 +21,9 @@ RECIPE = 3
 
 @dataclass(frozen=True)
 class Job:
-    """One photograph in one style. id: hash of everything that decides its pixels; painted: of what decides them before
-    finishing; output: the file to write; hashes: sha256 of each of its files when the job was planned."""
+    """One photograph in one style. id: hash of everything that decides its pixels; painted: of what decides
+    them before finishing; output: the file to write; hashes: sha256 of each of its files when the job was
+    planned."""
 
     id: str
     painted: str
@@ -58,7 +59,11 @@ class Job:
     def files(self) -> tuple[Path, ...]:
         """Everything that it reads."""
         start = () if self.look.init in ("content", "noise") else (Path(self.look.init),)
-        profiles = (Path(p) for p in (self.settings.profile, self.settings.soft_proof) if p is not None and p not in BUILT_IN)
+        profiles = (
+            Path(p)
+            for p in (self.settings.profile, self.settings.soft_proof)
+            if p is not None and p not in BUILT_IN
+        )
         return (self.photo, *(picture.path for picture in self.style.pictures), *start, *profiles)
 
     @property
@@ -68,20 +73,30 @@ class Job:
 
     def with_files(self, here: Callable[[Path], Path]) -> "Job":
         """The same, reading them elsewhere. here: path -> where it is now."""
+
         def moved(name: str | None) -> str | None:
             return name if name is None or name in BUILT_IN else str(here(Path(name)))
+
         pictures = tuple(replace(picture, path=here(picture.path)) for picture in self.style.pictures)
         look = self.look
         if look.init not in ("content", "noise"):
             look = look.model_copy(update={"init": str(here(Path(look.init)))})
-        settings = replace(self.settings, profile=moved(self.settings.profile), soft_proof=moved(self.settings.soft_proof))
+        settings = replace(
+            self.settings, profile=moved(self.settings.profile), soft_proof=moved(self.settings.soft_proof)
+        )
         hashes = {here(path): found for path, found in self.hashes.items()}
-        return replace(self, photo=here(self.photo), style=replace(self.style, pictures=pictures), look=look,
-                       settings=settings, hashes=hashes)
+        return replace(
+            self,
+            photo=here(self.photo),
+            style=replace(self.style, pictures=pictures),
+            look=look,
+            settings=settings,
+            hashes=hashes,
+        )
 
     def check(self, path: Path, found_sha256: str) -> None:
-        """Raises PictureError when a file of this job is no longer what it was when the job was planned: the print
-        would show another picture than its record says."""
+        """Raises PictureError when a file of this job is no longer what it was when the job was planned: the
+        print would show another picture than its record says."""
         if self.hashes[path] != found_sha256:
             raise changed(path)
 
@@ -104,7 +119,9 @@ class Job:
         return replace(self, output=folder / self.output.name)
 
 
-def make_job(photo: Path, style: Style, look: Look, settings: Settings, output: Path, *, weights_sha256: str) -> Job:
+def make_job(
+    photo: Path, style: Style, look: Look, settings: Settings, output: Path, *, weights_sha256: str
+) -> Job:
     """A job with its identity. Raises PictureError when the photograph or a style picture cannot be read."""
     pictures = [(sha256(picture.path), picture.weight) for picture in style.pictures]
     start = look.init if look.init in ("content", "noise") else sha256(Path(look.init))
@@ -136,15 +153,17 @@ def proof_path(print_: Path) -> Path:
     return print_.with_name(f"{print_.stem}.proof.png")
 
 
-@lru_cache(maxsize=None)
+@cache
 def sha256(path: Path) -> str:
     """Of a file's content, read once. Raises PictureError."""
     return files.sha256_of(path, at_most_bytes=MAX_FILE_BYTES, what="file")
 
 
 def changed(path: Path | str) -> PictureError:
-    return PictureError(f"{path}: has changed since the batch began. Run the same command again: it is then rendered as "
-                        "it is now.")
+    return PictureError(
+        f"{path}: has changed since the batch began. Run the same command again: it is then rendered as "
+        "it is now."
+    )
 
 
 def digest(facts) -> str:

@@ -114,7 +114,9 @@ class Ledger:
         except sqlite3.DatabaseError as error:
             raise self._refusal(error) from error
         except OSError as error:
-            raise UsageError(f"{output}: cannot be written ({error.strerror}). Choose another --output folder.") from error
+            raise UsageError(
+                f"{output}: cannot be written ({error.strerror}). Choose another --output folder."
+            ) from error
 
     def _begin(self, output: Path, size_of: SizeOf, tell: Tell) -> None:
         self.output, self.folder, self._lock, self._db = output, output / ".render", None, None
@@ -142,8 +144,9 @@ class Ledger:
         if self._db is not None:
             self._db.close()
         aside = _set_aside(self.path)
-        self._tell(f"{self.path}: is damaged ({error}). It is kept as {aside.name} and made anew from the "
-                   "prints.")
+        self._tell(
+            f"{self.path}: is damaged ({error}). It is kept as {aside.name} and made anew from the prints."
+        )
         self._db = _connect(self.path)
         with self._db:
             for row in _recipes(self.output):
@@ -166,7 +169,9 @@ class Ledger:
     def is_done(self, job: Job) -> bool:
         """Whether this very job was finished and its file is still the one that was written."""
         row = self._use(lambda _: self._row(job.output, "id, status, bytes"))
-        return row is not None and row[0] == job.id and row[1] == "done" and self._size_of(job.output) == row[2]
+        return (
+            row is not None and row[0] == job.id and row[1] == "done" and self._size_of(job.output) == row[2]
+        )
 
     def knows(self, output: Path) -> bool:
         """Whether a job of this folder has written that print, or may have when it was interrupted."""
@@ -186,8 +191,14 @@ class Ledger:
             case JobStarted(job):
                 self._note(job, "running", started_s=time.time())
             case JobDone(job, done):
-                self._note(job, "done", seconds=done.seconds, bytes=done.bytes, loss=done.loss,
-                           findings=json.dumps(done.findings))
+                self._note(
+                    job,
+                    "done",
+                    seconds=done.seconds,
+                    bytes=done.bytes,
+                    loss=done.loss,
+                    findings=json.dumps(done.findings),
+                )
             case JobFailed(job, message, trace, _):
                 self._note(job, "failed", message=f"{message}\n{trace}".strip())
 
@@ -247,16 +258,19 @@ class Ledger:
             raise self._refusal(error) from error
 
     def recoloured(self, output: Path, job_id: str, settings: Settings, look: Mapping, done: Done) -> None:
-        """A finished print that was given other colours: now what a batch with these settings would have made, whatever
-        a later one that failed had wanted there."""
+        """A finished print that was given other colours: now what a batch with these settings would have
+        made, whatever a later one that failed had wanted there."""
         facts = json.dumps({"settings": asdict(settings), "look": look})
-        change = ("update jobs set id = ?, status = 'done', message = null, settings = ?, bytes = ?, findings = ? "
-                  "where output = cast(? as text)")
+        change = (
+            "update jobs set id = ?, status = 'done', message = null, settings = ?, bytes = ?, findings = ? "
+            "where output = cast(? as text)"
+        )
         values = (job_id, facts, done.bytes, json.dumps(done.findings), _encoded(self._key(output)))
 
         def write(db):
             with db:
                 db.execute(change, values)
+
         self._use(write)
 
     def rows(self) -> list[sqlite3.Row]:
@@ -264,6 +278,7 @@ class Ledger:
             cursor = db.cursor()
             cursor.row_factory = sqlite3.Row
             return cursor.execute("select * from jobs order by output").fetchall()
+
         return self._use(query)
 
     def _key(self, output: Path) -> str:
@@ -281,8 +296,13 @@ class Ledger:
             facts.setdefault("bytes", row[2])  # of the print before, which may still be there
         source, manner = job.names
         columns = {
-            "output": self._key(job.output), "id": job.id, "photo": os.path.abspath(source), "style": manner,
-            "status": status, "settings": json.dumps(job.facts()), **facts,
+            "output": self._key(job.output),
+            "id": job.id,
+            "photo": os.path.abspath(source),
+            "style": manner,
+            "status": status,
+            "settings": json.dumps(job.facts()),
+            **facts,
         }
         with self._db:
             self._db.execute(_INSERT.format(_names(columns), _marks(columns)), _values(columns))
@@ -299,17 +319,25 @@ class Ledger:
     def _refusal(self, error: Exception) -> UsageError:
         """Never an advice to delete: the folder holds unfinished work."""
         if _is_damage(error):
-            return UsageError(f"{self.path}: is damaged ({error}). Run the batch again: it sets the file "
-                              "aside and makes a new one from the prints. "
-                              f"Keep {self.folder}: it holds unfinished work.")
+            return UsageError(
+                f"{self.path}: is damaged ({error}). Run the batch again: it sets the file "
+                "aside and makes a new one from the prints. "
+                f"Keep {self.folder}: it holds unfinished work."
+            )
         if _is_lock(error):
-            return UsageError(f"{self.path}: is {self._why(error)}. Wait for it or close it, and rerun: what "
-                              "is done is kept.")
+            return UsageError(
+                f"{self.path}: is {self._why(error)}. Wait for it or close it, and rerun: what "
+                "is done is kept."
+            )
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_ROLLBACK:
-            return UsageError(f"{self.path}: its batch was killed while it wrote there. Run the batch again: "
-                              "it undoes that first. What is done is kept.")
-        return UsageError(f"{self.path}: cannot be used ({self._why(error)}). Free space, allow reading and "
-                          "writing there, check the drive, and rerun: what is done is kept.")
+            return UsageError(
+                f"{self.path}: its batch was killed while it wrote there. Run the batch again: "
+                "it undoes that first. What is done is kept."
+            )
+        return UsageError(
+            f"{self.path}: cannot be used ({self._why(error)}). Free space, allow reading and "
+            "writing there, check the drive, and rerun: what is done is kept."
+        )
 
 
 def findings_of(row: sqlite3.Row) -> tuple[str, ...]:
@@ -334,7 +362,8 @@ def _values(columns: Mapping) -> tuple:
 
 
 def _encoded(text: str) -> bytes:
-    """File names as the very bytes they are on the disk, which need not be text; sqlite3 itself takes text only."""
+    """File names as the very bytes they are on the disk, which need not be text; sqlite3 itself takes text
+    only."""
     try:
         return os.fsencode(text)
     except UnicodeEncodeError:  # words of ours, where the locale has fewer letters
@@ -403,7 +432,8 @@ def _prepare(db: sqlite3.Connection) -> None:
 
 @contextmanager
 def _readable_errors() -> Iterator[None]:
-    """SQLite quotes the file in what it says is wrong, and Python cannot read that where the quotation is no text."""
+    """SQLite quotes the file in what it says is wrong, and Python cannot read that where the quotation is no
+    text."""
     try:
         yield
     except UnicodeDecodeError as error:
@@ -412,7 +442,7 @@ def _readable_errors() -> Iterator[None]:
 
 def _check_status(db: sqlite3.Connection) -> None:
     """SQLite does not look at bytes that changed within a text."""
-    for status, in db.execute("select distinct status from jobs"):
+    for (status,) in db.execute("select distinct status from jobs"):
         if not str(status).isprintable():  # bytes that are no UTF-8 are surrogates
             raise _Damage("the status of a job is no text")
 
@@ -434,8 +464,15 @@ def _is_damage(error: Exception) -> bool:
     if not isinstance(error, sqlite3.DatabaseError):
         return False
     # Without a code: text that is not UTF-8. ERROR: no such column. CONSTRAINT: a table with other rules.
-    return _code(error) in (None, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR,
-                            sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_FORMAT)
+    return _code(error) in (
+        None,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_ERROR,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_MISMATCH,
+        sqlite3.SQLITE_FORMAT,
+    )
 
 
 def _set_aside(path: Path) -> Path:
@@ -457,7 +494,9 @@ def _recipes(output: Path) -> Iterator[dict]:
         relative = path.relative_to(output)
         hidden = any(part.startswith(".") for part in relative.parts)
         if path.suffix.lower() in endings and path.is_file() and not hidden:
-            with suppress(PictureError, OSError, KeyError, TypeError, ValueError):  # not one of ours, or cut short
+            with suppress(
+                PictureError, OSError, KeyError, TypeError, ValueError
+            ):  # not one of ours, or cut short
                 yield _row_of(path, relative)
 
 
@@ -467,10 +506,19 @@ def _row_of(path: Path, relative: Path) -> dict:
         raise KeyError("a soft proof is no print")
     status = path.stat()
     wanted = json.dumps({"settings": facts["settings"], "look": facts["look"]})
-    return {"output": relative.as_posix(), "id": str(facts["job"]), "photo": str(facts["photo"]),
-            "style": str(facts["style"]["name"]), "status": "done", "message": None,
-            "started_s": status.st_mtime, "seconds": None, "bytes": _whole_size(path),
-            "loss": float(facts["loss"]), "settings": wanted}
+    return {
+        "output": relative.as_posix(),
+        "id": str(facts["job"]),
+        "photo": str(facts["photo"]),
+        "style": str(facts["style"]["name"]),
+        "status": "done",
+        "message": None,
+        "started_s": status.st_mtime,
+        "seconds": None,
+        "bytes": _whole_size(path),
+        "loss": float(facts["loss"]),
+        "settings": wanted,
+    }
 
 
 def _whole_size(path: Path) -> int:
@@ -495,7 +543,7 @@ def _holder(path: Path) -> str | None:
 
 def _lock(path: Path, output: Path):
     """An open file that only one batch can hold; the system lets go of it when the process dies."""
-    file = open(path, "a+", encoding="utf-8")
+    file = open(path, "a+", encoding="utf-8")  # noqa: SIM115  held as long as the batch
     try:
         import fcntl
     except ImportError:  # Windows: two batches on one folder are the user's to avoid
@@ -507,8 +555,9 @@ def _lock(path: Path, output: Path):
         holder = file.read(200).strip()
         file.close()
         who = f" ({holder})" if holder else ""
-        raise UsageError(f"{output}: another batch is rendering there. Wait for it{who}, or choose another "
-                         "--output.") from None
+        raise UsageError(
+            f"{output}: another batch is rendering there. Wait for it{who}, or choose another --output."
+        ) from None
     with suppress(OSError):  # a full disk: then the next one is not told who
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")

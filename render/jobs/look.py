@@ -1,4 +1,5 @@
-"""The look of a print: every setting that changes what it looks like, with its default, range and meaning, once."""
+"""The look of a print: every setting that changes what it looks like, with its default, range and meaning,
+once."""
 
 import difflib
 import os
@@ -52,41 +53,50 @@ class Look(BaseModel):
 
     style_loss: Literal["gram", "gram-mean-std", "wasserstein"] = Field(
         "wasserstein",
-        description="What of the painting's features is matched: their Gram matrices (Gatys et al. 2016), those with "
+        description="What of the painting's features is matched: their Gram matrices (Gatys et al. "
+        "2016), those with "
         "their means and deviations (Galerne et al. 2024), or their Gaussians (Wasserstein-2).",
     )
     style_layers: Layers = Field(
         {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 1.0, "relu4_1": 1.0, "relu5_1": 1.0},
-        description="Layers of VGG-19 that carry the style, each with its share of the loss (no unit): relu1_1 is "
+        description="Layers of VGG-19 that carry the style, each with its share of the loss (no unit): "
+        "relu1_1 is "
         "brush texture and colour, relu5_1 large shapes.",
         json_schema_extra={"range": "layer = weight, 0 or more, at least one above 0"},
     )
     content_layers: Layers = Field(
         {"relu4_2": 1.0},
-        description="Layers of VGG-19 that hold the photograph's content, each with its share of the loss (no unit).",
+        description="Layers of VGG-19 that hold the photograph's content, each with its share of the "
+        "loss (no unit).",
         json_schema_extra={"range": "layer = weight, 0 or more, at least one above 0"},
     )
     content_weight: float = Field(
-        0.15, ge=0, description="How firmly the photograph's content is kept (no unit); 0 gives a texture of the style."
+        0.15,
+        ge=0,
+        description="How firmly the photograph's content is kept (no unit); 0 gives a texture of the style.",
     )
     style_weight: float = Field(
         1.0,
         ge=0,
-        description="How strongly the style is applied (no unit); 0 gives back the photograph's content alone.",
+        description="How strongly the style is applied (no unit); 0 gives back the photograph's content "
+        "alone.",
     )
     tv_weight: float = Field(
         0.5,
         ge=0,
-        description="Smoothing: the weight of total variation, which removes speckle and, when high, detail (no unit).",
+        description="Smoothing: the weight of total variation, which removes speckle and, when high, "
+        "detail (no unit).",
     )
     tv_form: Literal["l2", "power"] = Field(
         "l2",
-        description="Total variation as the sum of squared differences between neighbours (l2), or of a lower power, "
+        description="Total variation as the sum of squared differences between neighbours (l2), or of a "
+        "lower power, "
         "which keeps edges (power).",
     )
     normalisation: Literal["relative", "gatys"] = Field(
         "relative",
-        description="Loss units: relative to each target's own size, so that weights mean the same for every picture "
+        description="Loss units: relative to each target's own size, so that weights mean the same for "
+        "every picture "
         "and layer; or as in Gatys et al. 2016.",
     )
     style_scale: float = Field(
@@ -97,19 +107,23 @@ class Look(BaseModel):
     )
     pooling: Literal["max", "average"] = Field(
         "max",
-        description="How VGG-19 halves its maps: max as trained, or average, which is smoother (Gatys et al. 2016).",
+        description="How VGG-19 halves its maps: max as trained, or average, which is smoother (Gatys et "
+        "al. 2016).",
     )
     edge: Literal["continued", "zero"] = Field(
         "continued",
-        description="What the network sees beyond the picture: its mirror image for a while (continued), or nothing at once "
+        description="What the network sees beyond the picture: its mirror image for a while (continued), "
+        "or nothing at once "
         "(zero, as in Gatys' program), which paints a thin frame.",
     )
     optimiser: Literal["lbfgs", "adam", "sgd"] = Field(
-        "lbfgs", description="How pixels are improved: lbfgs needs the fewest steps, adam and sgd less memory."
+        "lbfgs",
+        description="How pixels are improved: lbfgs needs the fewest steps, adam and sgd less memory.",
     )
     init: Start = Field(
         "content",
-        description="What the smallest scale starts from: the photograph (content), random pixels (noise), or a "
+        description="What the smallest scale starts from: the photograph (content), random pixels "
+        "(noise), or a "
         "picture of yours, by its path.",
         json_schema_extra={"range": "content | noise | path of a picture"},
     )
@@ -144,7 +158,10 @@ def _range(field: FieldInfo) -> str:
     if get_origin(field.annotation) is Literal:
         return " | ".join(get_args(field.annotation))
     bounds = {
-        name: getattr(item, name) for item in field.metadata for name in ("ge", "gt", "le") if hasattr(item, name)
+        name: getattr(item, name)
+        for item in field.metadata
+        for name in ("ge", "gt", "le")
+        if hasattr(item, name)
     }
     if "le" in bounds:
         return f"{bounds['ge']:g} to {bounds['le']:g}"
@@ -152,9 +169,11 @@ def _range(field: FieldInfo) -> str:
 
 
 def apply_settings(look_overrides: Mapping[str, Any], settings: Sequence[str] = ()) -> Look:
-    """The defaults, then a preset's own values, then `--set key=value` words in their order; the last one wins.
+    """The defaults, then a preset's own values, then `--set key=value` words in their order; the last one
+    wins.
 
-    Values are written as in TOML, texts also without quotes. `style_layers.relu1_1=2` changes one layer of several.
+    Values are written as in TOML, texts also without quotes. `style_layers.relu1_1=2` changes one layer of
+    several.
     """
     values = dict(look_overrides)
     for setting in settings:
@@ -172,8 +191,9 @@ def _apply_setting(values: dict[str, Any], setting: str) -> None:
     if not equals:
         raise UsageError(f"{shown}: a value is missing. Write key=value, for example --set style_weight=2.")
     if key not in Look.model_fields:
-        raise UsageError(f"{shown}: unknown key "
-                         f"'{brief(key)}'.{nearest(key, Look.model_fields) or _known(Look)}")
+        raise UsageError(
+            f"{shown}: unknown key '{brief(key)}'.{nearest(key, Look.model_fields) or _known(Look)}"
+        )
     value = _value(shown, text.strip())
     if key == "init" and isinstance(value, str):
         value = _start(shown, value)
@@ -192,8 +212,9 @@ def _value(shown: str, text: str) -> Any:
     except toml.TOMLDecodeError:
         return text
     except ValueError as error:
-        raise UsageError(f"{shown}: {error}. Write a number, a word, or a table like "
-                         f"{{relu1_1=1}}.") from error
+        raise UsageError(
+            f"{shown}: {error}. Write a number, a word, or a table like {{relu1_1=1}}."
+        ) from error
     return document["value"] if len(document) == 1 else text
 
 
@@ -214,7 +235,8 @@ def _start(shown: str, start: str) -> str:
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first few problems that pydantic found, each a sentence with the key, its value and what is allowed."""
+    """The first few problems that pydantic found, each a sentence with the key, its value and what is
+    allowed."""
     problems = error.errors()
     more = [f"And {len(problems) - MOST_PROBLEMS} more."] if len(problems) > MOST_PROBLEMS else []
     return " ".join([*(_sentence(problem, model) for problem in problems[:MOST_PROBLEMS]), *more])
@@ -233,8 +255,10 @@ def _sentence(problem: Mapping, model: type[BaseModel]) -> str:
     if kind == "too_long":
         return f"{key} has {len(value)} entries and must have at most {problem['ctx']['max_length']}."
     if kind == "literal_error":
-        return (f"{key} is {_written(value)} and must be one of {_range(field)}."
-                f"{nearest(brief(value), get_args(field.annotation))}")
+        return (
+            f"{key} is {_written(value)} and must be one of {_range(field)}."
+            f"{nearest(brief(value), get_args(field.annotation))}"
+        )
     if field is not None and kind.startswith(("greater", "less", "finite")):
         return f"{key} is {_number(value)} and must be {_range(field)}."
     return f"{key} is {_written(value)} and must be {_KINDS.get(kind, problem['msg'])}."
@@ -265,7 +289,9 @@ def _known(model: type[BaseModel]) -> str:
     return f" Known keys: {', '.join(model.model_fields)}."
 
 
-def _find_field(model: type[BaseModel], location: Sequence[str | int]) -> tuple[type[BaseModel], FieldInfo | None]:
+def _find_field(
+    model: type[BaseModel], location: Sequence[str | int]
+) -> tuple[type[BaseModel], FieldInfo | None]:
     """The model that owns the last key of pydantic's location, and that key's field where there is one."""
     field = None
     for part in location:

@@ -31,8 +31,11 @@ def without_prints(inputs: Sequence[Input], output: Path) -> tuple[list[Input], 
     """(photographs, prints that an earlier batch left in its output folder): yesterday's prints are nobody's
     photographs, though a glob like 'photos/*.png' names them too."""
     inside = os.path.join(os.path.realpath(output), "")
-    prints = [item for item in inputs
-              if os.path.realpath(item.path).startswith(inside) and _is_print(item.path, output)]
+    prints = [
+        item
+        for item in inputs
+        if os.path.realpath(item.path).startswith(inside) and _is_print(item.path, output)
+    ]
     known = {item.path for item in prints}
     return [item for item in inputs if item.path not in known], prints
 
@@ -55,9 +58,14 @@ def _knows(output: Path, path: Path) -> bool:
         ledger.close()
 
 
-def sorted_out(jobs: Iterable[Job], ledger: Ledger, *, recipe_of: RecipeOf = recipe_of,
-               adopt: Callable[[JobDone], None],
-               failed: Callable[[Path, str], None]) -> tuple[list[Job], list[Job]]:
+def sorted_out(
+    jobs: Iterable[Job],
+    ledger: Ledger,
+    *,
+    recipe_of: RecipeOf = recipe_of,
+    adopt: Callable[[JobDone], None],
+    failed: Callable[[Path, str], None],
+) -> tuple[list[Job], list[Job]]:
     """(jobs to be rendered, jobs whose very print is there although the ledger has forgotten it).
 
     A file that is in a print's place and that neither the ledger nor the file itself calls ours is
@@ -70,8 +78,11 @@ def sorted_out(jobs: Iterable[Job], ledger: Ledger, *, recipe_of: RecipeOf = rec
             found.append(job)
             adopt(JobDone(job, _done(job, recipe, ledger)))
         elif (foreign := _foreign(job, ledger, recipe_of)) is not None:
-            failed(foreign, "is there already, and no batch of this folder has made it. Move it away, choose "
-                            "another --output, or have it replaced with --overwrite.")
+            failed(
+                foreign,
+                "is there already, and no batch of this folder has made it. Move it away, choose "
+                "another --output, or have it replaced with --overwrite.",
+            )
         else:
             to_do.append(job)
     return to_do, found
@@ -97,8 +108,10 @@ def refuse_to_replace(path: Path, photo_sha256: str) -> None:
     """For a single picture, which has no ledger. Raises UsageError unless the file is not there, or is an
     earlier print of the same photograph."""
     if os.path.lexists(path) and (recipe_of(path) or {}).get("photo_sha256") != photo_sha256:
-        raise UsageError(f"--output {path}: is there already, and is no print of that photograph. Choose "
-                         "another name, or have it replaced with --overwrite.")
+        raise UsageError(
+            f"--output {path}: is there already, and is no print of that photograph. Choose "
+            "another name, or have it replaced with --overwrite."
+        )
 
 
 def refuse_existing(paths: Iterable[Path], *, word: str) -> None:
@@ -106,5 +119,7 @@ def refuse_existing(paths: Iterable[Path], *, word: str) -> None:
     same."""
     for path in paths:
         if os.path.lexists(path):
-            raise UsageError(f"--output: {path} is there already. Choose another --output, or have it replaced "
-                             f"with {word}.")
+            raise UsageError(
+                f"--output: {path} is there already. Choose another --output, or have it replaced "
+                f"with {word}."
+            )

@@ -13,8 +13,15 @@ from render.pictures.export import FORMATS
 from render.system import files
 
 
-def plan_jobs(inputs: Sequence[Input], looks: Sequence[tuple[Style, Look]], settings: Settings, output: Path, *,
-              weights_sha256: str, failed: Callable[[str, str], None]) -> tuple[Job, ...]:
+def plan_jobs(
+    inputs: Sequence[Input],
+    looks: Sequence[tuple[Style, Look]],
+    settings: Settings,
+    output: Path,
+    *,
+    weights_sha256: str,
+    failed: Callable[[str, str], None],
+) -> tuple[Job, ...]:
     """Every photograph in every style, a style at a time so that its targets are made once.
 
     A file that cannot be read is told to failed(name, why) and left out.
@@ -33,8 +40,16 @@ def plan_jobs(inputs: Sequence[Input], looks: Sequence[tuple[Style, Look]], sett
                 failed(str(item.path), str(error))
                 continue
             try:
-                jobs.append(make_job(item.path, style, look, settings, output_path(item, style, settings, output),
-                                     weights_sha256=weights_sha256))
+                jobs.append(
+                    make_job(
+                        item.path,
+                        style,
+                        look,
+                        settings,
+                        output_path(item, style, settings, output),
+                        weights_sha256=weights_sha256,
+                    )
+                )
             except PictureError as error:
                 failed(f"style {style.name}", str(error))
                 break
@@ -46,7 +61,9 @@ def output_path(item: Input, style: Style, settings: Settings, output: Path) -> 
     return output / f"{item.name}--{style.name}{FORMATS[settings.format].endings[0]}"
 
 
-def refuse_collisions(inputs: Sequence[Input], looks: Sequence[tuple[Style, Look]], settings: Settings, output: Path) -> None:
+def refuse_collisions(
+    inputs: Sequence[Input], looks: Sequence[tuple[Style, Look]], settings: Settings, output: Path
+) -> None:
     """Raises UsageError when two jobs would write one file, the preview beside a print included."""
     writers: dict[Hashable, str] = {}
     for path, item, style in _to_be_written(inputs, looks, settings, output):
@@ -55,8 +72,10 @@ def refuse_collisions(inputs: Sequence[Input], looks: Sequence[tuple[Style, Look
         for key in (files.identity(path), str(path).casefold()):
             other = writers.setdefault(key, writer)
             if other != writer:
-                raise UsageError(f"{path} would be written by two jobs: {other} and {writer}. Rename one, or render them "
-                                 "to two --output folders.")
+                raise UsageError(
+                    f"{path} would be written by two jobs: {other} and {writer}. Rename one, or render them "
+                    "to two --output folders."
+                )
 
 
 def refuse_to_replace_sources(*jobs: Job) -> None:
@@ -66,12 +85,15 @@ def refuse_to_replace_sources(*jobs: Job) -> None:
         for path in job.products:
             source = sources.get(files.identity(path))
             if source is not None:
-                raise UsageError(f"{path}: the print of {job.label} would replace {source}, from which prints are made. "
-                                 "Choose another --output.")
+                raise UsageError(
+                    f"{path}: the print of {job.label} would replace {source}, from which prints are made. "
+                    "Choose another --output."
+                )
 
 
-def _to_be_written(inputs: Sequence[Input], looks: Sequence[tuple[Style, Look]], settings: Settings,
-                   output: Path) -> Iterator[tuple[Path, Input, Style]]:
+def _to_be_written(
+    inputs: Sequence[Input], looks: Sequence[tuple[Style, Look]], settings: Settings, output: Path
+) -> Iterator[tuple[Path, Input, Style]]:
     for style, _ in looks:
         for item in inputs:
             for path in products(output_path(item, style, settings, output), settings):

@@ -15,15 +15,15 @@ SMALLEST_STEP = 1.25
 # Iterations of the first scale, and the factor from each scale to the next.
 QUALITIES: Mapping[str, tuple[int, float]] = {"draft": (36, 0.5), "standard": (90, 0.5), "best": (250, 0.7)}
 FEWEST_ITERATIONS = 12
-# Above this long side the forms that block 5 judges are settled: leaving it out saves a quarter of the work and half of
-# the halo, and the pictures stay equal (measured: BENCHMARKS.md). "best" keeps it.
+# Above this long side the forms that block 5 judges are settled: leaving it out saves a quarter of the work
+# and half of the halo, and the pictures stay equal (measured: BENCHMARKS.md). "best" keeps it.
 DEEP_UP_TO_PX = 1024
 
 
 @dataclass(frozen=True)
 class Scale:
-    """One scale: the content's (height, width), the style pictures' long side, iterations, and whether block 5 of the
-    network, with its broad forms and its wide halo, takes part."""
+    """One scale: the content's (height, width), the style pictures' long side, iterations, and whether block
+    5 of the network, with its broad forms and its wide halo, takes part."""
 
     size: tuple[int, int]
     style_long_side_px: int
@@ -48,22 +48,30 @@ def _too_narrow(size: tuple[int, int], size_px: int, on_paper: bool) -> str:
     height, width = size
     needed = -(-SHORTEST_SIDE_PX * max(size) // min(size))
     advice = "a larger --print or more --dpi" if on_paper else f"--size {needed}"
-    return (f"{width}x{height} px is too narrow for a result {size_px} px long: its short side would have "
-            f"{min(fit(size, size_px))} px, and the network needs {SHORTEST_SIDE_PX}. Crop it, or use "
-            f"{advice}.")
+    return (
+        f"{width}x{height} px is too narrow for a result {size_px} px long: its short side would have "
+        f"{min(fit(size, size_px))} px, and the network needs {SHORTEST_SIDE_PX}. Crop it, or use "
+        f"{advice}."
+    )
 
 
-def plan_scales(photo_size: tuple[int, int], size_px: int, *, quality: str = "standard",
-                style_scale: float = 1.0, cut_from: tuple[int, int] | None = None,
-                on_paper: bool = False) -> tuple[Scale, ...]:
+def plan_scales(
+    photo_size: tuple[int, int],
+    size_px: int,
+    *,
+    quality: str = "standard",
+    style_scale: float = 1.0,
+    cut_from: tuple[int, int] | None = None,
+    on_paper: bool = False,
+) -> tuple[Scale, ...]:
     """The scales of one job.
 
-    photo_size: (height, width) of the photograph, for its proportions; size_px: long side of the result; cut_from: the
-    photograph itself where photo_size is already scaled, and at small sizes rounded, for the advice; on_paper: the
-    size follows from a paper and its dpi, so the advice is of these.
-    The style pictures' long side follows the content's, so that strokes keep their proportion to the picture.
-    Very narrow photographs start at the first scale that the network can see.
-    Raises PictureError when even the last scale is too narrow.
+    photo_size: (height, width) of the photograph, for its proportions; size_px: long side of the result;
+    cut_from: the photograph itself where photo_size is already scaled, and at small sizes rounded, for the
+    advice; on_paper: the size follows from a paper and its dpi, so the advice is of these. The style
+    pictures' long side follows the content's, so that strokes keep their proportion to the picture. Very
+    narrow photographs start at the first scale that the network can see. Raises PictureError when even the
+    last scale is too narrow.
     """
     sides = [side for side in long_sides(size_px) if min(fit(photo_size, side)) >= SHORTEST_SIDE_PX]
     if not sides:

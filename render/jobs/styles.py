@@ -1,4 +1,5 @@
-"""What a style is: paintings with the look that suits them, from a TOML file, a picture, or a shipped collection.
+"""What a style is: paintings with the look that suits them, from a TOML file, a picture, or a shipped
+collection.
 
 title = "Impasto nocturne"              # all optional but [[pictures]]; the file's name is the style's name
 author = "..."
@@ -32,9 +33,19 @@ from render.jobs.look import Look, LookKey, apply_settings, describe_look, expla
 from render.system import files
 
 __all__ = [
-    "Look", "LookKey", "Style", "StylePicture",
-    "add_style", "apply_settings", "describe_look", "find_style", "find_styles", "load_style", "shipped_collections", "shipped_names",
-]  # fmt: skip
+    "Look",
+    "LookKey",
+    "Style",
+    "StylePicture",
+    "add_style",
+    "apply_settings",
+    "describe_look",
+    "find_style",
+    "find_styles",
+    "load_style",
+    "shipped_collections",
+    "shipped_names",
+]
 
 MAX_PRESET_BYTES = 1_000_000  # shipped ones have some 1 kB
 MOST_PICTURES = 1000  # of one style
@@ -78,7 +89,7 @@ class _StyleFile(BaseModel):
     look: Look = Look()
 
 
-# --- one style -------------------------------------------------------------------------------------------------------
+# --- one style ----------------------------------------------------------------------------------------------
 
 
 def load_style(path: Path | str) -> Style:
@@ -112,8 +123,9 @@ def _load_toml(shown: Path) -> Style:
 
 def _parse(shown: Path) -> _StyleFile:
     if not os.path.lexists(shown):
-        raise PresetError(f"{brief(str(shown))}: no such preset. Check the path, or see `render presets "
-                          "list`.")
+        raise PresetError(
+            f"{brief(str(shown))}: no such preset. Check the path, or see `render presets list`."
+        )
     data = files.read(shown, at_most_bytes=MAX_PRESET_BYTES, what="preset", error=PresetError).data
     try:
         return _StyleFile.model_validate(toml.parse(data.decode("utf-8-sig")))
@@ -129,13 +141,16 @@ def _parse(shown: Path) -> _StyleFile:
 
 def _pictures(entries: Sequence[_PictureEntry], path: Path, shown: Path) -> tuple[StylePicture, ...]:
     if not entries:
-        raise PresetError(f'{shown}: pictures is empty. Name the style\'s picture: [[pictures]] file = "painting.jpg".')
+        raise PresetError(
+            f'{shown}: pictures is empty. Name the style\'s picture: [[pictures]] file = "painting.jpg".'
+        )
     weights: dict[Path, float] = {}
     for entry in entries:
         found = _beside(path, entry.file, shown, "style picture")
         if found in weights:
-            raise PresetError(f"{shown}: names '{brief(entry.file)}' twice. Name it once and give it a "
-                              "larger weight.")
+            raise PresetError(
+                f"{shown}: names '{brief(entry.file)}' twice. Name it once and give it a larger weight."
+            )
         weights[found] = entry.weight
     return tuple(StylePicture(found, weight) for found, weight in weights.items())
 
@@ -143,9 +158,11 @@ def _pictures(entries: Sequence[_PictureEntry], path: Path, shown: Path) -> tupl
 def _beside(path: Path, file: str, shown: Path, what: str) -> Path:
     found = _absolute(path.parent / file)
     if not os.path.lexists(found):
-        raise PresetError(f"{shown}: {what} '{brief(file)}' is missing. Put it at {brief(str(found), 400)}, "
-                          "or correct its "
-                          "name in the preset.")
+        raise PresetError(
+            f"{shown}: {what} '{brief(file)}' is missing. Put it at {brief(str(found), 400)}, "
+            "or correct its "
+            "name in the preset."
+        )
     try:
         files.check(found, what="picture", error=PresetError)
     except PresetError as error:
@@ -157,16 +174,17 @@ def _absolute(path: Path | str) -> Path:
     return Path(os.path.abspath(path))  # not resolve(): a style keeps the name of the link it was given by
 
 
-# --- many styles -----------------------------------------------------------------------------------------------------
+# --- many styles --------------------------------------------------------------------------------------------
 
 
-def find_styles(names_or_paths: Sequence[str | Path], *,
-                failed: Callable[[PresetError], None] | None = None) -> tuple[Style, ...]:
+def find_styles(
+    names_or_paths: Sequence[str | Path], *, failed: Callable[[PresetError], None] | None = None
+) -> tuple[Style, ...]:
     """Every style meant, in the order given and sorted within a folder or glob, each once.
 
-    An entry is a .toml, a picture, a folder (searched through), a glob, or a shipped collection or style by name;
-    what exists on disk comes before what is shipped.
-    A style that cannot be used is told to `failed` and left out; without `failed` its PresetError is raised.
+    An entry is a .toml, a picture, a folder (searched through), a glob, or a shipped collection or style by
+    name; what exists on disk comes before what is shipped. A style that cannot be used is told to `failed`
+    and left out; without `failed` its PresetError is raised.
     """
     found: dict[Path, None] = {}
     styles = []
@@ -183,7 +201,9 @@ def find_style(name_or_path: str | Path) -> Style:
     """The one style meant. Raises PresetError when it is none or several."""
     styles = find_styles([name_or_path])
     if len(styles) > 1:
-        raise PresetError(f"{name_or_path}: holds {len(styles)} styles. Name one, e.g. {_shortest(styles[0].path)}.")
+        raise PresetError(
+            f"{name_or_path}: holds {len(styles)} styles. Name one, e.g. {_shortest(styles[0].path)}."
+        )
     return styles[0]
 
 
@@ -204,7 +224,11 @@ def _shipped() -> Path:
 
 def shipped_collections() -> dict[str, Path]:
     """Name and folder of every collection that comes with the program."""
-    return {folder.name: folder for folder in sorted(_shipped().iterdir()) if folder.is_dir() and any(folder.glob("*.toml"))}
+    return {
+        folder.name: folder
+        for folder in sorted(_shipped().iterdir())
+        if folder.is_dir() and any(folder.glob("*.toml"))
+    }
 
 
 def _shipped_styles() -> dict[str, Path]:
@@ -236,7 +260,8 @@ def _files_of(entry: str) -> list[Path]:
     raise PresetError(
         f"{brief(entry)}: no such file or folder, and no style of that name is shipped."
         f"{nearest(entry, shipped_names())}"
-        f" Shipped collections: {', '.join(shipped_collections()) or 'none'}; `render presets list` shows their styles."
+        f" Shipped collections: {', '.join(shipped_collections()) or 'none'}; `render presets list` "
+        f"shows their styles."
     )
 
 
@@ -271,7 +296,11 @@ def _styles_among(paths: Iterable[Path]) -> list[Path]:
     paths = sorted({_absolute(path) for path in paths})
     presets = [path for path in paths if path.suffix.lower() == ".toml"]
     used = {picture.path for preset in presets for picture in _pictures_of(preset)}
-    return [path for path in paths if path in presets or (path.suffix.lower() in PICTURE_ENDINGS and path not in used)]
+    return [
+        path
+        for path in paths
+        if path in presets or (path.suffix.lower() in PICTURE_ENDINGS and path not in used)
+    ]
 
 
 def _pictures_of(preset: Path) -> tuple[StylePicture, ...]:
@@ -290,7 +319,8 @@ def _shortest(path: Path) -> Path:
 def _distinct(styles: Sequence[Style]) -> tuple[Style, ...]:
     """The styles, with no name twice, because prints are named by it.
 
-    A picture beside the preset of the same name that uses it is that preset: a shell expands `paintings/*` to both.
+    A picture beside the preset of the same name that uses it is that preset: a shell expands `paintings/*` to
+    both.
     """
     by_name: dict[str, Style] = {}
     for style in styles:
@@ -309,7 +339,7 @@ def _is_picture_of(bare: Style, preset: Style) -> bool:
     return bare.path != preset.path and bare.path in [picture.path for picture in preset.pictures]
 
 
-# --- a new style -----------------------------------------------------------------------------------------------------
+# --- a new style --------------------------------------------------------------------------------------------
 
 
 def add_style(
@@ -322,13 +352,15 @@ def add_style(
     licence: str = "unknown",
     description: str = "",
 ) -> Path:
-    """Make a preset of a picture: a copy of it and a .toml in `folder`. Gives the .toml's path; overwrites nothing."""
+    """Make a preset of a picture: a copy of it and a .toml in `folder`. Gives the .toml's path; overwrites
+    nothing."""
     from render.pictures import images
 
     picture, folder = Path(picture), Path(folder)
     if not re.fullmatch(r"\w[\w.-]*", name):
-        raise PresetError(f"'{brief(name)}' cannot name a style, which names files: use letters, digits, _ "
-                          "and - only.")
+        raise PresetError(
+            f"'{brief(name)}' cannot name a style, which names files: use letters, digits, _ and - only."
+        )
     content = images.load(picture)
     images.read(content)
     copy, preset = folder / f"{name}{picture.suffix.lower()}", folder / f"{name}.toml"
@@ -346,6 +378,7 @@ def add_style(
 
 
 def toml_string(text: str) -> str:
-    """`text` as a TOML basic string. JSON's escapes are TOML's but for DEL; bytes that are no text become '?'."""
+    """`text` as a TOML basic string. JSON's escapes are TOML's but for DEL; bytes that are no text become
+    '?'."""
     text = text.encode("utf-8", "replace").decode()
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")

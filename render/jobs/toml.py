@@ -18,8 +18,8 @@ _DEEP_KEY = re.compile(rf"(?<![\w-])(?:[\w-]+[ \t]*\.[ \t]*){{{DEEPEST_KEY}}}")
 
 
 def parse(text: str) -> dict[str, Any]:
-    """Raises TOMLDecodeError, which is a ValueError, for what is not TOML, and ValueError for what is beyond the
-    bounds; both say in words what is wrong."""
+    """Raises TOMLDecodeError, which is a ValueError, for what is not TOML, and ValueError for what is beyond
+    the bounds; both say in words what is wrong."""
     if _DEEP_KEY.search(_TEXTS.sub("text", text)):
         raise ValueError(f"a key has more than {DEEPEST_KEY} parts")
     try:

@@ -21,8 +21,8 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class Device:
-    """name: "cpu" or "cuda"; precision: of the network's features; threads: of this process (CPU); budget: memory it may
-    use, on a CPU that of the whole process."""
+    """name: "cpu" or "cuda"; precision: of the network's features; threads: of this process (CPU); budget:
+    memory it may use, on a CPU that of the whole process."""
 
     name: str
     precision: str
@@ -34,8 +34,13 @@ class Device:
         return PRECISIONS[self.precision]
 
 
-def choose(device: str = "auto", precision: str = "auto", *, threads: int | None = None,
-           memory_bytes: int | None = None) -> Device:
+def choose(
+    device: str = "auto",
+    precision: str = "auto",
+    *,
+    threads: int | None = None,
+    memory_bytes: int | None = None,
+) -> Device:
     """The device to use. memory_bytes: its budget; None: what is free now, less a margin.
 
     Raises UsageError when the one asked for is not there.
@@ -53,7 +58,9 @@ def choose(device: str = "auto", precision: str = "auto", *, threads: int | None
 
 
 def _budget(device: str, memory_bytes: int | None, *, free_share: float = FREE_SHARE) -> Budget:
-    own = psutil.Process().memory_info().rss if device == "cpu" else 0  # counted by the budget, no longer free
+    own = (
+        psutil.Process().memory_info().rss if device == "cpu" else 0
+    )  # counted by the budget, no longer free
     found = own + int(free_share * free_memory_bytes(device)) if memory_bytes is None else memory_bytes
     return Budget(found, None if device == "cpu" else int(free_share * free_memory_bytes("cpu")))
 
@@ -69,8 +76,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     """torch tells of it in several ways; where oneDNN finds too little, it "could not create a primitive"."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    signs = ("not enough memory", "can't allocate memory", "could not create a memory object",
-             "could not create a primitive", "out of memory", "std::bad_alloc", "insufficient memory")
+    signs = (
+        "not enough memory",
+        "can't allocate memory",
+        "could not create a memory object",
+        "could not create a primitive",
+        "out of memory",
+        "std::bad_alloc",
+        "insufficient memory",
+    )
     return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in signs)
 
 
@@ -107,7 +121,8 @@ def own_cores() -> tuple[int, ...]:
 
 
 def free_memory_bytes(device: str) -> int:
-    """Memory that can be had now: of the GPU, or of the machine within the process's limits (cgroup, `ulimit -v`)."""
+    """Memory that can be had now: of the GPU, or of the machine within the process's limits (cgroup, `ulimit
+    -v`)."""
     if device == "cuda":
         return torch.cuda.mem_get_info()[0]
     free = psutil.virtual_memory().available
@@ -158,9 +173,10 @@ def prepare(device: Device) -> None:
 def _gradient_of_something_old() -> None:
     """Empties torch's queue of what gradients are still to be taken of.
 
-    When memory runs out on the way back, what was not reached stays in the queue of this thread, and with it all its
-    activations (seen in torch 2.13). Later gradients come first there, and only something older makes it look at the rest.
-    The first call also has torch import what it puts off until then: no good moment is one when memory is short.
+    When memory runs out on the way back, what was not reached stays in the queue of this thread, and with it
+    all its activations (seen in torch 2.13). Later gradients come first there, and only something older makes
+    it look at the rest. The first call also has torch import what it puts off until then: no good moment is
+    one when memory is short.
     """
     if not hasattr(_thread, "old"):
         x = torch.zeros(1, requires_grad=True)
@@ -186,10 +202,10 @@ def memory_bytes(device: str) -> int:
 
 
 def _keep_freed_memory() -> None:
-    """Has glibc reuse blocks of up to REUSED_BYTES instead of handing each back to the system: every iteration needs the
-    same ones, and fresh pages cost more than the arithmetic on them. Larger ones go back, or their leftovers would make
-    the process half as large again as what it uses (measured: BENCHMARKS.md). The thresholds hold for the main arena
-    alone, so threads that begin after this use that one as well."""
+    """Has glibc reuse blocks of up to REUSED_BYTES instead of handing each back to the system: every
+    iteration needs the same ones, and fresh pages cost more than the arithmetic on them. Larger ones go back,
+    or their leftovers would make the process half as large again as what it uses (measured: BENCHMARKS.md).
+    The thresholds hold for the main arena alone, so threads that begin after this use that one as well."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):  # not glibc

@@ -19,8 +19,17 @@ class Network:
     dtype: of the features; the image stays float32.
     """
 
-    def __init__(self, parameters: Mapping[str, tuple[torch.Tensor, torch.Tensor]], *, mean, deviation,
-                 pooling: str = "max", device="cpu", dtype: torch.dtype = torch.float32, label: str = "vgg19"):
+    def __init__(
+        self,
+        parameters: Mapping[str, tuple[torch.Tensor, torch.Tensor]],
+        *,
+        mean,
+        deviation,
+        pooling: str = "max",
+        device="cpu",
+        dtype: torch.dtype = torch.float32,
+        label: str = "vgg19",
+    ):
         self.pooling, self.dtype, self.device, self.label = pooling, dtype, torch.device(device), label
         self.mean = torch.tensor(mean, device=device, dtype=torch.float32).view(1, 3, 1, 1)
         self.deviation = torch.tensor(deviation, device=device, dtype=torch.float32).view(1, 3, 1, 1)
@@ -41,15 +50,20 @@ class Network:
     def __call__(self, image: torch.Tensor, names: Iterable[str]) -> dict[str, torch.Tensor]:
         """Features of an image.
 
-        image: (1, 3, H, W), sRGB in [0, 1]. Returns {name: (1, C, H/stride, W/stride)} in the network's dtype,
-        channels_last, in order of depth. Borders are zero-padded in the network's own units, as it was trained.
+        image: (1, 3, H, W), sRGB in [0, 1]. Returns {name: (1, C, H/stride, W/stride)} in the network's
+        dtype, channels_last, in order of depth. Borders are zero-padded in the network's own units, as it was
+        trained.
         """
         return dict(self.run(image, names))
 
     def run(self, image: torch.Tensor, names: Iterable[str]) -> Iterator[tuple[str, torch.Tensor]]:
         """The same, each layer as soon as it is there."""
         names = set(names)
-        x = ((image - self.mean) / self.deviation).to(self.dtype).contiguous(memory_format=torch.channels_last)
+        x = (
+            ((image - self.mean) / self.deviation)
+            .to(self.dtype)
+            .contiguous(memory_format=torch.channels_last)
+        )
         for layer in needed(names):
             if layer.kind == "conv":
                 x = F.conv2d(x, *self.parameters[layer.name], padding=1)

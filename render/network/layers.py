@@ -14,7 +14,8 @@ class Layer:
     """Facts about one layer.
 
     channels: of its output; stride_px: image pixels between neighbouring outputs;
-    reach_px: how far an output sees beyond its own place, the stride_px x stride_px image pixels that it stands for.
+    reach_px: how far an output sees beyond its own place, the stride_px x stride_px image pixels that it
+    stands for.
     """
 
     name: str

@@ -1,7 +1,9 @@
-"""Linear algebra whose answers no thread count changes, so that a picture does not depend on who shares the cores.
+"""Linear algebra whose answers no thread count changes, so that a picture does not depend on who shares the
+cores.
 
-Libraries split a long sum over their threads when the result alone is too small to share out; which sums, they do not
-say. The rule here: either so many independent products that each is one thread's, or one thread for all of it.
+Libraries split a long sum over their threads when the result alone is too small to share out; which sums,
+they do not say. The rule here: either so many independent products that each is one thread's, or one thread
+for all of it.
 """
 
 from collections.abc import Iterator
@@ -15,8 +17,8 @@ SLAB_CHUNKS = 128  # chunks in memory as float32 at a time
 FEWEST_ROWS = 4096  # of a plain product, likewise
 CPU_BAND_PX = 2**16  # 0.8 MB of three channels in float32
 GPU_BAND_PX = 2**23
-# Convolutions of smaller images are one thread's: in float32 their sums depend on the thread count at 48 px by 2
-# threads, at 64 px by 8; at 200 px they are equal from 1 to 16 (measured with oneDNN).
+# Convolutions of smaller images are one thread's: in float32 their sums depend on the thread count at 48 px
+# by 2 threads, at 64 px by 8; at 200 px they are equal from 1 to 16 (measured with oneDNN).
 SMALL_IMAGE_PX = 30_000
 
 
@@ -26,16 +28,18 @@ def eigh(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         try:
             return torch.linalg.eigh(matrix)
         except torch.linalg.LinAlgError:
-            # LAPACK's float32 iteration fails on some covariances of very few pixels: 5 values above nought of 512.
+            # LAPACK's float32 iteration fails on some covariances of very few pixels: 5 values above nought
+            # of 512.
             values, vectors = torch.linalg.eigh(matrix.double())
             return values.to(matrix.dtype), vectors.to(matrix.dtype)
 
 
 def sums(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """x (..., C) of any float type -> sum of its vectors (C,), sum of their outer products (C, C), in float64.
+    """x (..., C) of any float type -> sum of its vectors (C,), sum of their outer products (C, C), in
+    float64.
 
-    The plain twin: `x.double().sum(0), x.double().T @ x.double()` of x (N, C). Chunks are multiplied in float32 and added
-    in float64; a slab at a time, so that a large map is never there twice.
+    The plain twin: `x.double().sum(0), x.double().T @ x.double()` of x (N, C). Chunks are multiplied in
+    float32 and added in float64; a slab at a time, so that a large map is never there twice.
     """
     channels = x.shape[-1]
     total, outer = (x.new_zeros(shape, dtype=torch.float64) for shape in ((channels,), (channels, channels)))
@@ -61,7 +65,9 @@ def _slab_sums(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         x = torch.cat([x, x.new_zeros(missing, channels)])
     chunks = x.view(-1, CHUNK_PX, channels)
     with one_thread(x.device.type == "cpu" and len(chunks) < FEWEST_CHUNKS):
-        return chunks.sum(1).sum(0, dtype=torch.float64), torch.bmm(chunks.transpose(1, 2), chunks).sum(0, dtype=torch.float64)
+        return chunks.sum(1).sum(0, dtype=torch.float64), torch.bmm(chunks.transpose(1, 2), chunks).sum(
+            0, dtype=torch.float64
+        )
 
 
 def affine(x: torch.Tensor, matrix: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
@@ -72,8 +78,8 @@ def affine(x: torch.Tensor, matrix: torch.Tensor, offset: torch.Tensor) -> torch
 
 
 def band_rows(image: torch.Tensor) -> int:
-    """How many rows of (1, 3, H, W) to take at a time through several operations: on a CPU what lies between two of them
-    then stays in a core's cache, on a GPU little of the image is there twice."""
+    """How many rows of (1, 3, H, W) to take at a time through several operations: on a CPU what lies between
+    two of them then stays in a core's cache, on a GPU little of the image is there twice."""
     return max(1, (CPU_BAND_PX if image.device.type == "cpu" else GPU_BAND_PX) // image.shape[-1])
 
 

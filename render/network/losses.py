@@ -7,32 +7,35 @@ from render.network.moments import Moments
 
 
 def gram_distance(found: Moments, wanted: Moments) -> torch.Tensor:
-    """Squared Frobenius distance of the Gram matrices per pixel (Gatys et al. 2016, eq. 4, without its factor)."""
+    """Squared Frobenius distance of the Gram matrices per pixel (Gatys et al. 2016, eq. 4, without its
+    factor)."""
     return squares(found.gram - wanted.gram)
 
 
 def gatys_gram(found: Moments, wanted: Moments) -> torch.Tensor:
-    """E_l of Gatys et al. 2016, eq. 4: 1 / (4 N^2 M^2) |G - A|^2, with G/M so that the two images may differ in size."""
+    """E_l of Gatys et al. 2016, eq. 4: 1 / (4 N^2 M^2) |G - A|^2, with G/M so that the two images may differ
+    in size."""
     channels = found.total.shape[0]
     return gram_distance(found, wanted) / (4 * channels**2)
 
 
 def gram(found: Moments, wanted: Moments) -> torch.Tensor:
-    """Relative Gram distance: 1 for a black image, 0 for the style itself, whatever the layer and the size."""
+    """Relative Gram distance: 1 for a black image, 0 for the style itself, whatever the layer and the
+    size."""
     return gram_distance(found, wanted) / squares(wanted.gram)
 
 
 def gram_mean_std(found: Moments, wanted: Moments) -> torch.Tensor:
-    """Gram matrix with channel means and deviations (Galerne et al. 2024, "Scaling Painting Style Transfer", eq. 5),
-    each relative to the style's own."""
+    """Gram matrix with channel means and deviations (Galerne et al. 2024, "Scaling Painting Style Transfer",
+    eq. 5), each relative to the style's own."""
     mean = squares(found.mean - wanted.mean) / squares(wanted.mean)
     deviation = squares(_deviation(found) - _deviation(wanted)) / squares(_deviation(wanted))
     return (gram(found, wanted) + mean + deviation) / 3
 
 
 def wasserstein(found: Moments, wanted: Moments) -> torch.Tensor:
-    """Squared Wasserstein-2 distance between the Gaussians with these moments (Olkin & Pukelsheim 1982), relative to
-    the style's mean squared feature."""
+    """Squared Wasserstein-2 distance between the Gaussians with these moments (Olkin & Pukelsheim 1982),
+    relative to the style's mean squared feature."""
     distance = squares(found.mean - wanted.mean) + _BuresDistance.apply(
         found.covariance, wanted.covariance_root, wanted.covariance_ridge
     )
@@ -60,9 +63,9 @@ _FLAT = 1e-12  # keeps the slope of the power finite where an image is flat
 
 
 def add_total_variation(image: torch.Tensor, gradient: torch.Tensor, *, form: str, weight: float) -> float:
-    """The total variation of an image; adds weight x its gradient to `gradient` (1, 3, H, W). A band of rows at a time,
-    each with the first row of the next: equal to TV_LOSSES[form] and autograd, in the memory of a band, and by hand in a
-    fraction of the time."""
+    """The total variation of an image; adds weight x its gradient to `gradient` (1, 3, H, W). A band of rows
+    at a time, each with the first row of the next: equal to TV_LOSSES[form] and autograd, in the memory of a
+    band, and by hand in a fraction of the time."""
     height, width = image.shape[-2:]
     total, step = 0.0, band_rows(image)
     for top in range(0, height, step):
@@ -114,8 +117,8 @@ def _deviation(m: Moments) -> torch.Tensor:
 
 
 def _sum(x: torch.Tensor) -> torch.Tensor:
-    """Sum dimension by dimension, the last first: an order of addition that no thread count changes. One flat sum, of more
-    than 32 768 values, is split among the threads."""
+    """Sum dimension by dimension, the last first: an order of addition that no thread count changes. One flat
+    sum, of more than 32 768 values, is split among the threads."""
     while x.dim() > 1:
         x = x.sum(-1)
     return x.sum()
@@ -133,8 +136,9 @@ def squares(x: torch.Tensor) -> torch.Tensor:
 class _BuresDistance(torch.autograd.Function):
     """tr(S + W - 2 (A S A)^1/2) for symmetric positive semidefinite S (C, C) and W = A A, both with a ridge.
 
-    The gradient in S is I - T with T = A (A S A)^-1/2 A, the matrix of the optimal transport map: no back-propagation
-    through a matrix root. The plain twin is autograd through two roots (tests/test_losses.py).
+    The gradient in S is I - T with T = A (A S A)^-1/2 A, the matrix of the optimal transport map: no
+    back-propagation through a matrix root. The plain twin is autograd through two roots
+    (tests/network/test_losses.py).
     """
 
     @staticmethod

@@ -11,13 +11,15 @@ import torch
 from render.network.linalg import affine, eigh, sums
 from render.network.tiling import Box
 
-# Deep layers of small images have fewer pixels than channels, so their covariance has no inverse without a ridge.
+# Deep layers of small images have fewer pixels than channels, so their covariance has no inverse without a
+# ridge.
 RIDGE = 1e-4
 
 
 @dataclass(frozen=True)
 class Moments:
-    """count: number of pixels; total: (C,) sum of the features; outer: (C, C) sum of their outer products; float64."""
+    """count: number of pixels; total: (C,) sum of the features; outer: (C, C) sum of their outer products;
+    float64."""
 
     count: float
     total: torch.Tensor
@@ -77,10 +79,10 @@ def mix(parts: list[tuple[Moments, float]]) -> Moments:
 class _Sums(torch.autograd.Function):
     """Features (1, C, H, W) at a place -> sum over pixels (C,), sum of outer products (C, C).
 
-    The plain twin is autograd of `x.sum(0), x.T @ x` for the features as rows x (H*W, C). Sums are never taken in
-    bfloat16. The backward pass sums over channels only, which the processor does in float32 inside one bfloat16
-    product: it stays in the features' type. What is kept between the two is the network's own activation and costs
-    nothing.
+    The plain twin is autograd of `x.sum(0), x.T @ x` for the features as rows x (H*W, C). Sums are never
+    taken in bfloat16. The backward pass sums over channels only, which the processor does in float32 inside
+    one bfloat16 product: it stays in the features' type. What is kept between the two is the network's own
+    activation and costs nothing.
     """
 
     @staticmethod
@@ -102,5 +104,6 @@ class _Sums(torch.autograd.Function):
 
 
 def _rows(features: torch.Tensor, place: Box) -> torch.Tensor:
-    """(H, W, C): a view of channels_last features, and so is its gradient; `features[0]` would lay that out anew."""
+    """(H, W, C): a view of channels_last features, and so is its gradient; `features[0]` would lay that out
+    anew."""
     return place.of(features).permute(0, 2, 3, 1)[0]

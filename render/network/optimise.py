@@ -14,7 +14,9 @@ from render.network.objective import Evaluation
 Carry = Mapping[str, torch.Tensor]  # what an optimiser hands to the next scale
 
 ALREADY_THERE = 1e-9  # a loss (relative: 1 is far) that need not fall
-FIRST_MOVE = 2 / 255  # mean move of the first step: about 2 grey levels (measured; torch's default is far smaller)
+FIRST_MOVE = (
+    2 / 255
+)  # mean move of the first step: about 2 grey levels (measured; torch's default is far smaller)
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Step:
 class State:
     """A scale between two evaluations: what a checkpoint keeps, so that going on gives the same bits.
 
-    image: the next point to evaluate, (1, 3, H, W) in [0, 1]; iteration: evaluations done; lowest, highest: losses seen.
+    image: the next point to evaluate, (1, 3, H, W) in [0, 1]; iteration: evaluations done; lowest, highest:
+    losses seen.
     """
 
     image: torch.Tensor
@@ -41,9 +44,14 @@ class State:
     highest: float = -math.inf
 
 
-def minimise(objective: Callable[[torch.Tensor], Evaluation], state: State, *, iterations: int,
-             report: Callable[[Step], None] = lambda step: None, between: Callable[[State], None] = lambda state: None,
-             ) -> torch.Tensor:
+def minimise(
+    objective: Callable[[torch.Tensor], Evaluation],
+    state: State,
+    *,
+    iterations: int,
+    report: Callable[[Step], None] = lambda step: None,
+    between: Callable[[State], None] = lambda state: None,
+) -> torch.Tensor:
     """The optimiser's result after `iterations` evaluations of the objective, in [0, 1].
 
     between: called before every evaluation but the first, when `state` is whole.
@@ -69,9 +77,13 @@ def minimise(objective: Callable[[torch.Tensor], Evaluation], state: State, *, i
         between(state)
     if state.optimiser.steps_after_last_evaluation:
         state.image = state.optimiser.step(state.image, evaluation)
-    # A start that is a minimum already gives losses that rise and fall back; the same one again and again says that
-    # nothing moves.
-    if iterations >= 5 and state.highest - state.lowest <= 1e-7 * state.first_loss and state.first_loss > ALREADY_THERE:
+    # A start that is a minimum already gives losses that rise and fall back; the same one again and again
+    # says that nothing moves.
+    if (
+        iterations >= 5
+        and state.highest - state.lowest <= 1e-7 * state.first_loss
+        and state.first_loss > ALREADY_THERE
+    ):
         raise DivergedError(
             f"the loss stalled: {state.first_loss:.6g} at each of {iterations} iterations. "
             "Use --precision float32, or another optimiser (--set optimiser=adam)."
@@ -82,13 +94,14 @@ def minimise(objective: Callable[[torch.Tensor], Evaluation], state: State, *, i
 class Lbfgs:
     """Limited-memory BFGS (Nocedal 1980; Liu & Nocedal 1989) in [0, 1], one evaluation an iteration.
 
-    Departures: pixels are clamped to [0, 1] after each step, and (s, y) pairs are taken from the clamped points, so
-    that nothing is optimised that cannot be printed; a step that raised the loss is taken back and tried shorter
-    instead of searched along a line; the first step moves by FIRST_MOVE. Pairs are kept in bfloat16, half the memory:
-    they only shape the step, and what they say of the curvature is computed from the rounded values.
+    Departures: pixels are clamped to [0, 1] after each step, and (s, y) pairs are taken from the clamped
+    points, so that nothing is optimised that cannot be printed; a step that raised the loss is taken back and
+    tried shorter instead of searched along a line; the first step moves by FIRST_MOVE. Pairs are kept in
+    bfloat16, half the memory: they only shape the step, and what they say of the curvature is computed from
+    the rounded values.
 
-    Memory between evaluations: the next point, this point and its gradient, 2 x history images in bfloat16. `step` works
-    in the tensors that it is given.
+    Memory between evaluations: the next point, this point and its gradient, 2 x history images in bfloat16.
+    `step` works in the tensors that it is given.
     """
 
     steps_after_last_evaluation = False  # the result must be a point whose loss is known
@@ -107,8 +120,10 @@ class Lbfgs:
         if self.point is not None:
             if evaluation.loss > self.loss:
                 return self._shorter(image)
-            self._remember(torch.sub(image, self.point, out=self.point),
-                           torch.sub(evaluation.gradient, self.gradient, out=self.gradient))
+            self._remember(
+                torch.sub(image, self.point, out=self.point),
+                torch.sub(evaluation.gradient, self.gradient, out=self.gradient),
+            )
         self.point, self.gradient, self.loss = image, evaluation.gradient, evaluation.loss
         self.length = 1.0
         return self._next()
@@ -158,8 +173,12 @@ class Lbfgs:
         """The state, to be kept; `restore` takes it back."""
         if self.point is None:
             return {}
-        facts = torch.tensor([self.loss, self.length, *(curvature for _, _, curvature in self.pairs)], dtype=torch.float64)
-        pairs = {f"{name}{i}": t for i, (s, y, _) in enumerate(self.pairs) for name, t in (("s", s), ("y", y))}
+        facts = torch.tensor(
+            [self.loss, self.length, *(curvature for _, _, curvature in self.pairs)], dtype=torch.float64
+        )
+        pairs = {
+            f"{name}{i}": t for i, (s, y, _) in enumerate(self.pairs) for name, t in (("s", s), ("y", y))
+        }
         return {"point": self.point, "gradient": self.gradient, "facts": facts, **pairs}
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -170,13 +189,19 @@ class Lbfgs:
 
 
 class Adam:
-    """Adam (Kingma & Ba 2015) in [0, 1] with an exponential average of its iterates as the result; the moments are
-    carried to the next scale (Crowson, style-transfer-pytorch). Works in the tensors that it is given."""
+    """Adam (Kingma & Ba 2015) in [0, 1] with an exponential average of its iterates as the result; the
+    moments are carried to the next scale (Crowson, style-transfer-pytorch). Works in the tensors that it is
+    given."""
 
     steps_after_last_evaluation = True
 
-    def __init__(self, learning_rate: float = 0.02, betas=(0.9, 0.99), average_decay: float = 0.99,
-                 carried: Carry | None = None):
+    def __init__(
+        self,
+        learning_rate: float = 0.02,
+        betas=(0.9, 0.99),
+        average_decay: float = 0.99,
+        carried: Carry | None = None,
+    ):
         self.learning_rate, self.betas, self.average_decay = learning_rate, betas, average_decay
         self.carried = dict(carried or {})
         self.average: torch.Tensor | None = None
@@ -231,8 +256,9 @@ class Adam:
 
 
 class Sgd:
-    """Gradient descent whose steps shrink exponentially, from FIRST_MOVE on average to a tenth in 100 steps. The mean
-    move is set, not the factor before the gradient, so that one setting suits every loss and size."""
+    """Gradient descent whose steps shrink exponentially, from FIRST_MOVE on average to a tenth in 100 steps.
+    The mean move is set, not the factor before the gradient, so that one setting suits every loss and
+    size."""
 
     steps_after_last_evaluation = True
     carried: Carry = {}
@@ -266,8 +292,8 @@ def _free(gradient: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
     """The gradient without the components that push a pixel of an image in [0, 1] out of it."""
     free = torch.empty_like(gradient)
     for out, g, x in _bands(free, gradient, image):
-        # Between nought at x = 1, or so low that it is no bound, and nought at x = 0, or so high: a third of the time
-        # of comparisons and masks.
+        # Between nought at x = 1, or so low that it is no bound, and nought at x = 0, or so high: a third of
+        # the time of comparisons and masks.
         torch.clamp(g, (x - 1).mul_(_NO_BOUND), x * _NO_BOUND, out=out)
     return free
 
@@ -276,8 +302,9 @@ _NO_BOUND = 3e38  # a pixel 1e-30 from its limit still has 1e8 to go
 
 
 def _dot(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Sum of products, row by row, then the rows of a band, then the bands: an order of addition that no thread count
-    changes, since the shortest band has three rows, one of each channel (the sum of a single one would be split)."""
+    """Sum of products, row by row, then the rows of a band, then the bands: an order of addition that no
+    thread count changes, since the shortest band has three rows, one of each channel (the sum of a single one
+    would be split)."""
     return float(sum(x.float().mul(y).sum(-1).sum(dtype=torch.float64) for x, y in _bands(a, b)))
 
 
@@ -287,7 +314,9 @@ def _add(a: torch.Tensor, b: torch.Tensor, factor: float) -> None:
 
 
 def _mean_size(gradient: torch.Tensor) -> float:
-    size = float(sum(x.abs().sum(-1).sum(dtype=torch.float64) for x, in _bands(gradient))) / gradient.numel()
+    size = (
+        float(sum(x.abs().sum(-1).sum(dtype=torch.float64) for (x,) in _bands(gradient))) / gradient.numel()
+    )
     return size or 1.0  # a flat objective moves nothing
 
 

@@ -1,11 +1,14 @@
-"""How an image is cut into tiles that give, together, exactly what the whole image gives. Plans, no pixels."""
+"""How an image is cut into tiles that give, together, exactly what the whole image gives. Plans, no
+pixels."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from render.network.layers import LAYERS
 
-MARGIN_PX = 16  # how far an image is continued beyond its border: a whole number of the deepest layers' strides
+MARGIN_PX = (
+    16  # how far an image is continued beyond its border: a whole number of the deepest layers' strides
+)
 
 
 @dataclass(frozen=True)
@@ -41,13 +44,22 @@ class Tile:
 
     def halo(self) -> tuple[int, int, int, int]:
         """(top, left, bottom, right) px of the outer box beyond the inner one."""
-        return (self.inner.top - self.outer.top, self.inner.left - self.outer.left,
-                self.outer.bottom - self.inner.bottom, self.outer.right - self.inner.right)
+        return (
+            self.inner.top - self.outer.top,
+            self.inner.left - self.outer.left,
+            self.outer.bottom - self.inner.bottom,
+            self.outer.right - self.inner.right,
+        )
 
     def on_border(self) -> tuple[bool, bool, bool, bool]:
         """Whether the outer box ends at the image's (top, left, bottom, right) border."""
         height, width = self.image
-        return self.outer.top == 0, self.outer.left == 0, self.outer.bottom == height, self.outer.right == width
+        return (
+            self.outer.top == 0,
+            self.outer.left == 0,
+            self.outer.bottom == height,
+            self.outer.right == width,
+        )
 
     def features_size(self, stride_px: int) -> tuple[int, int]:
         """(rows, columns) of the features, of a layer with this stride, that belong to the inner box."""
@@ -62,9 +74,9 @@ def deepest_stride_px(names: Iterable[str]) -> int:
 def halo_px(names: Iterable[str]) -> int:
     """What the layers see beyond a tile, rounded up to whole outputs of the deepest.
 
-    The reach is covered once: features of the inner box are exact, and their gradient is added wherever in the outer
-    box it falls. Methods that keep only the inner box's gradient need it twice (Galerne et al. 2024). A tile at the
-    border must also hold what is mirrored into the margin.
+    The reach is covered once: features of the inner box are exact, and their gradient is added wherever in
+    the outer box it falls. Methods that keep only the inner box's gradient need it twice (Galerne et al.
+    2024). A tile at the border must also hold what is mirrored into the margin.
     """
     names = tuple(names)
     reach, stride = max((LAYERS[name].reach_px for name in names), default=0), deepest_stride_px(names)
@@ -74,8 +86,9 @@ def halo_px(names: Iterable[str]) -> int:
 def plan_tiles(size: tuple[int, int], names: Iterable[str], tile_px: int) -> tuple[Tile, ...]:
     """Tiles of about equal size, row by row, whose inner boxes cover an image (height, width) once.
 
-    names: the layers to be computed, for the halo; tile_px: longest side of an inner box, at least the deepest stride.
-    Inner and outer boxes begin at multiples of the deepest stride, so that every layer's grid is the whole image's.
+    names: the layers to be computed, for the halo; tile_px: longest side of an inner box, at least the
+    deepest stride. Inner and outer boxes begin at multiples of the deepest stride, so that every layer's grid
+    is the whole image's.
     """
     names = tuple(names)
     stride, halo = deepest_stride_px(names), halo_px(names)
@@ -86,7 +99,9 @@ def plan_tiles(size: tuple[int, int], names: Iterable[str], tile_px: int) -> tup
     tiles = []
     for top, bottom in zip(rows, rows[1:]):
         for left, right in zip(columns, columns[1:]):
-            outer = Box(max(0, top - halo), max(0, left - halo), min(height, bottom + halo), min(width, right + halo))
+            outer = Box(
+                max(0, top - halo), max(0, left - halo), min(height, bottom + halo), min(width, right + halo)
+            )
             tiles.append(Tile(Box(top, left, bottom, right), outer, size))
     return tuple(tiles)
 

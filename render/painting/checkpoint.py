@@ -1,7 +1,7 @@
 """Where an unfinished job stands, so that an interrupted one goes on from there to the same bits.
 
-Nothing random happens within a scale: the noise that a look may start from is drawn from the job's seed before the first
-one. So image, optimiser, step and memory plan are the whole state.
+Nothing random happens within a scale: the noise that a look may start from is drawn from the job's seed
+before the first one. So image, optimiser, step and memory plan are the whole state.
 """
 
 import json
@@ -23,9 +23,9 @@ from render.system import files
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """scale: how many scales are finished; image: (1, 3, H, W) float32, of the last finished scale or, within a scale,
-    the next point to evaluate; carried: the optimiser's, for the next scale;
-    optimiser: within a scale, its tensors; facts: within a scale, plain values (iteration, losses, memory plan)."""
+    """scale: how many scales are finished; image: (1, 3, H, W) float32, of the last finished scale or, within
+    a scale, the next point to evaluate; carried: the optimiser's, for the next scale; optimiser: within a
+    scale, its tensors; facts: within a scale, plain values (iteration, losses, memory plan)."""
 
     scale: int
     image: torch.Tensor
@@ -50,8 +50,11 @@ def path_of(folder: Path, job_id: str) -> Path:
 
 def store(folder: Path, job_id: str, checkpoint: Checkpoint) -> None:
     """Whole or not at all. Raises PictureError when the disk cannot take it."""
-    tensors = {"image": checkpoint.image, **{f"carried.{name}": t for name, t in checkpoint.carried.items()},
-               **{f"optimiser.{name}": t for name, t in checkpoint.optimiser.items()}}
+    tensors = {
+        "image": checkpoint.image,
+        **{f"carried.{name}": t for name, t in checkpoint.carried.items()},
+        **{f"optimiser.{name}": t for name, t in checkpoint.optimiser.items()},
+    }
     facts = {"job": job_id, "scale": checkpoint.scale, "facts": dict(checkpoint.facts)}
     save(path_of(folder, job_id), tensors, facts)
 
@@ -67,18 +70,33 @@ def save(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping) -> Non
         _write(file, own, {"render": text, "crc32": _checksum(own, text)})
 
 
-_TYPES = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64",
-          torch.int32: "I32", torch.uint16: "U16", torch.uint8: "U8", torch.bool: "BOOL"}  # fmt: skip
+_TYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.uint16: "U16",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
 
 
 def _write(file: BinaryIO, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> None:
-    """safetensors (its README, "Format"). Its own `save_file` writes through another file of its choosing, which a killed
-    process leaves behind, and which is not synced before it is renamed."""
+    """safetensors (its README, "Format"). Its own `save_file` writes through another file of its choosing,
+    which a killed process leaves behind, and which is not synced before it is renamed."""
     header, place = {"__metadata__": dict(metadata)}, 0
-    widest_first = sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0]))  # so that all are aligned
+    widest_first = sorted(
+        tensors.items(), key=lambda item: (-item[1].element_size(), item[0])
+    )  # so that all are aligned
     for name, tensor in widest_first:
         end = place + tensor.nbytes
-        header[name] = {"dtype": _TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [place, end]}
+        header[name] = {
+            "dtype": _TYPES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [place, end],
+        }
         place = end
     head = json.dumps(header).encode()
     head += b" " * (-len(head) % 8)
@@ -92,7 +110,8 @@ def _bytes_of(tensor: torch.Tensor) -> np.ndarray:
 
 
 def load(folder: Path, job_id: str) -> Checkpoint | None:
-    """The stored checkpoint; None when there is none or it cannot be read (the job then starts from the beginning)."""
+    """The stored checkpoint; None when there is none or it cannot be read (the job then starts from the
+    beginning)."""
     found = read(path_of(folder, job_id))
     try:
         tensors, known = found
@@ -105,6 +124,7 @@ def load(folder: Path, job_id: str) -> Checkpoint | None:
 
     def group(name):
         return {key.removeprefix(name): t for key, t in tensors.items() if key.startswith(name)}
+
     return Checkpoint(known.scale, image, group("carried."), group("optimiser."), known.facts)
 
 
@@ -116,12 +136,22 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], dict] | None:
             tensors = {name: f.get_tensor(name).clone() for name in f.keys()}
             text, checksum = f.metadata()["render"], f.metadata()["crc32"]
         return (tensors, json.loads(text)) if checksum == _checksum(tensors, text) else None
-    except (WeightsError, SafetensorError, OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError):
+    except (
+        WeightsError,
+        SafetensorError,
+        OSError,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RecursionError,
+    ):
         return None
 
 
 def _checksum(tensors: Mapping[str, torch.Tensor], text: str) -> str:
-    """Of all that decides the pixels: one bit that turned on the disk would otherwise give another print, unseen."""
+    """Of all that decides the pixels: one bit that turned on the disk would otherwise give another print,
+    unseen."""
     found = zlib.crc32(text.encode())
     for name, tensor in sorted(tensors.items()):
         found = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), found)

@@ -1,4 +1,5 @@
-"""What a job will cost, before it runs: seconds and bytes from the layers' facts and one short measurement."""
+"""What a job will cost, before it runs: seconds and bytes from the layers' facts and one short
+measurement."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +35,9 @@ class Cost:
     plans: tuple[MemoryPlan, ...]  # and in which memory, a scale each
     seconds: float  # of this job alone on the whole machine, when that does nothing else
     warning: str | None = None  # for people
-    others_share: float = 0.0  # of the processor that other programs used while its speed was measured, in [0, 1]
+    others_share: float = (
+        0.0  # of the processor that other programs used while its speed was measured, in [0, 1]
+    )
 
     @property
     def memory_bytes(self) -> int:
@@ -56,7 +59,11 @@ class Clocks:
     @classmethod
     def read(cls) -> "Clocks":
         cores = psutil.cpu_times(percpu=True)
-        return cls(time.perf_counter(), time.process_time(), sum(_used_s(cores[i]) for i in own_cores() if i < len(cores)))
+        return cls(
+            time.perf_counter(),
+            time.process_time(),
+            sum(_used_s(cores[i]) for i in own_cores() if i < len(cores)),
+        )
 
     def __sub__(self, earlier: "Clocks") -> "Clocks":
         return Clocks(self.wall_s - earlier.wall_s, self.own_s - earlier.own_s, self.all_s - earlier.all_s)
@@ -67,7 +74,8 @@ class Clocks:
 
 
 def _used_s(core) -> float:
-    """Of psutil's times of a core. What a virtual machine's host took away ("steal") is somebody's use as well."""
+    """Of psutil's times of a core. What a virtual machine's host took away ("steal") is somebody's use as
+    well."""
     return sum(getattr(core, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq", "steal"))
 
 
@@ -77,14 +85,18 @@ class Speed:
     others_share: float  # see Cost
 
 
-def estimate(jobs: Sequence[Job], device: Device, renderer: Renderer) -> Iterator[tuple[Job, Cost | RenderError]]:
+def estimate(
+    jobs: Sequence[Job], device: Device, renderer: Renderer
+) -> Iterator[tuple[Job, Cost | RenderError]]:
     """The cost of each job, or why it cannot run. Reads the photographs' headers only."""
     speeds: dict[tuple, Speed] = {}
     for job in jobs:
         try:
             layout = job.settings.layout(images.probe(job.photo))
             scales = plan(job, layout)
-            plans = tuple(plan_memory(scene_of(job, scale, device.dtype.itemsize), device.budget) for scale in scales)
+            plans = tuple(
+                plan_memory(scene_of(job, scale, device.dtype.itemsize), device.budget) for scale in scales
+            )
         except RenderError as error:
             yield job, error
             continue
@@ -98,8 +110,8 @@ def estimate(jobs: Sequence[Job], device: Device, renderer: Renderer) -> Iterato
 
 
 def job_multiply_adds(job: Job, scales: Sequence[Scale], plans: Sequence[MemoryPlan]) -> float:
-    """Multiply-adds of a job: for each iteration and tile a forward pass, a backward pass of the same cost, and another
-    forward pass where activations are not kept. Targets, made once a scale, are left out."""
+    """Multiply-adds of a job: for each iteration and tile a forward pass, a backward pass of the same cost,
+    and another forward pass where activations are not kept. Targets, made once a scale, are left out."""
     total = 0.0
     for scale, memory in zip(scales, plans):
         layers = weighting_of(job.look, scale).layers
@@ -115,8 +127,12 @@ def speed_of(renderer: Renderer, weighting: Weighting) -> Speed:
     device = renderer.device
     image = torch.rand((1, 3, *PROBE_SIZE), generator=torch.Generator().manual_seed(0)).to(device.name)
     network = renderer.network
-    objective = Objective(network, weighting, style_target(network, [(image.flip(-1), 1.0)], weighting),
-                          content_target(network, image, weighting))
+    objective = Objective(
+        network,
+        weighting,
+        style_target(network, [(image.flip(-1), 1.0)], weighting),
+        content_target(network, image, weighting),
+    )
 
     def evaluate() -> None:
         objective(image)
@@ -127,13 +143,19 @@ def speed_of(renderer: Renderer, weighting: Weighting) -> Speed:
     return Speed(work / seconds, others_share)
 
 
-def idle_time(evaluate: Callable[[], None], *, threads: int | None, read: Callable[[], Clocks] = Clocks.read,
-              cores: int | None = None) -> tuple[float, float]:
-    """(seconds that an evaluation takes on this machine when it does nothing else, others' share of it meanwhile).
+def idle_time(
+    evaluate: Callable[[], None],
+    *,
+    threads: int | None,
+    read: Callable[[], Clocks] = Clocks.read,
+    cores: int | None = None,
+) -> tuple[float, float]:
+    """(seconds that an evaluation takes on this machine when it does nothing else, others' share of it
+    meanwhile).
 
-    threads: that evaluate on the processor; None: they wait for a GPU. The best of several evaluations, until two agree.
-    On a busy machine even the best one waited for its turn; so there the time is what its threads had of the processor,
-    which is a little short where one of them works alone.
+    threads: that evaluate on the processor; None: they wait for a GPU. The best of several evaluations, until
+    two agree. On a busy machine even the best one waited for its turn; so there the time is what its threads
+    had of the processor, which is a little short where one of them works alone.
     """
     evaluate()  # the first one loads kernels
     started, spans = read(), []

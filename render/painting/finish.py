@@ -1,4 +1,5 @@
-"""From the painted picture to the file: the photograph's structure and colours, checks, paper, colour profile."""
+"""From the painted picture to the file: the photograph's structure and colours, checks, paper, colour
+profile."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,12 +30,20 @@ class Finish:
         return cls(settings, icc.load_profile(settings.profile), proof)
 
 
-def finish(output: Path, painted: np.ndarray, photo: Photo, layout: Layout, how: Finish, *, provenance: Mapping,
-           borders=((), ())) -> tuple[str, ...]:
+def finish(
+    output: Path,
+    painted: np.ndarray,
+    photo: Photo,
+    layout: Layout,
+    how: Finish,
+    *,
+    provenance: Mapping,
+    borders=((), ()),
+) -> tuple[str, ...]:
     """Writes the print and returns what the checks found.
 
-    painted: (H, W, 3) float32 sRGB in [0, 1], of layout.picture's size; borders: where tiles met, (rows, columns).
-    Raises PictureError when the file cannot be written.
+    painted: (H, W, 3) float32 sRGB in [0, 1], of layout.picture's size; borders: where tiles met, (rows,
+    columns). Raises PictureError when the file cannot be written.
     """
     settings = how.settings
     content = images.resize(images.crop(photo.pixels, layout), layout.picture)
@@ -42,16 +51,31 @@ def finish(output: Path, painted: np.ndarray, photo: Photo, layout: Layout, how:
         painted = photoreal.keep_structure(painted, content, strength=settings.photoreal)
     if settings.color in color.AFTER:
         painted = color.recolour(settings.color, painted, content)
-    findings = tuple(f"{found.kind}: {found.message}" for found in checks.examine(painted, content, borders=borders))
+    findings = tuple(
+        f"{found.kind}: {found.message}" for found in checks.examine(painted, content, borders=borders)
+    )
     del content
     alpha = None
     if photo.alpha is not None:
         alpha = images.place(images.resize(images.crop(photo.alpha, layout), layout.picture), layout)
     sheet = images.place(painted, layout)
-    export.write(output, sheet, alpha=alpha, dpi=layout.dpi, provenance=provenance, bit_depth=settings.bit_depth,
-                 profile=how.profile, intent=settings.intent, carried=photo.carried)
+    export.write(
+        output,
+        sheet,
+        alpha=alpha,
+        dpi=layout.dpi,
+        provenance=provenance,
+        bit_depth=settings.bit_depth,
+        profile=how.profile,
+        intent=settings.intent,
+        carried=photo.carried,
+    )
     if how.soft_proof is not None:
         seen = icc.soft_proof(export.dithered(sheet), how.soft_proof, settings.intent)
-        export.write(proof_path(output), seen.astype(np.float32) / 255, dpi=layout.dpi,
-                     provenance={**provenance, "proof_of": output.name})
+        export.write(
+            proof_path(output),
+            seen.astype(np.float32) / 255,
+            dpi=layout.dpi,
+            provenance={**provenance, "proof_of": output.name},
+        )
     return findings

@@ -27,9 +27,14 @@ def find_prints(entries: Iterable[Path]) -> tuple[Path, ...]:
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    found = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in PICTURE_ENDINGS and path.is_file()
-             and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-             and not path.name.endswith(proof_path(Path("x.png")).name[1:])]
+    found = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in PICTURE_ENDINGS
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not path.name.endswith(proof_path(Path("x.png")).name[1:])
+    ]
     if not found:
         raise UsageError(f"{folder}: no prints there. Name a print, or the --output folder of a batch.")
     return found
@@ -38,20 +43,24 @@ def _in_folder(folder: Path) -> list[Path]:
 def recolor(path: Path, color: str, *, photo: Path | None = None) -> Done:
     """Replaces a finished print by itself in other colours.
 
-    color: one of colour.AFTER; photo: needed only where the print's batch is not known, or its photograph has moved. The
-    painted picture is the one that was kept, or the print itself when it shows it unchanged. Raises PictureError and
-    UsageError, and the print is then as it was.
+    color: one of colour.AFTER; photo: needed only where the print's batch is not known, or its photograph has
+    moved. The painted picture is the one that was kept, or the print itself when it shows it unchanged.
+    Raises PictureError and UsageError, and the print is then as it was.
     """
     known, folder = _Known.of(path), _batch_folder(path)
     if known.settings.color == "match":
-        raise UsageError(f"{path}: its colours were matched before it was painted. Render it again with --color {color}.")
+        raise UsageError(
+            f"{path}: its colours were matched before it was painted. Render it again with --color {color}."
+        )
     photo = _photo_of(path, folder, known.photo_sha256, photo)
     if folder is None:
         return _recolored(path, known, color, photo, None)
     with closing(Ledger(folder)) as ledger:  # before any work: no batch may be rendering there
         done = _recolored(path, known, color, photo, Keeping.under(ledger.folder))
         settings = replace(known.settings, color=color)
-        ledger.recoloured(path.absolute(), finished_id(known.painted, settings), settings, known.facts["look"], done)
+        ledger.recoloured(
+            path.absolute(), finished_id(known.painted, settings), settings, known.facts["look"], done
+        )
     return done
 
 
@@ -65,7 +74,10 @@ def _recolored(path: Path, known: "_Known", color: str, photo: Content, keeping:
         if keeping is not None and settings.changes_what_was_painted:
             store_painted(keeping, known.painted, painted)
     seen, layout = read_photo(photo, known.layout)
-    provenance = known.facts | {"job": finished_id(known.painted, settings), "settings": known.facts["settings"] | {"color": color}}
+    provenance = known.facts | {
+        "job": finished_id(known.painted, settings),
+        "settings": known.facts["settings"] | {"color": color},
+    }
     findings = finish(path, painted.pixels, seen, layout, how, provenance=provenance, borders=painted.borders)
     return Done(time.monotonic() - started, path.stat().st_size, painted.loss, findings)
 
@@ -85,20 +97,37 @@ class _Known:
     def of(cls, path: Path) -> "_Known":
         facts = export.read_provenance(path) or {}
         if "proof_of" in facts:
-            raise PictureError(f"{path}: is the soft proof of {facts['proof_of']}. Name that one: its proof is made again with it.")
+            raise PictureError(
+                f"{path}: is the soft proof of {facts['proof_of']}. Name that one: its proof is made "
+                f"again with it."
+            )
         try:
-            layout = {name: tuple(value) if isinstance(value, list) else value for name, value in facts["layout"].items()}
+            layout = {
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in facts["layout"].items()
+            }
             facts["look"]
-            return cls(facts, Settings(**facts["settings"]), Layout(**layout), facts["painted"], facts["photo_sha256"], facts["loss"])
+            return cls(
+                facts,
+                Settings(**facts["settings"]),
+                Layout(**layout),
+                facts["painted"],
+                facts["photo_sha256"],
+                facts["loss"],
+            )
         except (KeyError, TypeError, AttributeError):
-            raise PictureError(f"{path}: does not say how this version of render made it, so it cannot be recoloured. "
-                               "Render it again.") from None
+            raise PictureError(
+                f"{path}: does not say how this version of render made it, so it cannot be recoloured. "
+                "Render it again."
+            ) from None
 
 
 def _from_print(path: Path, known: _Known) -> Painted:
     if known.settings.changes_what_was_painted:
-        raise PictureError(f"{path}: what was painted is not kept beside it (.render/painted), and the file shows other "
-                           "colours. Render it again.")
+        raise PictureError(
+            f"{path}: what was painted is not kept beside it (.render/painted), and the file shows other "
+            "colours. Render it again."
+        )
     seen, layout = images.read(path), known.layout
     if seen.size != layout.sheet:
         raise PictureError(f"{path}: is no longer as it was rendered: its size has changed. Render it again.")
@@ -132,9 +161,14 @@ def _photo_of(path: Path, folder: Path | None, wanted_sha256: str, named: Path |
     else:
         photo = Path(_row(path, folder)["photo"])
         if not photo.exists():
-            raise PictureError(f"{path}: its photograph {photo} is not there any more. Name it: --photo FILE.")
+            raise PictureError(
+                f"{path}: its photograph {photo} is not there any more. Name it: --photo FILE."
+            )
     content = images.load(photo)
     if content.sha256 != wanted_sha256:
-        raise PictureError(f"{photo}: is not the file that {path} was made from, or has changed since. Name the right one with "
-                           "--photo, or render again.")
+        raise PictureError(
+            f"{photo}: is not the file that {path} was made from, or has changed since. Name the right "
+            f"one with "
+            "--photo, or render again."
+        )
     return content

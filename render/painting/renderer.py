@@ -55,7 +55,9 @@ Report = Callable[[Event], None]
 def weighting_of(look: Look, scale: Scale | None = None) -> Weighting:
     """What is minimised at a scale; without one, the look's whole objective."""
     deep = scale is None or scale.deep
-    style, content = (layers if deep else _shallow(layers) for layers in (look.style_layers, look.content_layers))
+    style, content = (
+        layers if deep else _shallow(layers) for layers in (look.style_layers, look.content_layers)
+    )
     return Weighting(
         style_layers=style,
         content_layers=content,
@@ -72,7 +74,11 @@ def weighting_of(look: Look, scale: Scale | None = None) -> Weighting:
 
 def _shallow(layers: Mapping[str, float]) -> Mapping[str, float]:
     """Without block 5, unless nothing would be left."""
-    kept = {name: weight for name, weight in layers.items() if LAYERS[name].stride_px < LAYERS["conv5_1"].stride_px}
+    kept = {
+        name: weight
+        for name, weight in layers.items()
+        if LAYERS[name].stride_px < LAYERS["conv5_1"].stride_px
+    }
     return kept if any(kept.values()) else layers
 
 
@@ -82,21 +88,30 @@ def _kept_share(look: Look, style: Mapping[str, float]) -> float:
 
 def plan(job: Job, layout: Layout) -> tuple[Scale, ...]:
     """The scales of a job."""
-    return plan_scales(layout.picture, max(layout.picture), quality=job.settings.quality, style_scale=job.look.style_scale,
-                       cut_from=layout.crop[2:], on_paper=job.settings.paper is not None)
+    return plan_scales(
+        layout.picture,
+        max(layout.picture),
+        quality=job.settings.quality,
+        style_scale=job.look.style_scale,
+        cut_from=layout.crop[2:],
+        on_paper=job.settings.paper is not None,
+    )
 
 
 def scene_of(job: Job, scale: Scale, value_bytes: int, photo_bytes: int = 0) -> Scene:
     weighting = weighting_of(job.look, scale)
     content = tuple(weighting.content_layers) if weighting.content_weight > 0 else ()
-    return Scene(scale.size, weighting.layers, content, value_bytes, job.look.optimiser, scale.iterations, photo_bytes)
+    return Scene(
+        scale.size, weighting.layers, content, value_bytes, job.look.optimiser, scale.iterations, photo_bytes
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class Painted:
-    """pixels: (H, W, 3) float32 in [0, 1] as the optimiser left them, rounded to 16 bits, so that it is the same whether
-    they were kept or not; borders: where tiles met, (rows, columns); exact: False where they were read from a print that
-    shows them less finely, which is good enough for other colours of that print only."""
+    """pixels: (H, W, 3) float32 in [0, 1] as the optimiser left them, rounded to 16 bits, so that it is the
+    same whether they were kept or not; borders: where tiles met, (rows, columns); exact: False where they
+    were read from a print that shows them less finely, which is good enough for other colours of that print
+    only."""
 
     pixels: np.ndarray
     loss: float
@@ -119,8 +134,8 @@ class Keeping:
 
 @dataclass(frozen=True)
 class TileWork:
-    """What running the tiles of a scale takes, besides their pixels. kept: of how many tiles the device that asks can keep
-    the activations; others plan that for themselves."""
+    """What running the tiles of a scale takes, besides their pixels. kept: of how many tiles the device that
+    asks can keep the activations; others plan that for themselves."""
 
     scene: Scene
     tile_px: int
@@ -132,8 +147,12 @@ class TileWork:
 
     @classmethod
     def of(cls, scene: Scene, plan: MemoryPlan, weighting: Weighting, pooling: str) -> "TileWork":
-        style = tuple(name for name, weight in weighting.style_layers.items() if weight * weighting.style_weight > 0)
-        content = tuple(name for name, weight in weighting.content_layers.items() if weight * weighting.content_weight > 0)
+        style = tuple(
+            name for name, weight in weighting.style_layers.items() if weight * weighting.style_weight > 0
+        )
+        content = tuple(
+            name for name, weight in weighting.content_layers.items() if weight * weighting.content_weight > 0
+        )
         return cls(scene, plan.tile_px, plan.kept, style, content, weighting.edge, pooling)
 
     @property
@@ -166,18 +185,24 @@ class Renderer:
     gather(work, notify, network): the crew for a scale of several tiles; None: this device alone.
     """
 
-    def __init__(self, device: Device, weights: Weights,
-                 gather: Gather = alone):
+    def __init__(self, device: Device, weights: Weights, gather: Gather = alone):
         self.device, self.weights, self.gather = device, weights, gather
         self.network = weights.network(device=device.name, dtype=device.dtype)
         self._targets: OrderedDict[tuple, StyleTarget] = OrderedDict()
 
-    def render(self, job: Job, *, keeping: Keeping | None = None, report: Report = lambda event: None,
-               asked: Job | None = None) -> Done:
+    def render(
+        self,
+        job: Job,
+        *,
+        keeping: Keeping | None = None,
+        report: Report = lambda event: None,
+        asked: Job | None = None,
+    ) -> Done:
         """Renders a job and writes its print.
 
-        keeping: where unfinished work is kept until the job is done, and painted pictures whose colours the print does
-        not show; asked: the job that the print tells of, when this one's files are copies of that one's. Raises RenderError for what the user can mend.
+        keeping: where unfinished work is kept until the job is done, and painted pictures whose colours the
+        print does not show; asked: the job that the print tells of, when this one's files are copies of that
+        one's. Raises RenderError for what the user can mend.
         """
         started = time.monotonic()
         how = Finish.of(job.settings)
@@ -205,15 +230,24 @@ class Renderer:
                 if job.settings.changes_what_was_painted:
                     store_painted(keeping, job.painted, painted)
         loss = painted.loss
-        findings = finish(job.output, painted.pixels, photo, read_layout, how, borders=painted.borders,
-                          provenance=self._provenance(asked or job, photo_sha256, layout, scales, loss))
+        findings = finish(
+            job.output,
+            painted.pixels,
+            photo,
+            read_layout,
+            how,
+            borders=painted.borders,
+            provenance=self._provenance(asked or job, photo_sha256, layout, scales, loss),
+        )
         if keeping is not None:
             checkpoint.forget(keeping.checkpoints, job.painted)
         return Done(time.monotonic() - started, job.output.stat().st_size, loss, findings, busy_s)
 
     def _paint(self, job, photo: Photo, layout: Layout, scales, keeping, report) -> Painted:
         # The last scale needs most: too little memory is told before the first one is painted.
-        plan_memory(scene_of(job, scales[-1], self.device.dtype.itemsize, photo.pixels.nbytes), self.device.budget)
+        plan_memory(
+            scene_of(job, scales[-1], self.device.dtype.itemsize, photo.pixels.nbytes), self.device.budget
+        )
         stored = checkpoint.load(keeping.checkpoints, job.painted) if keeping is not None else None
         if stored is not None and not _goes_on(stored, scales):
             stored = None
@@ -229,7 +263,9 @@ class Renderer:
                 nonlocal loss
                 loss = step.evaluation.loss
                 work = (before + scale.pixels * step.iteration) / total
-                report(Progress(job, i + 1, len(scales), scale.size, step.iteration, step.iterations, loss, work))
+                report(
+                    Progress(job, i + 1, len(scales), scale.size, step.iteration, step.iterations, loss, work)
+                )
 
             run = ScaleRun(self, job, i, scale, photo, layout, keeping, report)
             places.append(run(places.pop(), tell))
@@ -238,18 +274,27 @@ class Renderer:
         image = places.pop().image
         return Painted(_rounded(image[0].permute(1, 2, 0).cpu().numpy()), loss, run.borders)
 
-    def style_target(self, job: Job, photo: Photo, scale: Scale, network, weighting: Weighting, tiled,
-                     moments_of=None) -> StyleTarget:
+    def style_target(
+        self, job: Job, photo: Photo, scale: Scale, network, weighting: Weighting, tiled, moments_of=None
+    ) -> StyleTarget:
         """Of the style pictures at a scale; kept, because many photographs share it."""
         match = job.settings.color == "match"
-        key = (job.style.pictures, scale.style_long_side_px, job.look.pooling, job.look.edge,
-               tuple(weighting.style_layers.items()), job.photo if match else None)
+        key = (
+            job.style.pictures,
+            scale.style_long_side_px,
+            job.look.pooling,
+            job.look.edge,
+            tuple(weighting.style_layers.items()),
+            job.photo if match else None,
+        )
         if key not in self._targets:
             pictures = []
             for picture in job.style.pictures:
                 source = load_source(job, picture.path)
                 pixels = images.read(source, long_side_px=scale.style_long_side_px).pixels
-                pictures.append((tensor(color.match_colours(pixels, photo.pixels) if match else pixels), picture.weight))
+                pictures.append(
+                    (tensor(color.match_colours(pixels, photo.pixels) if match else pixels), picture.weight)
+                )
             self._targets[key] = style_target(network, pictures, weighting, tiled, moments_of=moments_of)
             if len(self._targets) > CACHED_TARGETS:
                 self._targets.popitem(last=False)
@@ -261,27 +306,48 @@ class Renderer:
             "job": job.id,
             "photo": job.photo.name,
             "photo_sha256": photo_sha256,
-            "style": {"name": job.style.name, "title": job.style.title, "author": job.style.author,
-                      "licence": job.style.licence,
-                      "pictures": [{"file": p.path.name, "weight": p.weight} for p in job.style.pictures]},
+            "style": {
+                "name": job.style.name,
+                "title": job.style.title,
+                "author": job.style.author,
+                "licence": job.style.licence,
+                "pictures": [{"file": p.path.name, "weight": p.weight} for p in job.style.pictures],
+            },
             "look": job.look.model_dump(mode="json"),
             "settings": asdict(job.settings),
             "painted": job.painted,
             "layout": asdict(layout),
-            "scales": [{"height": s.size[0], "width": s.size[1], "iterations": s.iterations, "deep": s.deep} for s in scales],
+            "scales": [
+                {"height": s.size[0], "width": s.size[1], "iterations": s.iterations, "deep": s.deep}
+                for s in scales
+            ],
             "loss": loss,
             "weights": {"name": self.weights.name, "sha256": self.weights.sha256},
             "device": self.device.name,
             "precision": self.device.precision,
-            "versions": {"render": render.__version__, "torch": torch.__version__, "python": platform.python_version()},
+            "versions": {
+                "render": render.__version__,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            },
         }
 
 
 class ScaleRun:
-    """One scale of one job: targets, memory plan, optimisation, checkpoints, and smaller tiles when memory runs out."""
+    """One scale of one job: targets, memory plan, optimisation, checkpoints, and smaller tiles when memory
+    runs out."""
 
-    def __init__(self, renderer: Renderer, job: Job, index: int, scale: Scale, photo: Photo, layout: Layout,
-                 keeping: Keeping | None, report: Report):
+    def __init__(
+        self,
+        renderer: Renderer,
+        job: Job,
+        index: int,
+        scale: Scale,
+        photo: Photo,
+        layout: Layout,
+        keeping: Keeping | None,
+        report: Report,
+    ):
         self.renderer, self.job, self.index, self.scale = renderer, job, index, scale
         self.photo, self.layout, self.keeping, self.report = photo, layout, keeping, report
         self.network = renderer.network.with_pooling(job.look.pooling)
@@ -296,7 +362,9 @@ class ScaleRun:
         if within:
             self.plan = self._as_before(MemoryPlan(**within["plan"]))
         home = self.renderer.device.name if self.plan.at_home else "cpu"
-        optimiser = optimise.optimiser(self.plan.optimiser, history=self.plan.history, carried=_on(home, at.carried))
+        optimiser = optimise.optimiser(
+            self.plan.optimiser, history=self.plan.history, carried=_on(home, at.carried)
+        )
         content = tensor(images.resize(images.crop(self.photo.pixels, self.layout), self.scale.size)).to(home)
         self.objective = self._without_running_out(partial(self._objective, content))
         if within:
@@ -309,15 +377,20 @@ class ScaleRun:
         del at, content
         self.saved_s = time.monotonic()
         try:
-            image = optimise.minimise(self._evaluate, state, iterations=self.scale.iterations, report=tell, between=self._keep)
+            image = optimise.minimise(
+                self._evaluate, state, iterations=self.scale.iterations, report=tell, between=self._keep
+            )
         finally:
             self._go_alone()
         return Checkpoint(self.index + 1, image, optimiser.carried)
 
     def _as_before(self, plan: MemoryPlan) -> MemoryPlan:
         """The interrupted run's plan, for the same bits, unless there is less memory now."""
-        return plan if plan.peak_bytes <= max(self.plan.peak_bytes, self.renderer.device.budget.device_bytes) else replace(
-            self.plan, optimiser=plan.optimiser, history=min(plan.history, self.plan.history))
+        return (
+            plan
+            if plan.peak_bytes <= max(self.plan.peak_bytes, self.renderer.device.budget.device_bytes)
+            else replace(self.plan, optimiser=plan.optimiser, history=min(plan.history, self.plan.history))
+        )
 
     @property
     def borders(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -326,9 +399,18 @@ class ScaleRun:
     def _objective(self, content: torch.Tensor) -> Objective:
         work = TileWork.of(self.scene, self.plan, self.weighting, self.job.look.pooling)
         if work.scene.layers and len(work.tiles) > 1:
-            self.crew = self.renderer.gather(work, lambda text: self.report(Notice(self.job, text)), self.network)
-        self.style = self.renderer.style_target(self.job, self.photo, self.scale, self.network, self.weighting, self._tiled,
-                                                self.crew and self.crew.moments)
+            self.crew = self.renderer.gather(
+                work, lambda text: self.report(Notice(self.job, text)), self.network
+            )
+        self.style = self.renderer.style_target(
+            self.job,
+            self.photo,
+            self.scale,
+            self.network,
+            self.weighting,
+            self._tiled,
+            self.crew and self.crew.moments,
+        )
         if self.crew is not None:
             self.content_image = content
             known = ContentTarget(squares=self.crew.content_squares(content))
@@ -342,8 +424,14 @@ class ScaleRun:
         self.crew = None
 
     def _planned(self) -> Objective:
-        return Objective(self.network, self.weighting, self.style, self.content, tiles=self._tiled(self.scale.size),
-                         kept=self.plan.kept)
+        return Objective(
+            self.network,
+            self.weighting,
+            self.style,
+            self.content,
+            tiles=self._tiled(self.scale.size),
+            kept=self.plan.kept,
+        )
 
     def _tiled(self, size):
         layers = self.weighting.layers
@@ -353,7 +441,8 @@ class ScaleRun:
         return self._without_running_out(lambda: self.objective(image))
 
     def _without_running_out(self, call):
-        """The call's result; when memory runs out, tiles are halved, somebody is told, and it is called again."""
+        """The call's result; when memory runs out, tiles are halved, somebody is told, and it is called
+        again."""
         while True:
             failed = None
             try:
@@ -365,8 +454,13 @@ class ScaleRun:
                 failed = str(error).splitlines()[0][:200]
             # Outside the handler, whose traceback holds on to the tensors.
             forget_freed_memory(self.renderer.device.name)
-            self.report(Notice(self.job, f"out of memory at {max(self.scale.size)} px with tiles of {self.plan.tile_px} px "
-                                         f"({failed}): going on with {smaller.tile_px} px"))
+            self.report(
+                Notice(
+                    self.job,
+                    f"out of memory at {max(self.scale.size)} px with tiles of {self.plan.tile_px} px "
+                    f"({failed}): going on with {smaller.tile_px} px",
+                )
+            )
             self.plan = smaller
             if self.crew is not None and self.style is not None:
                 self.content = content_target(self.network, self.content_image, self.weighting, self._tiled)
@@ -377,10 +471,20 @@ class ScaleRun:
     def _keep(self, state: State) -> None:
         if self.keeping is None or time.monotonic() - self.saved_s < self.keeping.interval_s:
             return
-        facts = {"plan": asdict(self.plan), "state": {
-            "iteration": state.iteration, "first_loss": state.first_loss, "lowest": state.lowest, "highest": state.highest}}
-        checkpoint.store(self.keeping.checkpoints, self.job.painted, Checkpoint(
-            self.index, state.image, {}, state.optimiser.tensors(), facts))
+        facts = {
+            "plan": asdict(self.plan),
+            "state": {
+                "iteration": state.iteration,
+                "first_loss": state.first_loss,
+                "lowest": state.lowest,
+                "highest": state.highest,
+            },
+        }
+        checkpoint.store(
+            self.keeping.checkpoints,
+            self.job.painted,
+            Checkpoint(self.index, state.image, {}, state.optimiser.tensors(), facts),
+        )
         self.saved_s = time.monotonic()
 
     def _first_image(self, content: torch.Tensor) -> torch.Tensor:
@@ -388,9 +492,15 @@ class ScaleRun:
             return content.clone()
         if self.job.look.init == "noise":
             # Drawn on the CPU, so that every machine starts alike; as broad as photographs are.
-            noise = torch.randn(content.shape, generator=torch.Generator().manual_seed(self.job.settings.seed))
+            noise = torch.randn(
+                content.shape, generator=torch.Generator().manual_seed(self.job.settings.seed)
+            )
             return (0.5 + 0.2 * noise).clamp(0, 1)
-        return tensor(images.resize(images.read(load_source(self.job, Path(self.job.look.init))).pixels, content.shape[-2:]))
+        return tensor(
+            images.resize(
+                images.read(load_source(self.job, Path(self.job.look.init))).pixels, content.shape[-2:]
+            )
+        )
 
 
 def _goes_on(stored: Checkpoint, scales: Sequence[Scale]) -> bool:
@@ -414,14 +524,16 @@ def tensor(pixels: np.ndarray) -> torch.Tensor:
 
 
 def load_source(job: Job, path: Path) -> Content:
-    """One of the job's pictures, as it was when the job was planned. Raises PictureError when it has changed."""
+    """One of the job's pictures, as it was when the job was planned. Raises PictureError when it has
+    changed."""
     source = images.load(path)
     job.check(path, source.sha256)
     return source
 
 
 def read_photo(source: Content, layout: Layout) -> tuple[Photo, Layout]:
-    """The photograph no larger than the print needs, so that a huge scan is not held in memory; its crop in px as read."""
+    """The photograph no larger than the print needs, so that a huge scan is not held in memory; its crop in
+    px as read."""
     size = images.probe(source)
     shrink = max(picture / crop for picture, crop in zip(layout.picture, layout.crop[2:]))
     if shrink >= 1:
@@ -468,10 +580,11 @@ def forget_unfinished(keeping: Keeping, painted_id: str) -> None:
 
 
 def enlarged(image: torch.Tensor, content: torch.Tensor, look: Look) -> torch.Tensor:
-    """The start of a scale: the last scale's image at the new size, with the photograph's detail of the new octave.
+    """The start of a scale: the last scale's image at the new size, with the photograph's detail of the new
+    octave.
 
-    An enlarged image has no fine detail, so the loss jumps; what the photograph has there is a better guess than
-    nothing (measured: BENCHMARKS.md). Without a content loss the photograph must not show.
+    An enlarged image has no fine detail, so the loss jumps; what the photograph has there is a better guess
+    than nothing (measured: BENCHMARKS.md). Without a content loss the photograph must not show.
     """
     size = content.shape[-2:]
     result = _resample(image, size)

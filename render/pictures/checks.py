@@ -1,9 +1,10 @@
-"""What can go wrong with a finished print, found without looking: seams, dead patches, specks, clipping, a frame.
+"""What can go wrong with a finished print, found without looking: seams, dead patches, specks, clipping, a
+frame.
 
-Pixels are (H, W, 3) float32, sRGB in [0, 1]; grey levels are of 255. The work goes in bands and strips, so that a large
-print needs little more memory than itself. Every check asks for what paintings and photographs do not do by themselves;
-the thresholds were set on the twelve shipped paintings and on classic paintings and photographs, plain and enlarged
-twice (the numbers beside them), and on faults planted in those.
+Pixels are (H, W, 3) float32, sRGB in [0, 1]; grey levels are of 255. The work goes in bands and strips, so
+that a large print needs little more memory than itself. Every check asks for what paintings and photographs
+do not do by themselves; the thresholds were set on the twelve shipped paintings and on classic paintings and
+photographs, plain and enlarged twice (the numbers beside them), and on faults planted in those.
 """
 
 from collections.abc import Iterator
@@ -20,8 +21,8 @@ BAND_PX = 256
 
 @dataclass(frozen=True)
 class Finding:
-    """A likely fault. kind: "seam", "dead patch", "specks", "clipping" or "border"; message: what, how strong, where
-    and what to do, for people; place: where it is, or is strongest, in px."""
+    """A likely fault. kind: "seam", "dead patch", "specks", "clipping" or "border"; message: what, how
+    strong, where and what to do, for people; place: where it is, or is strongest, in px."""
 
     kind: str
     message: str
@@ -31,8 +32,8 @@ class Finding:
 def examine(pixels: np.ndarray, photo: np.ndarray, *, borders: Borders = ((), ())) -> tuple[Finding, ...]:
     """At most one finding of each kind, the strongest.
 
-    pixels: the print; photo: what it was made from, at the same size; borders: rows and columns where a tile begins.
-    Raises ValueError when the sizes differ.
+    pixels: the print; photo: what it was made from, at the same size; borders: rows and columns where a tile
+    begins. Raises ValueError when the sizes differ.
     """
     if pixels.shape != photo.shape:
         raise ValueError(f"a print of {pixels.shape} cannot be compared with a photograph of {photo.shape}")
@@ -56,27 +57,30 @@ def _grey(pixels: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY) * 255
 
 
-# --- seams -----------------------------------------------------------------------------------------------------------
+# --- seams --------------------------------------------------------------------------------------------------
 
 REACH_PX = 24  # parallel lines on either side of a border, with which it is compared
 NEAR_PX = 3  # those that the seam itself may touch
 SHORTEST_SEGMENT_PX = 64
-# Standard deviations beyond which one side of a tile counts no more: a straight edge of the picture may lie there.
-# A tile with one side only can therefore never be judged (TILE_Z is more), and a print of two tiles is not.
+# Standard deviations beyond which one side of a tile counts no more: a straight edge of the picture may lie
+# there. A tile with one side only can therefore never be judged (TILE_Z is more), and a print of two tiles is
+# not.
 MOST_Z = 6.0
-# Step, contrast, roughness. Highest of any sound tile: 6.0 and 6.0 (stained glass, whose leads are straight; others 4.4
-# and 5.3), and 5.9 (JPEG's own blocks in a painting enlarged twice; others 4.4). Planted in one tile of 256 px, 1024 px
-# long: 2 grey levels 4 to 9 in calm paintings, 0 to 6 in rough ones, where nobody sees them; contrast x 1.05: 5 to 11 and 1
-# to 3; moved by 1 px: 4 to 7. So a faint fault of one small tile may pass; what all tiles have does not.
+# Step, contrast, roughness. Highest of any sound tile: 6.0 and 6.0 (stained glass, whose leads are straight;
+# others 4.4 and 5.3), and 5.9 (JPEG's own blocks in a painting enlarged twice; others 4.4). Planted in one
+# tile of 256 px, 1024 px long: 2 grey levels 4 to 9 in calm paintings, 0 to 6 in rough ones, where nobody
+# sees them; contrast x 1.05: 5 to 11 and 1 to 3; moved by 1 px: 4 to 7. So a faint fault of one small tile
+# may pass; what all tiles have does not.
 TILE_Z = np.array([6.2, 6.5, 6.0])
-GRID_Z = 1.7  # median of all segments; highest in calibration 1.8 (JPEG blocks, The Scream); planted: mostly 2 to 6,
+# median of all segments; highest in calibration 1.8 (JPEG blocks, The Scream); planted: mostly 2 to 6,
+GRID_Z = 1.7
 # but 1.7 in the canvas of Starry Night
 
 
 @dataclass(frozen=True)
 class _Segment:
-    """A stretch of a tile border, and by how many deviations it differs from the lines beside it: in the step across
-    it, in how the step grows with lightness (a contrast), and in the roughness across it."""
+    """A stretch of a tile border, and by how many deviations it differs from the lines beside it: in the step
+    across it, in how the step grows with lightness (a contrast), and in the roughness across it."""
 
     before: tuple[int, int]  # the tile above or left of it, (row, column)
     after: tuple[int, int]
@@ -87,13 +91,17 @@ class _Segment:
 
 
 def seam(pixels: np.ndarray, photo: np.ndarray, borders: Borders) -> Finding | None:
-    """Tiles that do not join: one that is lighter, of more contrast or moved, or a texture that breaks at every border."""
+    """Tiles that do not join: one that is lighter, of more contrast or moved, or a texture that breaks at
+    every border."""
     segments = list(_segments(pixels, photo, borders))
     return _broken_texture(segments) or _odd_tile(segments)
 
 
 def _segments(pixels: np.ndarray, photo: np.ndarray, borders: Borders) -> Iterator[_Segment]:
-    for across in (False, True):  # borders that are rows, then those that are columns: these lie in the transposed picture
+    for across in (
+        False,
+        True,
+    ):  # borders that are rows, then those that are columns: these lie in the transposed picture
         turned, turned_photo = (p.swapaxes(0, 1) if across else p for p in (pixels, photo))
         lines, crossings = borders[::-1] if across else borders
         height, width = turned.shape[:2]
@@ -109,14 +117,20 @@ def _segments(pixels: np.ndarray, photo: np.ndarray, borders: Borders) -> Iterat
                 z, excess = _deviations(strip[:, start:stop], photo_strip[:, start:stop], line - top)
                 turn = (lambda pair: pair[::-1]) if across else tuple
                 top_left, size = turn((line - 1, start)), turn((2, stop - start))
-                yield _Segment(turn((i, j)), turn((i + 1, j)), (*top_left, *size), z, float(excess[0]),
-                               float(np.exp(excess[2])))  # fmt: skip
+                yield _Segment(
+                    turn((i, j)),
+                    turn((i + 1, j)),
+                    (*top_left, *size),
+                    z,
+                    float(excess[0]),
+                    float(np.exp(excess[2])),
+                )
 
 
 def _deviations(strip: np.ndarray, photo_strip: np.ndarray, line: int) -> tuple[np.ndarray, np.ndarray]:
-    """How line `line` of a strip, (lines, length) grey levels, differs from its parallels in (step, contrast, roughness):
-    as standard deviations, and as it is. What the photograph has there too is no fault (an edge, the blocks of its JPEG)
-    and is taken off."""
+    """How line `line` of a strip, (lines, length) grey levels, differs from its parallels in (step, contrast,
+    roughness): as standard deviations, and as it is. What the photograph has there too is no fault (an edge,
+    the blocks of its JPEG) and is taken off."""
     excess, spread = _excess(strip, line)
     given, _ = _excess(photo_strip, line)
     given = np.where(np.sign(given) == np.sign(excess), np.abs(given), 0)
@@ -126,8 +140,8 @@ def _deviations(strip: np.ndarray, photo_strip: np.ndarray, line: int) -> tuple[
 def _excess(strip: np.ndarray, line: int) -> tuple[np.ndarray, np.ndarray]:
     """(step, contrast, roughness) of a line less the median of its parallels, and the spread of these.
 
-    The step is taken from second differences, so that slopes cancel; each place along the line is measured by its own
-    roughness, so that one strong edge that crosses the line does not decide.
+    The step is taken from second differences, so that slopes cancel; each place along the line is measured by
+    its own roughness, so that one strong edge that crosses the line does not decide.
     """
     first = strip[2:-1] - strip[1:-2]  # (N, L): line j lies between rows j+1 and j+2
     steps = 1.5 * first - 0.5 * (strip[3:] - strip[:-3])
@@ -161,10 +175,16 @@ def _broken_texture(segments: list[_Segment]) -> Finding | None:
         return None
     worst = max(segments, key=lambda segment: segment.z[2])
     factor = float(np.median([segment.roughness for segment in segments]))
-    return Finding("seam", (
-        f"the texture breaks at the tile borders: pixels differ across them {factor:.1f} times as much as beside them, "
-        f"most at row {worst.place[0]}, column {worst.place[1]}. Use larger tiles, and look there before printing."
-    ), worst.place)  # fmt: skip
+    return Finding(
+        "seam",
+        (
+            f"the texture breaks at the tile borders: pixels differ across them {factor:.1f} times as "
+            f"much as beside them, "
+            f"most at row {worst.place[0]}, column {worst.place[1]}. Use larger tiles, and look there "
+            f"before printing."
+        ),
+        worst.place,
+    )
 
 
 def _odd_tile(segments: list[_Segment]) -> Finding | None:
@@ -180,21 +200,32 @@ def _odd_tile(segments: list[_Segment]) -> Finding | None:
     place = sides[tile][0][1].place
     step = float(np.mean([sign * segment.step for sign, segment in sides[tile]]))
     count = sum(score >= 1 for score in scores.values())
-    return Finding("seam", (
-        f"a tile does not join its neighbours: it is {step:+.1f} grey levels off at its sides, or of another contrast, or "
-        f"moved (tiles like it: {count}). See its border at row {place[0]}, column {place[1]}. Use larger tiles, or print "
-        "it smaller."
-    ), place)  # fmt: skip
+    return Finding(
+        "seam",
+        (
+            f"a tile does not join its neighbours: it is {step:+.1f} grey levels off at its sides, or of "
+            f"another contrast, or "
+            f"moved (tiles like it: {count}). See its border at row {place[0]}, column {place[1]}. Use "
+            f"larger tiles, or print "
+            "it smaller."
+        ),
+        place,
+    )
 
 
 def _tile_z(around: list[tuple[float, _Segment]]) -> float:
-    """The largest of its three sums, in units of what is too much; around: +1 where the tile is after the segment."""
-    z = np.array([[sign, sign, 1.0] * np.clip(segment.z, -MOST_Z, MOST_Z) for sign, segment in around])  # (sides, 3)
-    z[:, 2] = np.abs(z[:, 2])  # moved by a pixel, a tile is rougher at three sides and repeats a line at the fourth
+    """The largest of its three sums, in units of what is too much; around: +1 where the tile is after the
+    segment."""
+    z = np.array(
+        [[sign, sign, 1.0] * np.clip(segment.z, -MOST_Z, MOST_Z) for sign, segment in around]
+    )  # (sides, 3)
+    z[:, 2] = np.abs(
+        z[:, 2]
+    )  # moved by a pixel, a tile is rougher at three sides and repeats a line at the fourth
     return float((np.abs(z.sum(0)) / np.sqrt(len(z)) / TILE_Z).max())
 
 
-# --- dead patches ----------------------------------------------------------------------------------------------------
+# --- dead patches -------------------------------------------------------------------------------------------
 
 BLOCKS_ALONG = 256  # blocks along the long side, of at least 8 px
 DEAD_LEVELS = 0.5  # a block of one colour, after rounding to 8 bits
@@ -204,13 +235,16 @@ PAPER, INK = 0.95, 0.12  # lighter and darker than this is plain white and black
 
 
 def dead_patch(pixels: np.ndarray, photo: np.ndarray) -> Finding | None:
-    """A large patch of one colour in a textured print, unless both print and photograph are plain white or black there."""
+    """A large patch of one colour in a textured print, unless both print and photograph are plain white or
+    black there."""
     block_px = max(8, max(pixels.shape[:2]) // BLOCKS_ALONG)
     mean, deviation = _blocks(pixels, block_px)
     if deviation.size == 0 or np.median(deviation) < TEXTURED_LEVELS:
         return None
     photo_mean, photo_deviation = _blocks(photo, block_px)
-    plain = (_extreme(mean) == _extreme(photo_mean)) & (_extreme(mean) != 0) & (photo_deviation < 2 * DEAD_LEVELS)
+    plain = (
+        (_extreme(mean) == _extreme(photo_mean)) & (_extreme(mean) != 0) & (photo_deviation < 2 * DEAD_LEVELS)
+    )
     dead = ((deviation < DEAD_LEVELS) & ~plain).astype(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(dead, connectivity=4)
     areas = stats[1:, cv2.CC_STAT_AREA]
@@ -220,10 +254,15 @@ def dead_patch(pixels: np.ndarray, photo: np.ndarray) -> Finding | None:
     left, top, width, height = (int(value) * block_px for value in stats[largest, :4])
     colour = ", ".join(f"{255 * value:.0f}" for value in mean[labels == largest].mean(0))
     share = areas[areas >= DEAD_SHARE * dead.size].sum() / dead.size
-    return Finding("dead patch", (
-        f"{share:.0%} of the print is one flat colour (RGB {colour}) without strokes, at row {top}, column {left}, "
-        f"{width}x{height} px. Use more iterations (--quality best) or a higher style_weight."
-    ), (top, left, height, width))  # fmt: skip
+    return Finding(
+        "dead patch",
+        (
+            f"{share:.0%} of the print is one flat colour (RGB {colour}) without strokes, at row {top}, "
+            f"column {left}, "
+            f"{width}x{height} px. Use more iterations (--quality best) or a higher style_weight."
+        ),
+        (top, left, height, width),
+    )
 
 
 def _extreme(mean: np.ndarray) -> np.ndarray:
@@ -232,32 +271,37 @@ def _extreme(mean: np.ndarray) -> np.ndarray:
 
 
 def _blocks(pixels: np.ndarray, block_px: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of every whole block the mean, (rows, columns, 3) in [0, 1], and the deviation of its channel that varies most,
-    (rows, columns) in grey levels."""
+    """Of every whole block the mean, (rows, columns, 3) in [0, 1], and the deviation of its channel that
+    varies most, (rows, columns) in grey levels."""
     rows, columns = (side // block_px for side in pixels.shape[:2])
     means, deviations = [np.zeros((0, columns, 3))], [np.zeros((0, columns))]
     for first, last in _bands(rows, max(1, BAND_PX // block_px)):
         band = pixels[first * block_px : last * block_px, : columns * block_px]
         size = (columns, last - first)
         mean = cv2.resize(band, size, interpolation=cv2.INTER_AREA)
-        centred = band - cv2.resize(mean, band.shape[1::-1], interpolation=cv2.INTER_NEAREST)  # float32 keeps half a level
+        centred = band - cv2.resize(
+            mean, band.shape[1::-1], interpolation=cv2.INTER_NEAREST
+        )  # float32 keeps half a level
         variance = cv2.resize(centred * centred, size, interpolation=cv2.INTER_AREA)
         means.append(mean)
         deviations.append(255 * np.sqrt(variance.max(-1)))
     return np.concatenate(means), np.concatenate(deviations)
 
 
-# --- specks ----------------------------------------------------------------------------------------------------------
+# --- specks -------------------------------------------------------------------------------------------------
 
 SPECK_LEVELS = 60  # beyond all eight neighbours ...
 SPECK_FACTOR = 1.5  # ... and this many times their own range
-SPECKS_PER_MEGAPIXEL = 60  # clean: at most 33 (Starry Night's canvas); with 200 black ones planted: 82 to 173 are seen
+SPECKS_PER_MEGAPIXEL = (
+    60  # clean: at most 33 (Starry Night's canvas); with 200 black ones planted: 82 to 173 are seen
+)
 FEWEST_SPECKS = 8
 _RING = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], np.uint8)
 
 
 def specks(pixels: np.ndarray, photo: np.ndarray) -> Finding | None:
-    """Single pixels far darker or lighter than their neighbours, which agree with one another; more than the photo has."""
+    """Single pixels far darker or lighter than their neighbours, which agree with one another; more than the
+    photo has."""
     count, (row, column) = _count_specks(pixels)
     megapixels = pixels.shape[0] * pixels.shape[1] / 1e6
     usual = max(FEWEST_SPECKS, SPECKS_PER_MEGAPIXEL * megapixels)
@@ -266,10 +310,15 @@ def specks(pixels: np.ndarray, photo: np.ndarray) -> Finding | None:
     photo_count, _ = _count_specks(photo)
     if count < usual + 1.5 * photo_count:
         return None
-    return Finding("specks", (
-        f"{count / megapixels:.0f} single odd pixels per megapixel (the photograph: {photo_count / megapixels:.0f}), the "
-        f"first at row {row}, column {column}. Use optimiser=lbfgs or more iterations, or a smaller size."
-    ), (row, column, 1, 1))  # fmt: skip
+    return Finding(
+        "specks",
+        (
+            f"{count / megapixels:.0f} single odd pixels per megapixel (the photograph: "
+            f"{photo_count / megapixels:.0f}), the "
+            f"first at row {row}, column {column}. Use optimiser=lbfgs or more iterations, or a smaller size."
+        ),
+        (row, column, 1, 1),
+    )
 
 
 def _count_specks(pixels: np.ndarray) -> tuple[int, tuple[int, int]]:
@@ -290,7 +339,7 @@ def _count_specks(pixels: np.ndarray) -> tuple[int, tuple[int, int]]:
     return count, first
 
 
-# --- clipping --------------------------------------------------------------------------------------------------------
+# --- clipping -----------------------------------------------------------------------------------------------
 
 CLIPPED_SHARE = 0.05  # pure white or black; shipped paintings: at most 2 % (ink)
 CLIPPED_CHANNEL_SHARE = 0.18  # a channel at its end, as in pure red; shipped paintings: at most 13 %
@@ -298,17 +347,26 @@ MORE_THAN_PHOTO = 3.0
 
 
 def clipping(pixels: np.ndarray, photo: np.ndarray) -> Finding | None:
-    """Tones that ran into black or white: far more pixels at exactly 0 or 1 (after rounding to 8 bits) than in the photo."""
+    """Tones that ran into black or white: far more pixels at exactly 0 or 1 (after rounding to 8 bits) than
+    in the photo."""
     shares, photo_shares = _clipped(pixels), _clipped(photo)
     for share, photo_share, most, what in zip(
-        shares, photo_shares, (CLIPPED_SHARE, CLIPPED_CHANNEL_SHARE), ("pure black or white", "a channel at 0 or 255"),
+        shares,
+        photo_shares,
+        (CLIPPED_SHARE, CLIPPED_CHANNEL_SHARE),
+        ("pure black or white", "a channel at 0 or 255"),
         strict=True,
-    ):  # fmt: skip
+    ):
         if share > most and share > MORE_THAN_PHOTO * photo_share:
-            return Finding("clipping", (
-                f"{share:.0%} of the pixels have {what} (the photograph: {photo_share:.0%}), so tones are lost all over. "
-                "Use a lower style_weight, or a style picture with softer contrast."
-            ), (0, 0, *pixels.shape[:2]))  # fmt: skip
+            return Finding(
+                "clipping",
+                (
+                    f"{share:.0%} of the pixels have {what} (the photograph: {photo_share:.0%}), so "
+                    f"tones are lost all over. "
+                    "Use a lower style_weight, or a style picture with softer contrast."
+                ),
+                (0, 0, *pixels.shape[:2]),
+            )
     return None
 
 
@@ -324,38 +382,52 @@ def _clipped(pixels: np.ndarray) -> tuple[float, float]:
     return every / count, some / count
 
 
-# --- a frame ---------------------------------------------------------------------------------------------------------
+# --- a frame ------------------------------------------------------------------------------------------------
 
 WIDEST_FRAME_PX = 3
 FRAME_MOST_Z = 8.0
-FRAME_Z = 8.0  # calibration: at most 6.5, but for The Scream's scan: 12, of 2 levels. Edges darkened by a fifth: 14 to 16
+# calibration: at most 6.5, but for The Scream's scan: 12, of 2 levels. Edges darkened by a fifth: 14 to 16
+FRAME_Z = 8.0
 FRAME_LEVELS = 3.0  # as measured; in rough pictures a step measures about half of what it is
 
 
 def frame(pixels: np.ndarray, photo: np.ndarray) -> Finding | None:
-    """The outermost 1 to 3 lines lighter, or darker, than the next ones, at all four sides as at no line further in."""
+    """The outermost 1 to 3 lines lighter, or darker, than the next ones, at all four sides as at no line
+    further in."""
     if min(pixels.shape[:2]) < 2 * REACH_PX:
         return None
     found = [_frame(pixels, photo, width_px) for width_px in range(1, WIDEST_FRAME_PX + 1)]
     found = [item for item in found if abs(item[0]) >= FRAME_Z and abs(item[1]) >= FRAME_LEVELS]
     if not found:
         return None
-    _, step, width_px = max(found, key=lambda item: abs(item[1]))  # the lines beside a step show it weakly, turned round
-    return Finding("border", (
-        f"the outermost {width_px} px are {'darker' if step > 0 else 'lighter'} than the picture inside them, by some "
-        f"{abs(step):.0f} grey levels at all sides. Cut {width_px} px off every side, or print with a bleed."
-    ), (0, 0, *pixels.shape[:2]))  # fmt: skip
+    _, step, width_px = max(
+        found, key=lambda item: abs(item[1])
+    )  # the lines beside a step show it weakly, turned round
+    return Finding(
+        "border",
+        (
+            f"the outermost {width_px} px are {'darker' if step > 0 else 'lighter'} than the picture "
+            f"inside them, by some "
+            f"{abs(step):.0f} grey levels at all sides. Cut {width_px} px off every side, or print with "
+            f"a bleed."
+        ),
+        (0, 0, *pixels.shape[:2]),
+    )
 
 
 def _frame(pixels: np.ndarray, photo: np.ndarray, width_px: int) -> tuple[float, float, int]:
-    """(z of the four sides, grey levels the picture is lighter than its outermost `width_px` lines, width_px)."""
-    sides = [_deviations(strip, photo_strip, 2 + width_px)
-             for strip, photo_strip in zip(_sides(pixels), _sides(photo), strict=True)]  # fmt: skip
+    """(z of the four sides, grey levels the picture is lighter than its outermost `width_px` lines,
+    width_px)."""
+    sides = [
+        _deviations(strip, photo_strip, 2 + width_px)
+        for strip, photo_strip in zip(_sides(pixels), _sides(photo), strict=True)
+    ]
     z = [np.clip(z[0], -FRAME_MOST_Z, FRAME_MOST_Z) for z, _ in sides]
     return float(np.sum(z)) / 2, float(np.mean([excess[0] for _, excess in sides])), width_px
 
 
 def _sides(pixels: np.ndarray) -> Iterator[np.ndarray]:
-    """Four strips of (2 + 2 * REACH_PX, length) grey levels, the outermost line first, after two that mirror the next."""
+    """Four strips of (2 + 2 * REACH_PX, length) grey levels, the outermost line first, after two that mirror
+    the next."""
     for turned in (pixels, pixels[::-1], pixels.swapaxes(0, 1), pixels.swapaxes(0, 1)[::-1]):
         yield np.pad(_grey(turned[: 2 * REACH_PX]), ((2, 0), (0, 0)), "reflect")

@@ -1,11 +1,13 @@
-"""Whose colours a print shows: the painting's, the photo's under the painted lightness, or the photo's distribution.
+"""Whose colours a print shows: the painting's, the photo's under the painted lightness, or the photo's
+distribution.
 
-Pixels are float32 (H, W, 3), sRGB in [0, 1]. Colours are taken apart in Oklab (Ottosson 2020): lightness L in [0, 1],
-and a, b in about [-0.4, 0.4], whose length is the chroma and whose angle is the hue. On photographs CIELAB looks alike;
-but lighter than it is in the photo, a deep blue turns pink there. And `cv2.cvtColor` clips each channel.
+Pixels are float32 (H, W, 3), sRGB in [0, 1]. Colours are taken apart in Oklab (Ottosson 2020): lightness L in
+[0, 1], and a, b in about [-0.4, 0.4], whose length is the chroma and whose angle is the hue. On photographs
+CIELAB looks alike; but lighter than it is in the photo, a deep blue turns pink there. And `cv2.cvtColor`
+clips each channel.
 
-Every step is a function of one pixel and of sums over the picture that do not depend on how its rows are grouped, so
-print-sized pictures go through in bands of rows, without a seam.
+Every step is a function of one pixel and of sums over the picture that do not depend on how its rows are
+grouped, so print-sized pictures go through in bands of rows, without a seam.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,14 +25,16 @@ AFTER = ("style", "luminance", "histogram")  # what `recolour` does to a finishe
 
 BAND_PX = 2**18  # a band's temporaries took 20 MB
 
-RIDGE = 1e-4  # added to variances, (2.5 grey levels)^2: what varies less is noise, and is not amplified to match
+RIDGE = (
+    1e-4  # added to variances, (2.5 grey levels)^2: what varies less is noise, and is not amplified to match
+)
 RANGES = ((-0.5, 1.5), (-1.0, 1.0), (-1.0, 1.0))  # of L, a, b once the covariance is matched
 SMOOTHNESS = 0.3  # chosen by looking: 0.15 still tears skies, 0.6 begins to lose the photo's contrast
 BINS = 1024  # half a grey level each
 
-# Beside pure blue the gamut is dented: on the way from grey, green falls to -0.0074 L^3 (measured over its surface).
-# Bisection must step over that: without tolerance deep blues lose a seventh of their chroma, with less than
-# this they are striped.
+# Beside pure blue the gamut is dented: on the way from grey, green falls to -0.0074 L^3 (measured over its
+# surface). Bisection must step over that: without tolerance deep blues lose a seventh of their chroma, with
+# less than this they are striped.
 DENT = 0.008
 
 LINEAR_TO_LMS = np.array(
@@ -50,13 +54,16 @@ LMS_TO_OKLAB = np.array(
 
 
 def recolour(mode: str, painted: np.ndarray, photo: np.ndarray) -> np.ndarray:
-    """The finished picture in the colours that `mode`, one of AFTER, asks for. (H, W, 3) each, sRGB in [0, 1].
+    """The finished picture in the colours that `mode`, one of AFTER, asks for. (H, W, 3) each, sRGB in [0,
+    1].
 
     "style" gives back the array itself; the others make a new one.
     ValueError for another mode, or where the two differ in size.
     """
     if mode not in AFTER:
-        raise ValueError(f"colour mode {mode!r} does nothing to a finished picture: use one of {', '.join(AFTER)}")
+        raise ValueError(
+            f"colour mode {mode!r} does nothing to a finished picture: use one of {', '.join(AFTER)}"
+        )
     check_same_size(painted, photo)
     if mode == "style":
         return painted
@@ -67,7 +74,9 @@ def recolour(mode: str, painted: np.ndarray, photo: np.ndarray) -> np.ndarray:
 def check_same_size(painted: np.ndarray, photo: np.ndarray) -> None:
     """ValueError unless both are (H, W, 3) and equally large."""
     if painted.shape != photo.shape or painted.ndim != 3 or painted.shape[2] != 3:
-        raise ValueError(f"the painted picture {painted.shape} and the photo {photo.shape} must both be (H, W, 3)")
+        raise ValueError(
+            f"the painted picture {painted.shape} and the photo {photo.shape} must both be (H, W, 3)"
+        )
 
 
 def _painted_lightness(painted: np.ndarray, photo: np.ndarray) -> np.ndarray:
@@ -78,7 +87,8 @@ def _painted_lightness(painted: np.ndarray, photo: np.ndarray) -> np.ndarray:
 
 
 def match_colours(style: np.ndarray, photo: np.ndarray) -> np.ndarray:
-    """The style picture with the mean and covariance of the photo's sRGB colours, clipped. (h, w, 3), like the style.
+    """The style picture with the mean and covariance of the photo's sRGB colours, clipped. (h, w, 3), like
+    the style.
 
     Gatys et al. 2016, "Preserving Color in Neural Artistic Style Transfer"; (H, W, 3) photos of any size.
     """
@@ -87,11 +97,13 @@ def match_colours(style: np.ndarray, photo: np.ndarray) -> np.ndarray:
 
 
 def imposed(painted: np.ndarray, photo: np.ndarray) -> Callable[..., np.ndarray]:
-    """The change of a painted band into the photo's distribution: first its covariance, then each Oklab channel's CDF.
+    """The change of a painted band into the photo's distribution: first its covariance, then each Oklab
+    channel's CDF.
 
-    Chosen by looking. Channels alone leave the painting's hues where the photo has none: a purple sky stays purple. The
-    covariance alone blows lights. Iterative distribution transfer (Pitie et al. 2005) blotches dark flat places, and
-    costs more. The channels' distributions end alike, not equal (`matching_curve`; and some colours no screen shows).
+    Chosen by looking. Channels alone leave the painting's hues where the photo has none: a purple sky stays
+    purple. The covariance alone blows lights. Iterative distribution transfer (Pitie et al. 2005) blotches
+    dark flat places, and costs more. The channels' distributions end alike, not equal (`matching_curve`; and
+    some colours no screen shows).
     """
     move = matching(moments(painted, to_oklab), moments(photo, to_oklab))
     found = histograms(painted, lambda band: move(to_oklab(band)))
@@ -100,11 +112,12 @@ def imposed(painted: np.ndarray, photo: np.ndarray) -> Callable[..., np.ndarray]
     return lambda band, _photo: from_oklab(_along_curves(move(to_oklab(band)), curves))
 
 
-# --- covariance ------------------------------------------------------------------------------------------------------
+# --- covariance ---------------------------------------------------------------------------------------------
 
 
 def moments(picture: np.ndarray, space: Callable = np.asarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (3,) and covariance (3, 3) in float64 of the pixels in `space`. Summed by rows, so bands change nothing."""
+    """Mean (3,) and covariance (3, 3) in float64 of the pixels in `space`. Summed by rows, so bands change
+    nothing."""
     totals, outers = [], []
     for rows in bands(picture.shape):
         x = np.moveaxis(space(picture[rows]), -1, 0).astype(np.float64, order="C")  # (3, rows, W)
@@ -119,8 +132,9 @@ def moments(picture: np.ndarray, space: Callable = np.asarray) -> tuple[np.ndarr
 def matching(found: tuple, wanted: tuple) -> Callable[[np.ndarray], np.ndarray]:
     """The change of colours (..., 3) that gives pixels with the `found` (mean, covariance) the `wanted` one.
 
-    Of all linear maps that do, the symmetric one, which moves colours least (Monge-Kantorovich; Pitie and Kokaram
-    2007). Gatys et al. take a product of the two roots, as image analogies did, or of Cholesky factors.
+    Of all linear maps that do, the symmetric one, which moves colours least (Monge-Kantorovich; Pitie and
+    Kokaram 2007). Gatys et al. take a product of the two roots, as image analogies did, or of Cholesky
+    factors.
     """
     (mean, have), (aim, want) = found, wanted
     have, want = have + RIDGE * np.eye(3), want + RIDGE * np.eye(3)
@@ -135,11 +149,12 @@ def _power(covariance: np.ndarray, exponent: float) -> np.ndarray:
     return (vectors * np.maximum(values, RIDGE**2) ** exponent) @ vectors.T
 
 
-# --- distributions ---------------------------------------------------------------------------------------------------
+# --- distributions ------------------------------------------------------------------------------------------
 
 
 def histograms(picture: np.ndarray, space: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """(3, BINS) counts of each channel of the pixels in `space` over RANGES; what lies outside counts at the end."""
+    """(3, BINS) counts of each channel of the pixels in `space` over RANGES; what lies outside counts at the
+    end."""
     counts = np.zeros((3, BINS), np.int64)
     for rows in bands(picture.shape):
         colours = space(picture[rows])
@@ -150,11 +165,12 @@ def histograms(picture: np.ndarray, space: Callable[[np.ndarray], np.ndarray]) -
 
 
 def matching_curve(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """(BINS,) where the middle of each bin goes, in bins, so that the `found` counts become about the `wanted` ones.
+    """(BINS,) where the middle of each bin goes, in bins, so that the `found` counts become about the
+    `wanted` ones.
 
-    Both counts are of equally many pixels. The moves are averaged over pixels of like colour, SMOOTHNESS deviations of
-    the wanted colours wide: exact matching tears a sky apart where it holds more pixels than the photo's, and its
-    darkest go to the photo's black roofs.
+    Both counts are of equally many pixels. The moves are averaged over pixels of like colour, SMOOTHNESS
+    deviations of the wanted colours wide: exact matching tears a sky apart where it holds more pixels than
+    the photo's, and its darkest go to the photo's black roofs.
     """
     have, want = (np.concatenate([[0], np.cumsum(counts)]) for counts in (found, wanted))
     middle = np.arange(BINS) + 0.5
@@ -170,7 +186,8 @@ def _blurred(values: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def _inverse(rising: np.ndarray, value: np.ndarray, side: str) -> np.ndarray:
-    """The place, in bins, where the distribution reaches the value; of a level stretch its left or right end."""
+    """The place, in bins, where the distribution reaches the value; of a level stretch its left or right
+    end."""
     above = np.searchsorted(rising, value, side).clip(1, len(rising) - 1)
     step = np.maximum(rising[above] - rising[above - 1], 1)
     return above - 1 + (value - rising[above - 1]) / step
@@ -183,7 +200,9 @@ def _along_curves(colours: np.ndarray, curves: list[np.ndarray]) -> np.ndarray:
         place = (_place(colours, channel) - 0.5).clip(0, BINS - 1)
         below = np.minimum(place.astype(np.int64), BINS - 2)
         share = place - below.astype(np.float32)
-        out[..., channel] = low + (curve[below] * (1 - share) + curve[below + 1] * share) * ((high - low) / BINS)
+        out[..., channel] = low + (curve[below] * (1 - share) + curve[below + 1] * share) * (
+            (high - low) / BINS
+        )
     return out
 
 
@@ -193,7 +212,7 @@ def _place(colours: np.ndarray, channel: int) -> np.ndarray:
     return (colours[..., channel] - low) * (BINS / (high - low))
 
 
-# --- bands of rows ---------------------------------------------------------------------------------------------------
+# --- bands of rows ------------------------------------------------------------------------------------------
 
 
 def bands(size: tuple[int, ...]) -> Iterator[slice]:
@@ -204,14 +223,15 @@ def bands(size: tuple[int, ...]) -> Iterator[slice]:
 
 
 def in_bands(change: Callable[..., np.ndarray], *pictures: np.ndarray) -> np.ndarray:
-    """`change` of equally large (H, W, 3) pictures, a band at a time: the only memory that grows is the result's."""
+    """`change` of equally large (H, W, 3) pictures, a band at a time: the only memory that grows is the
+    result's."""
     out = np.empty(pictures[0].shape, np.float32)
     for rows in bands(out.shape):
         out[rows] = change(*(picture[rows] for picture in pictures))
     return out
 
 
-# --- Oklab -----------------------------------------------------------------------------------------------------------
+# --- Oklab --------------------------------------------------------------------------------------------------
 
 
 def to_oklab(rgb: np.ndarray) -> np.ndarray:
@@ -222,9 +242,11 @@ def to_oklab(rgb: np.ndarray) -> np.ndarray:
 
 
 def from_oklab(lab: np.ndarray) -> np.ndarray:
-    """(..., 3) sRGB in [0, 1]. A colour that no screen shows gives up chroma and keeps its lightness and its hue.
+    """(..., 3) sRGB in [0, 1]. A colour that no screen shows gives up chroma and keeps its lightness and its
+    hue.
 
-    Clipping each channel instead would change all three: a deep blue's shadows would be flat, and its lights turquoise.
+    Clipping each channel instead would change all three: a deep blue's shadows would be flat, and its lights
+    turquoise.
     """
     lab = np.concatenate([np.clip(lab[..., :1], 0, 1), lab[..., 1:]], axis=-1)
     outside = ~_shown(lab)
@@ -234,7 +256,8 @@ def from_oklab(lab: np.ndarray) -> np.ndarray:
 
 
 def mixed(colours: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """(..., 3), each colour times the (3, 3) matrix. Written out: BLAS may round otherwise in another band."""
+    """(..., 3), each colour times the (3, 3) matrix. Written out: BLAS may round otherwise in another
+    band."""
     x, y, z = (np.ascontiguousarray(colours[..., i]) for i in range(3))
     return np.stack([x * p + y * q + z * r for p, q, r in matrix.astype(colours.dtype)], axis=-1)
 
@@ -250,7 +273,8 @@ def _shown(lab: np.ndarray) -> np.ndarray:
 
 
 def _chroma_shown(lab: np.ndarray) -> np.ndarray:
-    """(N,) the largest share of each colour's chroma that sRGB shows, by bisection; grey (0) is always shown."""
+    """(N,) the largest share of each colour's chroma that sRGB shows, by bisection; grey (0) is always
+    shown."""
     low, high = np.zeros(len(lab), np.float32), np.ones(len(lab), np.float32)
     for _ in range(12):  # to 1/4096 of the chroma
         share = (low + high) / 2

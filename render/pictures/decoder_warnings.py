@@ -15,7 +15,9 @@ log = logging.getLogger(__name__)
 PILLOW = "PIL"  # as the root of its loggers and of its modules
 
 
-@lru_cache(maxsize=10_000)  # a photograph is read once for each style; who has more bad ones hears of some again
+@lru_cache(
+    maxsize=10_000
+)  # a photograph is read once for each style; who has more bad ones hears of some again
 def warn_once(path: Path, text: str) -> None:
     """For the log: both come from outside."""
     log.warning("%s: %s", plain(path), plain(text))
@@ -51,7 +53,9 @@ def _listening() -> Iterator[None]:
         if _users == 0:
             _outside = warnings.catch_warnings()
             _outside.__enter__()
-            warnings.filterwarnings("always", module=PILLOW)  # or the second picture with a fault would pass for whole
+            warnings.filterwarnings(
+                "always", module=PILLOW
+            )  # or the second picture with a fault would pass for whole
             warnings.showwarning = _hearing(warnings.showwarning)
             logging.getLogger(PILLOW).addHandler(_ear)
         _users += 1
@@ -70,6 +74,7 @@ def _hearing(elsewhere):
         if not issubclass(category, DeprecationWarning) and _hear(str(message)):
             return
         elsewhere(message, category, filename, *where, **more)
+
     return show
 
 

@@ -1,7 +1,7 @@
 """Prints as files: pixels become a PNG, TIFF, JPEG or WebP that a print shop accepts, whole or not at all.
 
-PNG and TIFF are written a band of rows at a time and need little memory beside the pixels. JPEG and WebP go through
-Pillow, which takes the whole picture at once: 4 bytes a pixel, and for WebP the finished file too.
+PNG and TIFF are written a band of rows at a time and need little memory beside the pixels. JPEG and WebP go
+through Pillow, which takes the whole picture at once: 4 bytes a pixel, and for WebP the finished file too.
 """
 
 import json
@@ -27,7 +27,8 @@ from render.system.files import Content, whole_file
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of file we write. The first ending is the one a print gets; depths: bits per channel it can have."""
+    """A kind of file we write. The first ending is the one a print gets; depths: bits per channel it can
+    have."""
 
     pillow_name: str
     endings: tuple[str, ...]
@@ -44,7 +45,9 @@ FORMATS = {
 }
 
 TILE_PX = 256  # of TIFFs; TIFF 6.0 asks for multiples of 16
-BIG_TIFF_BYTES = 2**32 - 2**26  # a classic TIFF has 32-bit offsets; the rest is for what deflate may add, and tags
+BIG_TIFF_BYTES = (
+    2**32 - 2**26
+)  # a classic TIFF has 32-bit offsets; the rest is for what deflate may add, and tags
 MAX_PROVENANCE_BYTES = 60_000  # one JPEG segment holds 65533, headers and the other tags included
 MAX_CARRIED_BYTES = 300  # of each text of the photograph's EXIF
 
@@ -66,7 +69,9 @@ def check_output(format: str, *, bit_depth: int = 8, intent: str = "relative") -
         if len(depths) == 1 and bit_depth == 16:
             deep = " or ".join(name for name, form in FORMATS.items() if 16 in form.depths)
             raise UsageError(f"{format} holds 8 bits per channel, not 16. Use {deep}, or 8 bits.")
-        raise UsageError(f"{bit_depth} bits per channel cannot be written. Use {' or '.join(map(str, depths))}.")
+        raise UsageError(
+            f"{bit_depth} bits per channel cannot be written. Use {' or '.join(map(str, depths))}."
+        )
     if intent not in icc.INTENTS:
         raise UsageError(f"'{intent}' is no rendering intent. Use one of {', '.join(icc.INTENTS)}.")
 
@@ -85,11 +90,12 @@ def write(
     carried: Mapping[str, str] | None = None,
     big_tiff_bytes: int = BIG_TIFF_BYTES,
 ) -> None:
-    """Write a finished print, with its profile, its resolution, and how it was made as JSON in EXIF ImageDescription.
+    """Write a finished print, with its profile, its resolution, and how it was made as JSON in EXIF
+    ImageDescription.
 
-    pixels: (H, W, 3) float32 sRGB in [0, 1]; alpha: (H, W) in [0, 1], composited over white where the format has none.
-    profile: what the file's values are in (None: sRGB), converted to by `intent` (icc.INTENTS); 8 bits are dithered.
-    carried: EXIF of the photograph (`Photo.carried`). quality: of JPEG and WebP, 0 to 100.
+    pixels: (H, W, 3) float32 sRGB in [0, 1]; alpha: (H, W) in [0, 1], composited over white where the format
+    has none. profile: what the file's values are in (None: sRGB), converted to by `intent` (icc.INTENTS); 8
+    bits are dithered. carried: EXIF of the photograph (`Photo.carried`). quality: of JPEG and WebP, 0 to 100.
     Raises UsageError, and PictureError for what cannot be written.
     """
     path, profile = Path(path), profile or icc.load_profile("srgb")
@@ -121,7 +127,7 @@ def _check_print(path: Path, pixels: np.ndarray, alpha: np.ndarray | None, form:
         )
 
 
-# --- from float to integers ------------------------------------------------------------------------------------------
+# --- from float to integers ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,9 +176,10 @@ LEVEL_MARGIN = 0.01  # of an 8-bit level: so near, a value is on it, float32's r
 def dithered(values: np.ndarray, *, top_px: int = 0) -> np.ndarray:
     """(H, W, C) in [0, 1] -> uint8: each value's lower or upper level, so often that local means stay.
 
-    The pattern depends on the position alone (top_px: of the first row): interleaved gradient noise, which is even over
-    any few pixels (Jimenez 2014, Next Generation Post Processing in Call of Duty), a third apart between channels, so
-    that the brightness of greys varies least. Values on a level stay: flat white and black get no speckle.
+    The pattern depends on the position alone (top_px: of the first row): interleaved gradient noise, which is
+    even over any few pixels (Jimenez 2014, Next Generation Post Processing in Call of Duty), a third apart
+    between channels, so that the brightness of greys varies least. Values on a level stay: flat white and
+    black get no speckle.
     """
     height, width, channels = values.shape
     y, x = np.arange(top_px, top_px + height)[:, None], np.arange(width)
@@ -185,14 +192,16 @@ def dithered(values: np.ndarray, *, top_px: int = 0) -> np.ndarray:
     return result
 
 
-# --- EXIF ------------------------------------------------------------------------------------------------------------
+# --- EXIF ---------------------------------------------------------------------------------------------------
 
 _ASCII, _SHORT, _LONG, _RATIONAL, _LONG8 = 2, 3, 4, 5, 16  # types of TIFF 6.0 and BigTIFF
 _EXIF_IFD = 34665
 
+
 @dataclass(frozen=True)
 class _Tags:
-    """EXIF as (type, count, data) by number. main: of the picture (IFD0); detail: of the taking (the Exif IFD)."""
+    """EXIF as (type, count, data) by number. main: of the picture (IFD0); detail: of the taking (the Exif
+    IFD)."""
 
     main: dict[int, tuple[int, int, bytes]]
     detail: dict[int, tuple[int, int, bytes]]
@@ -202,13 +211,16 @@ def _tags(path: Path, dpi: float, provenance: Mapping, profile: Profile, carried
     text = json.dumps(provenance, ensure_ascii=True, default=str)
     if len(text) > MAX_PROVENANCE_BYTES:
         raise PictureError(
-            f"{path}: its provenance has {len(text)} characters and a picture file holds {MAX_PROVENANCE_BYTES}. "
+            f"{path}: its provenance has {len(text)} characters and a picture file holds "
+            f"{MAX_PROVENANCE_BYTES}. "
             "Use fewer or shorter settings and style pictures."
         )
     base = ExifTags.Base
     main = {base[name]: _ascii(carried[name]) for name in images.CARRIED_MAIN if name in carried}
     detail = {base[name]: _ascii(carried[name]) for name in images.CARRIED_DETAIL if name in carried}
-    detail[base.ColorSpace] = _short(1 if profile.name == "srgb" else 0xFFFF)  # uncalibrated: the profile tells
+    detail[base.ColorSpace] = _short(
+        1 if profile.name == "srgb" else 0xFFFF
+    )  # uncalibrated: the profile tells
     main |= {
         base.ImageDescription: _ascii(text, MAX_PROVENANCE_BYTES),
         base.Orientation: _short(1),
@@ -234,7 +246,8 @@ def _rational(value: float) -> tuple[int, int, bytes]:
 
 
 def _ifd(tags: Mapping[int, tuple[int, int, bytes]], start: int, *, big: bool = False) -> bytes:
-    """A little-endian directory of TIFF or BigTIFF that stands at `start`, the values that need room after it."""
+    """A little-endian directory of TIFF or BigTIFF that stands at `start`, the values that need room after
+    it."""
     count, entry, room = ("<Q", "<HHQ", 8) if big else ("<H", "<HHI", 4)
     head, values = struct.pack(count, len(tags)), b""
     values_start = start + len(head) + len(tags) * (struct.calcsize(entry) + room) + room
@@ -267,17 +280,23 @@ def read_provenance(source: Content | Path | str) -> dict | None:
     return found if isinstance(found, dict) else None
 
 
-# --- PNG -------------------------------------------------------------------------------------------------------------
+# --- PNG ----------------------------------------------------------------------------------------------------
 
 PNG_ROWS = 64  # filtered and compressed at a time
 
 
 def _write_png(file: BinaryIO, picture: _Print, dpi: float, tags: _Tags) -> None:
-    """PNG (W3C, third edition) in bands. Pillow has no 16-bit RGB, and OpenCV no profile and only whole pictures."""
+    """PNG (W3C, third edition) in bands. Pillow has no 16-bit RGB, and OpenCV no profile and only whole
+    pictures."""
     height, width, channels = picture.shape
     per_metre = round(dpi / 0.0254)
     file.write(b"\x89PNG\r\n\x1a\n")
-    file.write(_chunk(b"IHDR", struct.pack(">2I5B", width, height, picture.bit_depth, 6 if channels == 4 else 2, 0, 0, 0)))
+    file.write(
+        _chunk(
+            b"IHDR",
+            struct.pack(">2I5B", width, height, picture.bit_depth, 6 if channels == 4 else 2, 0, 0, 0),
+        )
+    )
     file.write(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(picture.profile.data)))
     file.write(_chunk(b"pHYs", struct.pack(">2IB", per_metre, per_metre, 1)))
     file.write(_chunk(b"eXIf", _exif_block(tags)))
@@ -285,7 +304,9 @@ def _write_png(file: BinaryIO, picture: _Print, dpi: float, tags: _Tags) -> None
     for band in picture.bands(PNG_ROWS):
         rows = band.astype(">u2", order="C").view(np.uint8) if picture.bit_depth == 16 else band
         rows = rows.reshape(band.shape[0], -1)
-        filtered = _filtered(rows, np.zeros_like(rows[0]) if above is None else above, channels * picture.bit_depth // 8)
+        filtered = _filtered(
+            rows, np.zeros_like(rows[0]) if above is None else above, channels * picture.bit_depth // 8
+        )
         _write_data(file, deflate.compress(filtered))
         above = rows[-1]
     _write_data(file, deflate.flush())
@@ -302,11 +323,15 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _filtered(rows: np.ndarray, above: np.ndarray, pixel_bytes: int) -> bytes:
-    """(h, row bytes) uint8 with, for each row, the filter of smallest sum of absolute values (PNG 12.7), and its number."""
+    """(h, row bytes) uint8 with, for each row, the filter of smallest sum of absolute values (PNG 12.7), and
+    its number."""
     up = np.vstack([above[None], rows[:-1]])
     left, corner = (np.pad(values, ((0, 0), (pixel_bytes, 0)))[:, :-pixel_bytes] for values in (rows, up))
     candidates = {0: rows, 1: rows - left, 2: rows - up, 4: rows - _paeth(left, up, corner)}  # modulo 256
-    costs = [np.abs(values.view(np.int8).astype(np.int16)).sum(axis=1, dtype=np.int64) for values in candidates.values()]
+    costs = [
+        np.abs(values.view(np.int8).astype(np.int16)).sum(axis=1, dtype=np.int64)
+        for values in candidates.values()
+    ]
     best = np.argmin(costs, axis=0)
     result = np.empty((rows.shape[0], rows.shape[1] + 1), np.uint8)
     for i, (number, values) in enumerate(candidates.items()):
@@ -322,33 +347,53 @@ def _paeth(left: np.ndarray, up: np.ndarray, corner: np.ndarray) -> np.ndarray:
     return np.where((to_left <= to_up) & (to_left <= to_corner), left, other)
 
 
-# --- TIFF ------------------------------------------------------------------------------------------------------------
+# --- TIFF ---------------------------------------------------------------------------------------------------
 
 _PLACEHOLDER = _EXIF_IFD - 1  # a tag without a meaning, which stands where the Exif IFD's will
 
 
 def _write_tiff(file: BinaryIO, picture: _Print, dpi: float, tags: _Tags, big_tiff_bytes: int) -> None:
-    """Tiled, deflated after horizontal differences; a BigTIFF where the pixels alone might pass `big_tiff_bytes`."""
+    """Tiled, deflated after horizontal differences; a BigTIFF where the pixels alone might pass
+    `big_tiff_bytes`."""
     import tifffile  # here: it takes a quarter of a second, and most programs that import us write no TIFF
 
     big = picture.size_bytes > big_tiff_bytes
-    extra = [(tag, kind, length, _tiff_value(kind, data), True) for tag, (kind, length, data) in tags.main.items()
-             if tag not in _TIFFFILE_WRITES]  # fmt: skip
+    extra = [
+        (tag, kind, length, _tiff_value(kind, data), True)
+        for tag, (kind, length, data) in tags.main.items()
+        if tag not in _TIFFFILE_WRITES
+    ]
     extra.append((_PLACEHOLDER, _LONG8 if big else _LONG, 1, 0, True))
     with tifffile.TiffWriter(file, bigtiff=big, byteorder="<") as writer:
         writer.write(
-            _tiles(picture), shape=picture.shape, dtype=np.uint8 if picture.bit_depth == 8 else np.uint16,
-            tile=(TILE_PX, TILE_PX), photometric="rgb", planarconfig="contig",
+            _tiles(picture),
+            shape=picture.shape,
+            dtype=np.uint8 if picture.bit_depth == 8 else np.uint16,
+            tile=(TILE_PX, TILE_PX),
+            photometric="rgb",
+            planarconfig="contig",
             extrasamples=["unassalpha"] if picture.shape[2] == 4 else None,
-            compression="adobe_deflate", predictor=True, buffersize=2**26, metadata=None,
-            description=tags.main[ExifTags.Base.ImageDescription][2][:-1], software=f"render {__version__}",
-            resolution=(dpi, dpi), resolutionunit="inch", iccprofile=picture.profile.data, extratags=extra,
-        )  # fmt: skip
+            compression="adobe_deflate",
+            predictor=True,
+            buffersize=2**26,
+            metadata=None,
+            description=tags.main[ExifTags.Base.ImageDescription][2][:-1],
+            software=f"render {__version__}",
+            resolution=(dpi, dpi),
+            resolutionunit="inch",
+            iccprofile=picture.profile.data,
+            extratags=extra,
+        )
     _add_exif_ifd(file, tags, big)
 
 
-_TIFFFILE_WRITES = {ExifTags.Base.ImageDescription, ExifTags.Base.Software, ExifTags.Base.XResolution,
-                    ExifTags.Base.YResolution, ExifTags.Base.ResolutionUnit}  # fmt: skip
+_TIFFFILE_WRITES = {
+    ExifTags.Base.ImageDescription,
+    ExifTags.Base.Software,
+    ExifTags.Base.XResolution,
+    ExifTags.Base.YResolution,
+    ExifTags.Base.ResolutionUnit,
+}
 
 
 def _tiff_value(kind: int, data: bytes) -> int | bytes:
@@ -366,7 +411,8 @@ def _tiles(picture: _Print) -> Iterator[np.ndarray]:
 
 
 def _add_exif_ifd(file: BinaryIO, tags: _Tags, big: bool) -> None:
-    """tifffile writes no Exif IFD: it goes to the file's end, and the placeholder becomes the tag that points there."""
+    """tifffile writes no Exif IFD: it goes to the file's end, and the placeholder becomes the tag that points
+    there."""
     import tifffile
 
     start = file.seek(0, os.SEEK_END)
@@ -376,24 +422,37 @@ def _add_exif_ifd(file: BinaryIO, tags: _Tags, big: bool) -> None:
     with tifffile.TiffFile(file) as tiff:
         tag = tiff.pages[0].tags[_PLACEHOLDER]
         place, value_place = tag.offset, tag.valueoffset
-    for at, data in ((place, struct.pack("<H", _EXIF_IFD)), (value_place, start.to_bytes(8 if big else 4, "little"))):
+    for at, data in (
+        (place, struct.pack("<H", _EXIF_IFD)),
+        (value_place, start.to_bytes(8 if big else 4, "little")),
+    ):
         file.seek(at)
         file.write(data)
 
 
-# --- JPEG and WebP ---------------------------------------------------------------------------------------------------
+# --- JPEG and WebP ------------------------------------------------------------------------------------------
 
 PASTED_ROWS = 256
 
 
-def _write_with_pillow(file: BinaryIO, picture: _Print, name: str, dpi: float, tags: _Tags, quality: int) -> None:
+def _write_with_pillow(
+    file: BinaryIO, picture: _Print, name: str, dpi: float, tags: _Tags, quality: int
+) -> None:
     height, width, channels = picture.shape
     image = Image.new("RGBA" if channels == 4 else "RGB", (width, height))
     for i, band in enumerate(picture.bands(PASTED_ROWS)):
         image.paste(Image.fromarray(band), (0, i * PASTED_ROWS))
-    # No "optimize" for JPEG: it needs the whole file in one buffer, which Pillow makes too small for grainy prints.
+    # No "optimize" for JPEG: it needs the whole file in one buffer, which Pillow makes too small for grainy
+    # prints.
     options = {"dpi": (dpi, dpi), "subsampling": "4:4:4"} if name == "JPEG" else {}
-    # Without a file number Pillow writes through `file`, which does not mistake a partly written block for a written one.
+    # Without a file number Pillow writes through `file`, which does not mistake a partly written block for a
+    # written one.
     stream = types.SimpleNamespace(write=file.write, flush=file.flush)
-    image.save(stream, name, quality=quality, icc_profile=picture.profile.data,
-               exif=b"Exif\0\0" + _exif_block(tags), **options)  # fmt: skip
+    image.save(
+        stream,
+        name,
+        quality=quality,
+        icc_profile=picture.profile.data,
+        exif=b"Exif\0\0" + _exif_block(tags),
+        **options,
+    )

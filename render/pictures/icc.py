@@ -1,9 +1,9 @@
 """The colour space of a print: ICC profiles, pixels converted into them, and what a printer makes of pixels.
 
-Little CMS reads every profile, but Pillow lets it see 8-bit RGB only. Profiles that are three curves and a matrix (all the
-built-in ones, most RGB spaces) are therefore computed here, in float32, from their own tags: within 1 of 255 of what
-Little CMS answers (1.5 where a channel is almost black), and without steps in 16 bits. The others, made of tables, are
-sampled through Little CMS.
+Little CMS reads every profile, but Pillow lets it see 8-bit RGB only. Profiles that are three curves and a
+matrix (all the built-in ones, most RGB spaces) are therefore computed here, in float32, from their own tags:
+within 1 of 255 of what Little CMS answers (1.5 where a channel is almost black), and without steps in 16
+bits. The others, made of tables, are sampled through Little CMS.
 
 ICC.1:2001-04 is the specification of version 2, ICC.1:2022 of version 4.
 """
@@ -45,14 +45,14 @@ class Profile:
     description: str
 
 
-# --- loading ---------------------------------------------------------------------------------------------------------
+# --- loading ------------------------------------------------------------------------------------------------
 
 
 def load_profile(name: str | Path, *, proof: bool = False) -> Profile:
     """A built-in profile (BUILT_IN), or the one in an .icc or .icm file.
 
-    proof: it is to be looked through (`soft_proof`), so CMYK and grey printers count as well; else pixels are to be
-    written in it. Raises UsageError naming the file and the fix.
+    proof: it is to be looked through (`soft_proof`), so CMYK and grey printers count as well; else pixels are
+    to be written in it. Raises UsageError naming the file and the fix.
     """
     if str(name) in BUILT_IN:
         return _built_in(str(name))
@@ -72,7 +72,9 @@ def _bytes_of(path: Path) -> bytes:
         )
     data = files.read(path, at_most_bytes=MAX_PROFILE_BYTES, what="profile", error=UsageError).data
     if data[36:40] != b"acsp":  # the signature of every ICC profile
-        raise UsageError(f"{path}: is not an ICC profile. Name the .icc or .icm file that the print shop offers.")
+        raise UsageError(
+            f"{path}: is not an ICC profile. Name the .icc or .icm file that the print shop offers."
+        )
     if len(data) < 132 or struct.unpack_from(">I", data)[0] > len(data):  # header and number of tags
         raise UsageError(f"{path}: is cut short. Download or copy the profile again.")
     return data
@@ -82,7 +84,9 @@ def _opened(name: object, data: bytes) -> ImageCms.ImageCmsProfile:
     try:
         return ImageCms.ImageCmsProfile(io.BytesIO(data))
     except (OSError, ImageCms.PyCMSError) as error:
-        raise UsageError(f"{name}: is a damaged ICC profile ({error}). Download or copy the profile again.") from error
+        raise UsageError(
+            f"{name}: is a damaged ICC profile ({error}). Download or copy the profile again."
+        ) from error
 
 
 def _description(opened: ImageCms.ImageCmsProfile) -> str:
@@ -92,8 +96,15 @@ def _description(opened: ImageCms.ImageCmsProfile) -> str:
         return ""
 
 
-_CLASSES = {"mntr": "display", "prtr": "output", "spac": "colour space", "scnr": "input", "link": "device link",
-            "abst": "abstract", "nmcl": "named colours"}  # fmt: skip
+_CLASSES = {
+    "mntr": "display",
+    "prtr": "output",
+    "spac": "colour space",
+    "scnr": "input",
+    "link": "device link",
+    "abst": "abstract",
+    "nmcl": "named colours",
+}
 _MODES = {"RGB": "RGB", "CMYK": "CMYK", "GRAY": "L"}  # ICC's colour space -> Pillow's mode
 
 
@@ -108,9 +119,11 @@ def _check_use(name: object, opened: ImageCms.ImageCmsProfile, data: bytes, proo
         )
     if space not in _MODES or (space != "RGB" and not proof):
         advice = (
-            "The print shop converts from RGB: write in srgb or adobe-rgb, and use --soft-proof to preview this profile."
-            if space == "CMYK" else f"Use {', '.join(BUILT_IN)} or another RGB profile."
-        )  # fmt: skip
+            "The print shop converts from RGB: write in srgb or adobe-rgb, and use --soft-proof to "
+            "preview this profile."
+            if space == "CMYK"
+            else f"Use {', '.join(BUILT_IN)} or another RGB profile."
+        )
         raise UsageError(f"{name}: is a profile for {brief(space)} and prints are written in RGB. {advice}")
     try:
         if proof:
@@ -128,11 +141,13 @@ def _check_intent(intent: str) -> None:
         raise UsageError(f"'{intent}' is no rendering intent. Use one of {', '.join(INTENTS)}.")
 
 
-# --- the built-in profiles -------------------------------------------------------------------------------------------
+# --- the built-in profiles ----------------------------------------------------------------------------------
 
 D50 = (0.9642, 1.0, 0.8249)  # ICC.1:2001-04, 6.1.6: the white that profiles connect by
 D65_XY = (0.3127, 0.3290)
-BRADFORD = np.array(((0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367), (0.0389, -0.0685, 1.0296)))  # ICC.1:2022, E.1
+BRADFORD = np.array(
+    ((0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367), (0.0389, -0.0685, 1.0296))
+)  # ICC.1:2022, E.1
 ADOBE_RGB_XY = ((0.64, 0.33), (0.21, 0.71), (0.15, 0.06))  # Adobe RGB (1998) Color Image Encoding, 4.3.1.2
 ADOBE_RGB_GAMMA = 563 / 256  # the same, 4.3.4.2
 DISPLAY_P3_XY = ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060))  # SMPTE EG 432-1; Apple's white is D65
@@ -146,7 +161,8 @@ def _built_in(name: str) -> Profile:
 
 
 def _srgb_bytes() -> bytes:
-    """Little CMS's own, the same bytes on every day: the date of making, header bytes 24 to 35, is a fixed one."""
+    """Little CMS's own, the same bytes on every day: the date of making, header bytes 24 to 35, is a fixed
+    one."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     profile[24:36] = _MADE
     return bytes(profile)
@@ -173,7 +189,9 @@ def _profile_bytes(description: str, primaries_xy, curve: bytes) -> bytes:
     primaries = np.stack([_xyz(xy) for xy in primaries_xy], axis=1)
     primaries = adaptation @ (primaries * np.linalg.solve(primaries, _xyz(D65_XY)))
     columns = np.rint(primaries * 65536)
-    columns[:, 1] += np.rint(np.array(D50) * 65536) - columns.sum(axis=1)  # so that white is white to the last bit
+    columns[:, 1] += np.rint(np.array(D50) * 65536) - columns.sum(
+        axis=1
+    )  # so that white is white to the last bit
     tags = {
         b"desc": _text_tag(description),
         b"cprt": b"text\0\0\0\0No copyright, use freely\0",
@@ -229,28 +247,31 @@ def _text_tag(text: str) -> bytes:
     return b"desc\0\0\0\0" + struct.pack(">I", len(text) + 1) + text.encode("ascii") + b"\0" + bytes(78)
 
 
-# --- converting ------------------------------------------------------------------------------------------------------
+# --- converting ---------------------------------------------------------------------------------------------
 
 
 def convert(pixels: np.ndarray, profile: Profile, intent: str = "relative") -> np.ndarray:
     """(H, W, 3) float32 sRGB in [0, 1] -> the profile's own values, the same shape and range.
 
-    Profiles of curves and a matrix: exact to float32, so 16 bits have no steps. Profiles of tables: within 1/255 of
-    Little CMS but for some dark, vivid colours (measured on a harsh printer: 2 values in 1000, at worst 5/255 off).
-    Needs memory for the result and a band of rows.
-    Raises UsageError for an unknown intent, and for one whose tables are damaged.
+    Profiles of curves and a matrix: exact to float32, so 16 bits have no steps. Profiles of tables: within
+    1/255 of Little CMS but for some dark, vivid colours (measured on a harsh printer: 2 values in 1000, at
+    worst 5/255 off). Needs memory for the result and a band of rows. Raises UsageError for an unknown intent,
+    and for one whose tables are damaged.
     """
     _check_intent(intent)
     try:
         return _converted(pixels, _built_in("srgb").data, profile.data, intent)
     except ImageCms.PyCMSError as error:  # the tables of one intent may be damaged and those of another whole
-        raise UsageError(f"{profile.name}: cannot be converted to with --intent {intent} ({error}). Use "
-                         "another intent, or "
-                         "download the profile again.") from error
+        raise UsageError(
+            f"{profile.name}: cannot be converted to with --intent {intent} ({error}). Use "
+            "another intent, or "
+            "download the profile again."
+        ) from error
 
 
 def to_srgb(pixels: np.ndarray, data: bytes) -> np.ndarray:
-    """(H, W, 3) float32 in [0, 1], values of the RGB profile `data` -> sRGB; relative, with black point compensation.
+    """(H, W, 3) float32 in [0, 1], values of the RGB profile `data` -> sRGB; relative, with black point
+    compensation.
 
     Raises ImageCms.PyCMSError or OSError for a profile that cannot be used.
     """
@@ -276,20 +297,21 @@ def bands(shape: tuple[int, ...], pixels_each: int = BAND_PIXELS) -> Iterator[sl
 
 
 def _conversion(source: bytes, target: bytes, intent: str) -> Callable[[np.ndarray], np.ndarray]:
-    """What maps (h, W, 3) float32 in [0, 1]: the formula where both profiles have one, else a table of samples."""
+    """What maps (h, W, 3) float32 in [0, 1]: the formula where both profiles have one, else a table of
+    samples."""
     one, other = _matrix_of(source), _matrix_of(target)
     if one is not None and other is not None:
         return functools.partial(_by_matrix, one, other, _matrix_between(one, other, intent))
     return functools.partial(_by_grid, _grid(source, target, intent))
 
 
-# --- converting: curves and a matrix ---------------------------------------------------------------------------------
+# --- converting: curves and a matrix ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
 class Matrix:
-    """A matrix/TRC profile. curves: of red, green and blue, device -> linear light; to_xyz: (3, 3), linear -> D50 XYZ;
-    white: (3,), of the medium, by which absolute colours differ from relative ones."""
+    """A matrix/TRC profile. curves: of red, green and blue, device -> linear light; to_xyz: (3, 3), linear ->
+    D50 XYZ; white: (3,), of the medium, by which absolute colours differ from relative ones."""
 
     curves: tuple
     to_xyz: np.ndarray
@@ -298,7 +320,8 @@ class Matrix:
 
 @functools.lru_cache(maxsize=8)
 def _matrix_of(data: bytes) -> Matrix | None:
-    """None where the profile holds tables (which go before its matrix), or nothing that is understood here."""
+    """None where the profile holds tables (which go before its matrix), or nothing that is understood
+    here."""
     tags = _tags(data)
     if data[20:24] != b"XYZ " or any(name[:3] in (b"A2B", b"B2A", b"D2B", b"B2D") for name in tags):
         return None
@@ -316,12 +339,15 @@ def _matrix_of(data: bytes) -> Matrix | None:
 
 def _tags(data: bytes) -> dict[bytes, bytes]:
     count = struct.unpack_from(">I", data, 128)[0]
-    entries = [struct.unpack_from(">4sII", data, 132 + 12 * i) for i in range(min(count, (len(data) - 132) // 12))]
+    entries = [
+        struct.unpack_from(">4sII", data, 132 + 12 * i) for i in range(min(count, (len(data) - 132) // 12))
+    ]
     return {name: data[place : place + length] for name, place, length in entries}
 
 
 def _matrix_between(source: Matrix, target: Matrix, intent: str) -> np.ndarray:
-    """(3, 3) float32, linear light of one -> of the other. All intents but absolute are one for such profiles."""
+    """(3, 3) float32, linear light of one -> of the other. All intents but absolute are one for such
+    profiles."""
     share = source.white / target.white if intent == "absolute" else np.ones(3)
     matrix = np.linalg.inv(target.to_xyz) @ np.diag(share) @ source.to_xyz
     sums = matrix.sum(axis=1, keepdims=True)
@@ -336,7 +362,8 @@ def _by_matrix(source: Matrix, target: Matrix, matrix: np.ndarray, pixels: np.nd
     return np.stack([_encoded(curve, linear[..., i]) for i, curve in enumerate(target.curves)], axis=-1)
 
 
-# A curve is a table (n,) float32 in [0, 1], or the seven numbers of y = (a x + b)^g + e where x >= d, else c x + f.
+# A curve is a table (n,) float32 in [0, 1], or the seven numbers of y = (a x + b)^g + e where x >= d, else c
+# x + f.
 
 
 def _curve(tag: bytes) -> np.ndarray | tuple[float, ...]:
@@ -397,7 +424,7 @@ def _encoded(curve, linear: np.ndarray) -> np.ndarray:
     return np.clip(np.where(linear >= max(a * d + b, 0) ** g + e, upper, below), 0, 1)
 
 
-# --- converting: tables ----------------------------------------------------------------------------------------------
+# --- converting: tables -------------------------------------------------------------------------------------
 
 GRID_STEP = 3  # 8-bit levels between nodes
 GRID_NODES = 255 // GRID_STEP + 1
@@ -411,18 +438,23 @@ def _grid(source: bytes, target: bytes, intent: str) -> np.ndarray:
     """
     transform = _transform(_opened("source", source), _opened("target", target), intent)
     levels = np.arange(0, 256, GRID_STEP, dtype=np.uint8)
-    nodes = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(GRID_NODES**2, GRID_NODES, 3)
+    nodes = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(
+        GRID_NODES**2, GRID_NODES, 3
+    )
     answer = np.asarray(ImageCms.applyTransform(Image.fromarray(nodes), transform))
     return np.divide(answer, np.float32(255)).reshape(GRID_NODES, GRID_NODES, GRID_NODES, 3)
 
 
 def _by_grid(grid: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """Tetrahedral interpolation, which unlike trilinear keeps greys between grey nodes (Kasson et al. 1995)."""
+    """Tetrahedral interpolation, which unlike trilinear keeps greys between grey nodes (Kasson et al.
+    1995)."""
     flat, strides = grid.reshape(-1, 3), np.array((GRID_NODES**2, GRID_NODES, 1))
     scaled = pixels.reshape(-1, 3) * np.float32(GRID_NODES - 1)
     base = np.minimum(scaled.astype(np.int64), GRID_NODES - 2)
     share = scaled - base.astype(np.float32)
-    order = np.argsort(-share, axis=1, kind="stable")  # from the node, first along the channel that is farthest on
+    order = np.argsort(
+        -share, axis=1, kind="stable"
+    )  # from the node, first along the channel that is farthest on
     share = np.take_along_axis(share, order, axis=1)
     index = base @ strides
     result = flat[index] * (1 - share[:, :1])
@@ -433,7 +465,7 @@ def _by_grid(grid: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     return result.reshape(pixels.shape)
 
 
-# --- Little CMS ------------------------------------------------------------------------------------------------------
+# --- Little CMS ---------------------------------------------------------------------------------------------
 
 
 def _srgb_opened() -> ImageCms.ImageCmsProfile:
@@ -445,22 +477,30 @@ def _flags(intent: str) -> ImageCms.Flags:
 
 
 def _transform(source, target, intent: str) -> ImageCms.ImageCmsTransform:
-    flags = _flags(intent) | ImageCms.Flags.NOOPTIMIZE  # its shortcuts are off by up to 12 levels in dark, vivid colours
+    flags = (
+        _flags(intent) | ImageCms.Flags.NOOPTIMIZE
+    )  # its shortcuts are off by up to 12 levels in dark, vivid colours
     return ImageCms.buildTransform(source, target, "RGB", "RGB", INTENTS[intent], flags)
 
 
 def _proof_transform(printer, intent: str) -> ImageCms.ImageCmsTransform:
     return ImageCms.buildProofTransform(
-        _srgb_opened(), _srgb_opened(), printer, "RGB", "RGB", INTENTS[intent],
-        ImageCms.Intent.ABSOLUTE_COLORIMETRIC, _flags(intent) | ImageCms.Flags.SOFTPROOFING,
-    )  # fmt: skip
+        _srgb_opened(),
+        _srgb_opened(),
+        printer,
+        "RGB",
+        "RGB",
+        INTENTS[intent],
+        ImageCms.Intent.ABSOLUTE_COLORIMETRIC,
+        _flags(intent) | ImageCms.Flags.SOFTPROOFING,
+    )
 
 
 def soft_proof(pixels: np.ndarray, profile: Profile, intent: str = "relative") -> np.ndarray:
     """What the print will look like, paper and ink included: (H, W, 3) uint8 sRGB -> the same.
 
-    profile: the printer's, RGB, CMYK or grey; intent: how the print shop converts to it. White becomes the colour of
-    the paper and black that of the ink. Raises UsageError for an unknown intent.
+    profile: the printer's, RGB, CMYK or grey; intent: how the print shop converts to it. White becomes the
+    colour of the paper and black that of the ink. Raises UsageError for an unknown intent.
     """
     _check_intent(intent)
     transform = _proof_transform(_opened(profile.name, profile.data), intent)

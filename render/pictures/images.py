@@ -30,7 +30,25 @@ MIN_SIDE_PX = 16  # the deepest feature map the losses use has stride 16
 # Decoders we know; Pillow has more, and some run other programs (EPS starts Ghostscript).
 INPUT_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "JPEG2000", "BMP", "GIF", "PPM")
 PICTURE_ENDINGS = frozenset(
-    ".jpg .jpeg .jpe .png .tif .tiff .webp .avif .jp2 .j2k .jpx .bmp .gif .ppm .pgm .pbm .pnm".split()
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".png",
+        ".tif",
+        ".tiff",
+        ".webp",
+        ".avif",
+        ".jp2",
+        ".j2k",
+        ".jpx",
+        ".bmp",
+        ".gif",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+    ]
 )  # what counts as a picture when a folder is searched
 
 
@@ -48,7 +66,7 @@ class Photo:
         return self.pixels.shape[:2]
 
 
-# --- reading ---------------------------------------------------------------------------------------------------------
+# --- reading ------------------------------------------------------------------------------------------------
 
 
 def load(path: Path | str) -> Content:
@@ -57,7 +75,8 @@ def load(path: Path | str) -> Content:
 
 
 def probe(source: Content | Path | str) -> tuple[int, int]:
-    """(height, width) as `read` would give it, from the header alone; the same errors, except damaged pixels."""
+    """(height, width) as `read` would give it, from the header alone; the same errors, except damaged
+    pixels."""
     with opened(source) as image:
         return _upright_size(image)
 
@@ -70,7 +89,8 @@ def read(source: Content | Path | str, *, long_side_px: int | None = None) -> Ph
         carried = _carried_exif(image)
         turn = _TURNS.get(_orientation(image))
         sixteen_bit = _is_deep_colour(image)
-        image.load()  # of 16 bits Pillow gives 8, but unlike OpenCV it tells a truncated file from a whole one
+        # of 16 bits Pillow gives 8, but unlike OpenCV it tells a truncated file from a whole one
+        image.load()
         deep = _deep_colour(image, content.data) if sixteen_bit else None
         if turn is not None:
             image = image.transpose(turn)
@@ -112,12 +132,15 @@ def _orientation(image: Image.Image) -> int:
         return 1  # Pillow turns TIFFs itself, size and pixels
     try:
         return exif_of(image).get(ExifTags.Base.Orientation, 1)
-    except Exception:  # a broken EXIF block (any of Pillow's parser errors) is no reason to refuse good pixels
+    except (
+        Exception
+    ):  # a broken EXIF block (any of Pillow's parser errors) is no reason to refuse good pixels
         return 1
 
 
 def exif_of(image: Image.Image) -> Image.Exif:
-    """The EXIF block without decoding pixels: for a PNG, Pillow's getexif() would decode them all to reach its end."""
+    """The EXIF block without decoding pixels: for a PNG, Pillow's getexif() would decode them all to reach
+    its end."""
     if image.format != "PNG" or "Raw profile type exif" in image.info:  # ImageMagick's way
         return image.getexif()
     exif = Image.Exif()
@@ -125,11 +148,19 @@ def exif_of(image: Image.Image) -> Image.Exif:
     return exif
 
 
-# What is carried over from the photograph, all text: whose it is, when and with what it was taken. Not where: a print is
-# given away, and GPS tells where its owner lives. Not serial numbers either.
+# What is carried over from the photograph, all text: whose it is, when and with what it was taken. Not where:
+# a print is given away, and GPS tells where its owner lives. Not serial numbers either.
 CARRIED_MAIN = ("Make", "Model", "Artist", "Copyright")
-CARRIED_DETAIL = ("DateTimeOriginal", "DateTimeDigitized", "OffsetTimeOriginal", "OffsetTimeDigitized",
-                  "SubsecTimeOriginal", "SubsecTimeDigitized", "LensMake", "LensModel")  # fmt: skip
+CARRIED_DETAIL = (
+    "DateTimeOriginal",
+    "DateTimeDigitized",
+    "OffsetTimeOriginal",
+    "OffsetTimeDigitized",
+    "SubsecTimeOriginal",
+    "SubsecTimeDigitized",
+    "LensMake",
+    "LensModel",
+)
 
 
 def _carried_exif(image: Image.Image) -> dict[str, str]:
@@ -183,7 +214,8 @@ def opened(source: Content | Path | str) -> Iterator[Image.Image]:
         raise _too_large(path) from error
     except UnidentifiedImageError as error:
         raise PictureError(
-            f"{path}: is not an image, is cut short, or is of a kind that is not supported. Export it again as "
+            f"{path}: is not an image, is cut short, or is of a kind that is not supported. Export it "
+            f"again as "
             "JPEG, PNG, TIFF, WebP or AVIF (8 or 16 bits per channel), or take the file away."
         ) from error
     except MemoryError as error:
@@ -191,7 +223,9 @@ def opened(source: Content | Path | str) -> Iterator[Image.Image]:
             f"{path}: does not fit into memory. Make it smaller, or close other programs, and rerun: "
             "finished prints are kept."
         ) from error
-    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error ...
+    except (
+        Exception
+    ) as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error ...
         raise PictureError(
             f"{path}: cannot be read as an image ({_damage(path, error)}). "
             "Export it again and rerun: finished prints are kept."
@@ -230,7 +264,8 @@ def _check_size(path: Path, width: int, height: int) -> None:
         raise _too_large(path, f"{width} x {height} px, ")
     if min(width, height) < MIN_SIDE_PX:
         raise PictureError(
-            f"{path}: is too small ({width} x {height} px). Use a picture of at least {MIN_SIDE_PX} px on each side."
+            f"{path}: is too small ({width} x {height} px). Use a picture of at least {MIN_SIDE_PX} px "
+            f"on each side."
         )
 
 
@@ -241,13 +276,15 @@ def _check_planes(path: Path, image: Image.Image) -> None:
     if max(image.tag_v2.get(ExifTags.Base.BitsPerSample, (8,))) > 8:
         raise PictureError(
             f"{path}: is a 16-bit TIFF with its colours in separate planes, which cannot be read. "
-            "Export it with interleaved colours (Photoshop: pixel order interleaved) and rerun: finished prints are kept."
+            "Export it with interleaved colours (Photoshop: pixel order interleaved) and rerun: finished "
+            "prints are kept."
         )
 
 
 def _too_large(path: Path, size: str = "") -> PictureError:
     return PictureError(
-        f"{path}: is too large ({size}more than {MAX_INPUT_MEGAPIXELS} megapixels). Make it smaller, or check "
+        f"{path}: is too large ({size}more than {MAX_INPUT_MEGAPIXELS} megapixels). Make it smaller, or "
+        f"check "
         "that it is the picture you mean: a small file that claims such a size may be harmful."
     )
 
@@ -267,11 +304,12 @@ def _file_size(path: Path) -> str:
     return f"{size_bytes} bytes"
 
 
-# --- colour ----------------------------------------------------------------------------------------------------------
+# --- colour -------------------------------------------------------------------------------------------------
 
 
 def _to_srgb(image: Image.Image, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """pixels (H, W, 3) and alpha (H, W) or None, from an upright image of any mode; its ICC profile applied."""
+    """pixels (H, W, 3) and alpha (H, W) or None, from an upright image of any mode; its ICC profile
+    applied."""
     profile = _profile(image, path)
     if image.mode.startswith(("I", "F")):
         return _grey_to_srgb(_deep_grey(image, path), profile), None
@@ -285,14 +323,21 @@ def _unit(values: np.ndarray) -> np.ndarray:
 
 def _is_deep_colour(image: Image.Image) -> bool:
     """Whether it is RGB or RGBA with 16 bits per channel, told before it is loaded."""
-    words = {word for tile in image.tile for word in (tile.args if isinstance(tile.args, tuple) else (tile.args,))}
+    words = {
+        word for tile in image.tile for word in (tile.args if isinstance(tile.args, tuple) else (tile.args,))
+    }
     return any(str(word).startswith(("RGB;16", "RGBA;16")) for word in words)
 
 
 def _deep_colour(image: Image.Image, data: bytes) -> np.ndarray | None:
-    """(H, W, 3 or 4) uint16, as it lies in the file; None where OpenCV cannot read it or reads it otherwise than Pillow."""
+    """(H, W, 3 or 4) uint16, as it lies in the file; None where OpenCV cannot read it or reads it otherwise
+    than Pillow."""
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if values is None or values.dtype != np.uint16 or values.shape != (image.height, image.width, len(image.getbands())):
+    if (
+        values is None
+        or values.dtype != np.uint16
+        or values.shape != (image.height, image.width, len(image.getbands()))
+    ):
         return None
     values = cv2.cvtColor(values, cv2.COLOR_BGR2RGB if values.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
     near = cv2.absdiff((values >> 8).astype(np.uint8), np.asarray(image)).max() <= 1
@@ -305,7 +350,8 @@ def _turned(values: np.ndarray, turn: Image.Transpose) -> np.ndarray:
 
 
 def _deep_to_srgb(values: np.ndarray, image: Image.Image, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """pixels (H, W, 3) and alpha (H, W) or None, from (H, W, 3 or 4) uint16; the image's ICC profile applied."""
+    """pixels (H, W, 3) and alpha (H, W) or None, from (H, W, 3 or 4) uint16; the image's ICC profile
+    applied."""
     pixels = np.divide(values[..., :3], np.float32(65535), dtype=np.float32)
     alpha = np.divide(values[..., 3], np.float32(65535), dtype=np.float32) if values.shape[2] == 4 else None
     if _profile(image, path) is not None:
@@ -356,7 +402,7 @@ def _profile(image: Image.Image, path: Path) -> ImageCms.ImageCmsProfile | None:
         return None
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
-        profile.profile.xcolor_space  # four bytes that may be no text
+        _ = profile.profile.xcolor_space  # four bytes that may be no text
         return profile
     except (OSError, ValueError, ImageCms.PyCMSError) as error:
         _warn_profile(path, error)
@@ -364,10 +410,14 @@ def _profile(image: Image.Image, path: Path) -> ImageCms.ImageCmsProfile | None:
 
 
 def _warn_profile(path: Path, error: Exception | str) -> None:
-    decoder_warnings.warn_once(path, f"its colour profile cannot be used ({error}); its colours are taken as sRGB.")
+    decoder_warnings.warn_once(
+        path, f"its colour profile cannot be used ({error}); its colours are taken as sRGB."
+    )
 
 
-def _eight_bit_to_srgb(image: Image.Image, profile: ImageCms.ImageCmsProfile | None, path: Path) -> Image.Image:
+def _eight_bit_to_srgb(
+    image: Image.Image, profile: ImageCms.ImageCmsProfile | None, path: Path
+) -> Image.Image:
     if profile is None:
         return image if image.mode == "RGB" else image.convert("RGB")  # convert would copy
     if profile.profile.xcolor_space.strip() == "RGB" and image.mode == "L":
@@ -384,14 +434,16 @@ def _through_profile(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> I
         image,
         profile,
         ImageCms.createProfile("sRGB"),
-        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,  # with black point compensation: Photoshop's default
+        # with black point compensation: Photoshop's default
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
         outputMode="RGB",
         flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
     )
 
 
 def _grey_to_srgb(values: np.ndarray, profile: ImageCms.ImageCmsProfile | None) -> np.ndarray:
-    """(H, W, 3) from (H, W). Little CMS takes 8-bit grey only, so finer grey goes through its curve, interpolated."""
+    """(H, W, 3) from (H, W). Little CMS takes 8-bit grey only, so finer grey goes through its curve,
+    interpolated."""
     if profile is not None and profile.profile.xcolor_space.strip() == "GRAY":
         ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
         curve = _unit(np.asarray(_through_profile(ramp, profile))[0, :, 1])
@@ -399,13 +451,15 @@ def _grey_to_srgb(values: np.ndarray, profile: ImageCms.ImageCmsProfile | None) 
     return np.repeat(values[..., None], 3, axis=-1)
 
 
-# --- resizing --------------------------------------------------------------------------------------------------------
+# --- resizing -----------------------------------------------------------------------------------------------
 
 
 def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(H, W, 3) or (H, W) float32 in [0, 1] at another (height, width): area means down, cubic up."""
     down = tuple(min(have, want) for have, want in zip(pixels.shape[:2], size, strict=True))
-    pixels = _resized(pixels, down, cv2.INTER_AREA)  # cv2's area method only shrinks, so it goes first and alone
+    pixels = _resized(
+        pixels, down, cv2.INTER_AREA
+    )  # cv2's area method only shrinks, so it goes first and alone
     pixels = _resized(pixels, size, cv2.INTER_CUBIC)
     return np.clip(pixels, 0, 1)  # cubic overshoots at edges
 
@@ -417,7 +471,7 @@ def _resized(pixels: np.ndarray, size: tuple[int, int], method: int) -> np.ndarr
     return cv2.resize(pixels, (width, height), interpolation=method)
 
 
-# --- on paper --------------------------------------------------------------------------------------------------------
+# --- on paper -----------------------------------------------------------------------------------------------
 
 
 def crop(pixels: np.ndarray, layout: Layout) -> np.ndarray:
@@ -427,7 +481,8 @@ def crop(pixels: np.ndarray, layout: Layout) -> np.ndarray:
 
 
 def place(pixels: np.ndarray, layout: Layout, background: float = 1.0) -> np.ndarray:
-    """The rendered picture, (H, W, 3) or (H, W), on its sheet; `background` where the sheet shows (1 is white).
+    """The rendered picture, (H, W, 3) or (H, W), on its sheet; `background` where the sheet shows (1 is
+    white).
 
     Raises ValueError when the picture has another size than was planned.
     """

@@ -1,4 +1,5 @@
-"""Paper as people type it, and as a plan in pixels: what of the photograph is rendered, how large, and where on the sheet.
+"""Paper as people type it, and as a plan in pixels: what of the photograph is rendered, how large, and where
+on the sheet.
 
 Sizes are (height, width), but a Paper's sides are (width, height): as people say them.
 """
@@ -12,17 +13,37 @@ from difflib import get_close_matches
 from render.errors import UsageError
 
 MM_PER_INCH = 25.4
-UNITS_MM: Mapping[str, float] = {"mm": 1.0, "cm": 10.0, "in": MM_PER_INCH, "inch": MM_PER_INCH, "inches": MM_PER_INCH,
-                                 '"': MM_PER_INCH, "″": MM_PER_INCH, "”": MM_PER_INCH}  # fmt: skip
+UNITS_MM: Mapping[str, float] = {
+    "mm": 1.0,
+    "cm": 10.0,
+    "in": MM_PER_INCH,
+    "inch": MM_PER_INCH,
+    "inches": MM_PER_INCH,
+    '"': MM_PER_INCH,
+    "″": MM_PER_INCH,
+    "”": MM_PER_INCH,
+}
 
 PAPERS_MM: Mapping[str, tuple[float, float]] = {
-    "A0": (841, 1189), "A1": (594, 841), "A2": (420, 594), "A3": (297, 420), "A4": (210, 297), "A5": (148, 210),
+    "A0": (841, 1189),
+    "A1": (594, 841),
+    "A2": (420, 594),
+    "A3": (297, 420),
+    "A4": (210, 297),
+    "A5": (148, 210),
     "A6": (105, 148),  # ISO 216
-    "B0": (1000, 1414), "B1": (707, 1000), "B2": (500, 707), "B3": (353, 500), "B4": (250, 353), "B5": (176, 250),
+    "B0": (1000, 1414),
+    "B1": (707, 1000),
+    "B2": (500, 707),
+    "B3": (353, 500),
+    "B4": (250, 353),
+    "B5": (176, 250),
     "B6": (125, 176),  # ISO 216
     "A3+": (329, 483),  # Super B, 13 x 19 in: makers of photo printers
-    "letter": (215.9, 279.4), "legal": (215.9, 355.6), "tabloid": (279.4, 431.8),  # ANSI/ASME Y14.1, and US legal
-}  # fmt: skip
+    "letter": (215.9, 279.4),
+    "legal": (215.9, 355.6),
+    "tabloid": (279.4, 431.8),  # ANSI/ASME Y14.1, and US legal
+}
 KNOWN = "A0 to A6, B0 to B6, A3+, letter, legal, tabloid, or two sides: 60x90cm, 24x36in, 300x400mm"
 
 SHORTEST_MM = 10.0
@@ -31,7 +52,8 @@ LOWEST_DPI, HIGHEST_DPI = 10.0, 2400.0  # a poster across a street; the finest a
 
 FITS = ("fit", "fill", "pad")
 
-# A photograph enlarged twice (150 dpi on a 300 dpi print) still looks sharp at arm's length; more is told to the user.
+# A photograph enlarged twice (150 dpi on a 300 dpi print) still looks sharp at arm's length; more is told to
+# the user.
 ENOUGH_DPI = 150.0
 ENOUGH_ENLARGEMENT = 2.0
 
@@ -55,7 +77,8 @@ class Layout:
     """Where everything of one print lies, in px.
 
     crop: (top, left, height, width) of the photograph; picture: (height, width) to render it at;
-    sheet: (height, width) of the file; offset: (top, left) of the picture on the sheet; dpi: the tag in the file.
+    sheet: (height, width) of the file; offset: (top, left) of the picture on the sheet; dpi: the tag in the
+    file.
     """
 
     crop: tuple[int, int, int, int]
@@ -65,13 +88,14 @@ class Layout:
     dpi: float
 
 
-# --- what people type ------------------------------------------------------------------------------------------------
+# --- what people type ---------------------------------------------------------------------------------------
 
 
 def parse_paper(text: str) -> Paper:
     """A2, letter, 60x90cm, 24 x 36 in, 8,5"×11": see KNOWN. A unit may stand once, after either side.
 
-    Raises UsageError with a paper that works: unknown names, missing units, sides under SHORTEST_MM or over LONGEST_MM.
+    Raises UsageError with a paper that works: unknown names, missing units, sides under SHORTEST_MM or over
+    LONGEST_MM.
     """
     for name, (width_mm, height_mm) in PAPERS_MM.items():
         if text.strip().casefold() == name.casefold():
@@ -81,7 +105,9 @@ def parse_paper(text: str) -> Paper:
         raise UsageError(f"--print {text}: is no paper known here{_nearest(text)}. Use {KNOWN}.")
     width, width_unit, height, height_unit = found.groups()
     if width_unit is None and height_unit is None:
-        raise UsageError(f"--print {text}: mm, cm or inches? Write --print {width}x{height}cm, or another unit.")
+        raise UsageError(
+            f"--print {text}: mm, cm or inches? Write --print {width}x{height}cm, or another unit."
+        )
     paper = Paper(text.strip(), _mm(width, width_unit or height_unit), _mm(height, height_unit or width_unit))
     _check_sides(text, paper)
     return paper
@@ -97,10 +123,14 @@ def parse_length_mm(text: str) -> float:
         raise UsageError(f"--bleed {text}: is not a length. Write it like --bleed 3mm, 0.3cm or 0.125in.")
     number, unit = found.groups()
     if unit is None and _value(number) != 0:
-        raise UsageError(f"--bleed {text}: mm, cm or inches? Write --bleed {number.lstrip('+-')}mm, or another unit.")
+        raise UsageError(
+            f"--bleed {text}: mm, cm or inches? Write --bleed {number.lstrip('+-')}mm, or another unit."
+        )
     length_mm = _mm(number, unit or "mm")
     if length_mm < 0:
-        raise UsageError(f"--bleed {text}: is negative. Write --bleed {text.strip().lstrip('-')}, or --bleed 0 for none.")
+        raise UsageError(
+            f"--bleed {text}: is negative. Write --bleed {text.strip().lstrip('-')}, or --bleed 0 for none."
+        )
     if length_mm > LONGEST_MM:
         raise UsageError(f"--bleed {text}: is over {LONGEST_MM / 1000:g} m. Write it like --bleed 3mm.")
     return length_mm
@@ -132,7 +162,7 @@ def _check_sides(text: str, paper: Paper) -> None:
     )
 
 
-# --- the plan --------------------------------------------------------------------------------------------------------
+# --- the plan -----------------------------------------------------------------------------------------------
 
 
 def fit(size: tuple[int, int], long_side_px: int) -> tuple[int, int]:
@@ -143,7 +173,8 @@ def fit(size: tuple[int, int], long_side_px: int) -> tuple[int, int]:
 
 
 def by_long_side(photo_size: tuple[int, int], size_px: int, *, dpi: float = 300.0) -> Layout:
-    """The whole photograph at `size_px` for its long side; the file is the picture. photo_size: (height, width).
+    """The whole photograph at `size_px` for its long side; the file is the picture. photo_size: (height,
+    width).
 
     Raises UsageError for a dpi out of range.
     """
@@ -152,15 +183,19 @@ def by_long_side(photo_size: tuple[int, int], size_px: int, *, dpi: float = 300.
     return Layout((0, 0, *photo_size), picture, picture, (0, 0), dpi)
 
 
-def lay_out(photo_size: tuple[int, int], paper: Paper, *, dpi: float = 300.0, bleed_mm: float = 0.0,
-            fit: str = "fit") -> Layout:
-    """The photograph, (height, width) px, on paper that is turned to its orientation and gains bleed on all four sides.
+def lay_out(
+    photo_size: tuple[int, int], paper: Paper, *, dpi: float = 300.0, bleed_mm: float = 0.0, fit: str = "fit"
+) -> Layout:
+    """The photograph, (height, width) px, on paper that is turned to its orientation and gains bleed on all
+    four sides.
 
     The sheet is paper and bleed, each side round(mm / 25.4 * dpi) px.
-    fit   The whole picture as large as it fits into the sheet; the file is the picture, with no white. Bleed thus only
+    fit   The whole picture as large as it fits into the sheet; the file is the picture, with no white. Bleed
+    thus only
           makes it larger: cut along the bleed and the picture loses its edge.
-    fill  The picture is the sheet, bleed included; of the photograph as little as possible is cropped, centrally.
-    pad   The whole picture as large as it fits into the trimmed paper, centred on a sheet with white, bleed included:
+    fill  The picture is the sheet, bleed included; of the photograph as little as possible is cropped,
+    centrally. pad   The whole picture as large as it fits into the trimmed paper, centred on a sheet with
+    white, bleed included:
           no cut touches it.
     Raises UsageError: an unknown fit; dpi or bleed out of range.
     """
@@ -182,7 +217,8 @@ def lay_out(photo_size: tuple[int, int], paper: Paper, *, dpi: float = 300.0, bl
 
 
 def enough_pixels(layout: Layout) -> str | None:
-    """A warning when the photograph is enlarged so much that its own detail will look soft; None when it will not.
+    """A warning when the photograph is enlarged so much that its own detail will look soft; None when it will
+    not.
 
     Its dpi on this print are compared with 150, or with half the print's where that is less.
     """
@@ -195,7 +231,8 @@ def enough_pixels(layout: Layout) -> str | None:
     wanted_cm = " x ".join(f"{math.floor(side / enough_dpi * 25.4) / 10:g}" for side in (width, height))
     printed_cm = " x ".join(f"{side / layout.dpi * 2.54:.1f}" for side in layout.picture[::-1])
     return (
-        f"the photograph has only {photo_dpi} dpi on a print of {printed_cm} cm, so its details will look soft. "
+        f"the photograph has only {photo_dpi} dpi on a print of {printed_cm} cm, so its details will "
+        f"look soft. "
         f"Up to {wanted_cm} cm it would have {enough_dpi:g} dpi. The style's strokes are painted at the full "
         f"{layout.dpi:g} dpi at any size."
     )
@@ -205,7 +242,8 @@ def _check_dpi(dpi: float) -> None:
     if not LOWEST_DPI <= dpi <= HIGHEST_DPI:
         nearest = HIGHEST_DPI if dpi > HIGHEST_DPI else LOWEST_DPI
         raise UsageError(
-            f"--dpi {dpi:g}: must be {LOWEST_DPI:g} to {HIGHEST_DPI:g}; prints use 300. The nearest is --dpi {nearest:g}."
+            f"--dpi {dpi:g}: must be {LOWEST_DPI:g} to {HIGHEST_DPI:g}; prints use 300. The nearest is "
+            f"--dpi {nearest:g}."
         )
 
 
@@ -213,7 +251,8 @@ def _check_bleed(paper: Paper, bleed_mm: float) -> None:
     most_mm = min(paper.width_mm, paper.height_mm)
     if not 0 <= bleed_mm <= most_mm:
         raise UsageError(
-            f"--bleed {bleed_mm:g}mm: must be 0 to the short side of the paper, {most_mm:g}mm ({paper.name}). "
+            f"--bleed {bleed_mm:g}mm: must be 0 to the short side of the paper, {most_mm:g}mm "
+            f"({paper.name}). "
             "Printers ask for --bleed 3mm."
         )
 
@@ -233,7 +272,8 @@ def _in_px(size_mm: tuple[float, float], dpi: float, bleed_mm: float) -> tuple[i
 
 
 def _largest_inside(frame: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int]:
-    """The largest (height, width) of `shape`'s proportions inside `frame`; one side is exactly the frame's."""
+    """The largest (height, width) of `shape`'s proportions inside `frame`; one side is exactly the
+    frame's."""
     height, width = frame
     if height * shape[1] <= width * shape[0]:
         return height, max(1, round(height * shape[1] / shape[0]))

@@ -24,16 +24,17 @@ class JobRunner(Protocol):
     workers: int
 
     def run(self, jobs: Sequence[Job], report: Callable[[Event], None], stop: Stop = never) -> None:
-        """Reports JobStarted, Progress, and JobDone or JobFailed for every job. Asks `stop` before each: once it says
-        True, no further job is started, nothing is reported of those that are left, and the running ones are finished."""
+        """Reports JobStarted, Progress, and JobDone or JobFailed for every job. Asks `stop` before each: once
+        it says True, no further job is started, nothing is reported of those that are left, and the running
+        ones are finished."""
 
 
 @dataclass
 class Summary:
-    """pictures: made by the jobs done, one each but for samples; skipped: finished by an earlier run; left: for the next run, neither done nor failed; failed: (what, why),
-    unreadable inputs and styles included; look_at: (print, what the checks saw) of those done that a person should look
-    at; busy_s: of all workers together, see Done; unrecorded: jobs that ended without the ledger knowing,
-    because of ledger_trouble."""
+    """pictures: made by the jobs done, one each but for samples; skipped: finished by an earlier run; left:
+    for the next run, neither done nor failed; failed: (what, why), unreadable inputs and styles included;
+    look_at: (print, what the checks saw) of those done that a person should look at; busy_s: of all workers
+    together, see Done; unrecorded: jobs that ended without the ledger knowing, because of ledger_trouble."""
 
     done: int = 0
     pictures: int = 0
@@ -68,10 +69,18 @@ def split(jobs: Sequence[Job], ledger: Ledger, *, fresh: bool) -> tuple[list[Job
     return [job for job in jobs if job.output not in skip], finished
 
 
-def run_batch(jobs: Sequence[Job], runner: JobRunner, ledger: Ledger | None, summary: Summary,
-              report: Callable[[Event], None], *, stop: Stop = never, shown: Callable[[Path], str] = str) -> None:
-    """Runs the jobs until `stop` says True, records each in the ledger (if there is one) and counts it in `summary`,
-    which is true at every moment. shown: where people find a print, see remote.Output."""
+def run_batch(
+    jobs: Sequence[Job],
+    runner: JobRunner,
+    ledger: Ledger | None,
+    summary: Summary,
+    report: Callable[[Event], None],
+    *,
+    stop: Stop = never,
+    shown: Callable[[Path], str] = str,
+) -> None:
+    """Runs the jobs until `stop` says True, records each in the ledger (if there is one) and counts it in
+    `summary`, which is true at every moment. shown: where people find a print, see remote.Output."""
     started = time.monotonic()
     summary.left, summary.workers = len(jobs), runner.workers
 

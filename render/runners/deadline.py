@@ -27,7 +27,7 @@ class Deadline:
 
 
 def parse_deadline(text: str, now: datetime | None = None) -> Deadline:
-    """"07:00": the next time a clock here shows it; "8h", "90min", "1.5h", "8h30m": from now on.
+    """ "07:00": the next time a clock here shows it; "8h", "90min", "1.5h", "8h30m": from now on.
 
     now: local time without a zone. Raises UsageError for what is neither.
     """

@@ -29,7 +29,8 @@ Report = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class LocalRunner:
-    """keeping: where unfinished jobs are kept; workers: processes, each with its share of the cores and of the memory."""
+    """keeping: where unfinished jobs are kept; workers: processes, each with its share of the cores and of
+    the memory."""
 
     device: Device
     settings: Settings | Sampling
@@ -37,7 +38,8 @@ class LocalRunner:
     workers: int = 1
 
     def run(self, jobs: Sequence[Job], report: Report, stop: Stop = never) -> None:
-        """Runs the jobs, in order, and reports what happens to each. One job's failure leaves the others alone.
+        """Runs the jobs, in order, and reports what happens to each. One job's failure leaves the others
+        alone.
 
         What ran out of memory may hold on to it: such a job is tried again, with less, in a fresh process.
         """
@@ -48,8 +50,11 @@ class LocalRunner:
                 _Processes(self, report, stop).run(waiting, failed)
         else:
             workers = max(1, min(self.workers, len(jobs)))
-            share = replace(self.device, threads=max(1, self.device.threads // workers),
-                            budget=self.device.budget.part(1 / workers))
+            share = replace(
+                self.device,
+                threads=max(1, self.device.threads // workers),
+                budget=self.device.budget.part(1 / workers),
+            )
             _Processes(replace(self, device=share, workers=workers), report, stop).run(deque(jobs))
 
     def _run_here(self, waiting: deque[Job], report: Report, stop: Stop) -> JobFailed | None:
@@ -65,7 +70,9 @@ class LocalRunner:
         return None
 
 
-def make_renderer(device: Device, settings: Settings | Sampling, gather: Gather = alone) -> Renderer | ShardRenderer:
+def make_renderer(
+    device: Device, settings: Settings | Sampling, gather: Gather = alone
+) -> Renderer | ShardRenderer:
     """What renders the jobs of these settings. gather: see Renderer."""
     prepare(device)
     if isinstance(settings, Sampling):
@@ -73,7 +80,9 @@ def make_renderer(device: Device, settings: Settings | Sampling, gather: Gather 
     return Renderer(device, weights.load(settings.weights, preprocessing=settings.preprocessing), gather)
 
 
-def attempt(renderer: Renderer, job: Job, keeping: Keeping | None, report: Report, asked: Job | None = None) -> JobDone | JobFailed:
+def attempt(
+    renderer: Renderer, job: Job, keeping: Keeping | None, report: Report, asked: Job | None = None
+) -> JobDone | JobFailed:
     """Renders one job; whatever goes wrong becomes an event that says so. asked: see Renderer.render."""
     try:
         return JobDone(job, renderer.render(job, keeping=keeping, report=report, asked=asked))
@@ -85,9 +94,15 @@ def attempt(renderer: Renderer, job: Job, keeping: Keeping | None, report: Repor
 
 def _explain(job: Job, error: Exception) -> str:
     if is_out_of_memory(error):
-        return (f"{job.label}: out of memory, with the smallest tiles too. Use a larger --memory, a smaller size or fewer "
-                "--workers; what is done so far is kept.")
-    return f"{job.label}: unexpected {type(error).__name__}: {error}. Please report it with the traceback in the ledger."
+        return (
+            f"{job.label}: out of memory, with the smallest tiles too. Use a larger --memory, a smaller "
+            f"size or fewer "
+            "--workers; what is done so far is kept."
+        )
+    return (
+        f"{job.label}: unexpected {type(error).__name__}: {error}. Please report it with the "
+        f"traceback in the ledger."
+    )
 
 
 class _Worker:
@@ -118,7 +133,10 @@ class _Worker:
         self.process.join()
         code, self.process = self.process.exitcode, None
         reason = f"was killed by signal {-code} (out of memory?)" if code < 0 else f"ended with status {code}"
-        return JobFailed(self.job, f"{self.job.label}: its worker process {reason}. Use fewer --workers or a smaller --size.")
+        return JobFailed(
+            self.job,
+            f"{self.job.label}: its worker process {reason}. Use fewer --workers or a smaller --size.",
+        )
 
     def end(self) -> None:
         if self.process is not None:
@@ -183,8 +201,14 @@ class _Processes:
         ran_out = self.ran_out[job.id] = self.ran_out.get(job.id, 0) + 1
         if ran_out == TRIES:
             return False
-        share = 0.5 ** ran_out
-        self.report(Notice(job, f"ran out of memory: once more, in a fresh process and with {self.budget.part(share)} at most"))
+        share = 0.5**ran_out
+        self.report(
+            Notice(
+                job,
+                f"ran out of memory: once more, in a fresh process and with "
+                f"{self.budget.part(share)} at most",
+            )
+        )
         worker.give(job, share)
         return True
 
@@ -206,7 +230,9 @@ def _serve(connection: Connection, runner: LocalRunner) -> None:
             except RenderError as error:
                 connection.send(JobFailed(job, str(error)))
                 continue
-            renderer.device = runner.device if memory_share == 1 else with_less_memory(runner.device, memory_share)
+            renderer.device = (
+                runner.device if memory_share == 1 else with_less_memory(runner.device, memory_share)
+            )
             connection.send(attempt(renderer, job, runner.keeping, connection.send))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass  # the parent is gone

@@ -1,7 +1,7 @@
 """Pictures and prints on other machines' disks: s3://, gs://, https:// and whatever else fsspec knows.
 
-Inputs and styles are fetched into the user's cache folder, prints are made in a working folder there and sent when they
-are done, so that the rest of the program sees local paths.
+Inputs and styles are fetched into the user's cache folder, prints are made in a working folder there and sent
+when they are done, so that the rest of the program sees local paths.
 """
 
 import hashlib
@@ -33,15 +33,37 @@ from render.system.files import write_bytes
 PICTURES = frozenset(PICTURE_ENDINGS)
 STYLES = PICTURES | {".toml"}
 
-LEDGER_EVERY_S = 60.0  # what a machine that vanishes forgets of what it finished; its prints are there all the same
+LEDGER_EVERY_S = (
+    60.0  # what a machine that vanishes forgets of what it finished; its prints are there all the same
+)
 _AT_ONCE = 8  # files fetched
-_DRIVERS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs",
-            "http": "aiohttp", "https": "aiohttp"}
-# File systems with real folders. Elsewhere making one would make a bucket, for somebody who mistyped its name.
+_DRIVERS = {
+    "s3": "s3fs",
+    "s3a": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "az": "adlfs",
+    "abfs": "adlfs",
+    "abfss": "adlfs",
+    "http": "aiohttp",
+    "https": "aiohttp",
+}
+# File systems with real folders. Elsewhere making one would make a bucket, for somebody who mistyped its
+# name.
 _FOLDERS = {"file", "local", "memory", "sftp", "ssh", "smb"}
 # What file systems call the version of a file; without one of these it is fetched each time.
-_VERSIONS = ("ETag", "etag", "content_md5", "Content-MD5", "md5Hash", "LastModified", "last_modified", "Last-Modified", "mtime",
-             "created")
+_VERSIONS = (
+    "ETag",
+    "etag",
+    "content_md5",
+    "Content-MD5",
+    "md5Hash",
+    "LastModified",
+    "last_modified",
+    "Last-Modified",
+    "mtime",
+    "created",
+)
 
 Failed = Callable[[str, str], None]
 
@@ -61,7 +83,7 @@ def _kept(kind: str, url: str) -> Path:
     return cache_folder() / kind / f"{word}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
 
 
-# --- the file system -------------------------------------------------------------------------------------------------
+# --- the file system ----------------------------------------------------------------------------------------
 
 
 def _open(url: str) -> tuple[AbstractFileSystem, str]:
@@ -70,7 +92,9 @@ def _open(url: str) -> tuple[AbstractFileSystem, str]:
     try:
         fs, path = url_to_fs(url)
     except ImportError as error:
-        raise UsageError(f"{url}: {scheme}:// needs a package: pip install {_DRIVERS.get(scheme, scheme)} ({error}).") from error
+        raise UsageError(
+            f"{url}: {scheme}:// needs a package: pip install {_DRIVERS.get(scheme, scheme)} ({error})."
+        ) from error
     except ValueError as error:
         raise UsageError(f"{url}: {error}. Known are s3, gs, az, https and the others of fsspec.") from error
     return fs, path.rstrip("/")
@@ -88,17 +112,21 @@ def _telling(url: str, what: str, kind: type[RenderError] = UsageError) -> Itera
     except RenderError:
         raise
     except FileNotFoundError as error:
-        raise kind(f"{url}: cannot be {what} (not there: {error}). Check the address: bucket, folder and name.") from error
+        raise kind(
+            f"{url}: cannot be {what} (not there: {error}). Check the address: bucket, folder and name."
+        ) from error
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        raise kind(f"{url}: cannot be {what} ({reason}). Check the address, the credentials and the network.") from error
+        raise kind(
+            f"{url}: cannot be {what} ({reason}). Check the address, the credentials and the network."
+        ) from error
 
 
 def _within(folder: Path, name: str) -> Path:
-    """A file of the folder by its name in a listing. Raises UsageError for a name that would lead out of it: listings
-    come from other machines."""
+    """A file of the folder by its name in a listing. Raises UsageError for a name that would lead out of it:
+    listings come from other machines."""
     parts = name.split("/")
-    if any(part in ("", ".", "..") or re.search(r'[\\:\0]', part) for part in parts):
+    if any(part in ("", ".", "..") or re.search(r"[\\:\0]", part) for part in parts):
         raise UsageError(f"{name}: is no name for a file below a folder. Rename it there.")
     return folder.joinpath(*parts)
 
@@ -108,12 +136,13 @@ def _version(info: Mapping) -> str | None:
     return f"{info.get('size')} {' '.join(told)}" if told else None
 
 
-# --- inputs and styles -----------------------------------------------------------------------------------------------
+# --- inputs and styles --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _File:
-    """A remote file. path: in its file system; relative: below the folder it is fetched into; info: what was listed."""
+    """A remote file. path: in its file system; relative: below the folder it is fetched into; info: what was
+    listed."""
 
     fs: AbstractFileSystem
     path: str
@@ -125,13 +154,21 @@ class _File:
         return self.fs.unstrip_protocol(self.path)
 
 
-def localised(entries: Sequence[str], *, endings: Collection[str], without: str | None = None, failed: Failed,
-              tell: Callable[[str], None]) -> list[str]:
-    """The entries of a command line with every address replaced by local copies: of a file, of the files of a folder (with
-    its sub-folders, without hidden ones and those under `without`, an address), or of what matches a glob.
+def localised(
+    entries: Sequence[str],
+    *,
+    endings: Collection[str],
+    without: str | None = None,
+    failed: Failed,
+    tell: Callable[[str], None],
+) -> list[str]:
+    """The entries of a command line with every address replaced by local copies: of a file, of the files of a
+    folder (with its sub-folders, without hidden ones and those under `without`, an address), or of what
+    matches a glob.
 
-    What is fetched is kept; only what changed is fetched again. A file that cannot be fetched is told to failed(address,
-    why) and left out. tell: a line for people, before it takes time. Raises UsageError for an address that cannot be listed.
+    What is fetched is kept; only what changed is fetched again. A file that cannot be fetched is told to
+    failed(address, why) and left out. tell: a line for people, before it takes time. Raises UsageError for an
+    address that cannot be listed.
     """
     found: list[str] = []
     for entry in entries:
@@ -144,12 +181,20 @@ def _localised(url: str, endings, without, failed: Failed, tell) -> list[str]:
     with _telling(url, "listed"):
         fs.invalidate_cache()
         if _is_glob(fs, path):
-            matches = {name: info["type"] == "directory" for name, info in sorted(fs.glob(path, detail=True).items())
-                       if "/." in path or "/." not in name}
+            matches = {
+                name: info["type"] == "directory"
+                for name, info in sorted(fs.glob(path, detail=True).items())
+                if "/." in path or "/." not in name
+            }
             if not matches:
-                fs.ls(re.split(r"[*?\[]", path)[0].rpartition("/")[0])  # raises where there is no such folder or bucket
-            names = [fs.unstrip_protocol(name) + ("/" if is_folder else "")
-                     for name, is_folder in matches.items() if is_folder or _has(name, endings)]
+                fs.ls(
+                    re.split(r"[*?\[]", path)[0].rpartition("/")[0]
+                )  # raises where there is no such folder or bucket
+            names = [
+                fs.unstrip_protocol(name) + ("/" if is_folder else "")
+                for name, is_folder in matches.items()
+                if is_folder or _has(name, endings)
+            ]
         else:
             names = [url]
     result = []
@@ -159,7 +204,9 @@ def _localised(url: str, endings, without, failed: Failed, tell) -> list[str]:
 
 
 def _is_glob(fs: AbstractFileSystem, path: str) -> bool:
-    return re.search(r"\*" if "http" in _protocols(fs) else r"[*?\[]", path) is not None  # an address may ask: ?id=1
+    return (
+        re.search(r"\*" if "http" in _protocols(fs) else r"[*?\[]", path) is not None
+    )  # an address may ask: ?id=1
 
 
 def _plain(url: str) -> str:
@@ -194,7 +241,9 @@ def _pictures_of(preset: Path, fs: AbstractFileSystem, parent: str, failed: Fail
     try:
         data = files.read(preset, at_most_bytes=MAX_PRESET_BYTES, what="preset").data
         facts = toml.parse(data.decode("utf-8-sig"))
-        names = [entry["file"] for entry in facts["pictures"]] + [facts.get("look", {}).get("init", "content")]
+        names = [entry["file"] for entry in facts["pictures"]] + [
+            facts.get("look", {}).get("init", "content")
+        ]
     except (PictureError, ValueError, KeyError, TypeError, AttributeError):
         return []
     found = []
@@ -215,7 +264,11 @@ def _folder(url: str, endings, without: str | None, failed: Failed, tell) -> lis
     files = []
     for path, info in sorted(listed.items()):
         relative = path.removeprefix(base + "/")
-        if _has(path, endings) and "/." not in "/" + relative and not (hidden and path.startswith(hidden + "/")):
+        if (
+            _has(path, endings)
+            and "/." not in "/" + relative
+            and not (hidden and path.startswith(hidden + "/"))
+        ):
             files.append(_File(fs, path, relative, info))
     folder = _kept("folders", url.rstrip("/"))
     if files:
@@ -228,7 +281,8 @@ def _folder(url: str, endings, without: str | None, failed: Failed, tell) -> lis
 
 
 def _fetch(files: Sequence[_File], folder: Path, failed: Failed) -> list[Path]:
-    """The local copies under folder/files of those that could be fetched. folder/versions.json tells which they are."""
+    """The local copies under folder/files of those that could be fetched. folder/versions.json tells which
+    they are."""
     if not files:
         return []
     index = folder / "versions.json"
@@ -262,7 +316,8 @@ def _read_json(path: Path) -> dict:
 
 
 def _refresh(file: _File, local: Path, known: str | None) -> str | None:
-    """Fetches a file unless this version is there. Returns the version, None where the file system tells none."""
+    """Fetches a file unless this version is there. Returns the version, None where the file system tells
+    none."""
     info = file.info if _version(file.info) else file.fs.info(file.path)
     version = _version(info)
     if version is not None and version == known and local.is_file():
@@ -279,12 +334,13 @@ def _refresh(file: _File, local: Path, known: str | None) -> str | None:
     return version
 
 
-# --- the output ------------------------------------------------------------------------------------------------------
+# --- the output ---------------------------------------------------------------------------------------------
 
 
 @dataclass
 class Output:
-    """Prints at an address. folder: where they are made; sizes: bytes of what was there at the start, by path below it."""
+    """Prints at an address. folder: where they are made; sizes: bytes of what was there at the start, by path
+    below it."""
 
     url: str
     folder: Path
@@ -299,7 +355,10 @@ class Output:
         fs, base = _open(url)
         with _telling(url, "listed"):
             fs.invalidate_cache()
-            sizes = {path.removeprefix(base + "/"): info["size"] for path, info in fs.find(base, detail=True).items()}
+            sizes = {
+                path.removeprefix(base + "/"): info["size"]
+                for path, info in fs.find(base, detail=True).items()
+            }
         output = cls(url, _kept("outputs", url.rstrip("/")), fs, base, sizes)
         output._fetch_ledger()
         return output
@@ -326,7 +385,8 @@ class Output:
             local.unlink(missing_ok=True)
 
     def send(self, path: Path) -> None:
-        """Puts a file of the working folder at its place. Raises PictureError when it does not arrive whole."""
+        """Puts a file of the working folder at its place. Raises PictureError when it does not arrive
+        whole."""
         name = self._name(path)
         with _telling(self.shown(path), "written", PictureError):
             there, size = f"{self.base}/{name}", path.stat().st_size
@@ -339,8 +399,8 @@ class Output:
 
     @contextmanager
     def ledger(self, tell: Callable[[str], None] = lambda text: None) -> Iterator[Ledger]:
-        """The ledger, opened; sent once at the start, which shows before any work whether writing is allowed, and at the
-        end. tell: see Ledger. Raises UsageError."""
+        """The ledger, opened; sent once at the start, which shows before any work whether writing is allowed,
+        and at the end. tell: see Ledger. Raises UsageError."""
         ledger = Ledger(self.folder, size_of=self.size_of, tell=tell)
         try:
             self.send_ledger()
@@ -361,7 +421,11 @@ class Output:
         local = self.folder / _LEDGER
         if _LEDGER in self.sizes and not local.exists():
             with _telling(f"{self.url}/{_LEDGER}", "fetched"):
-                _refresh(_File(self.fs, f"{self.base}/{_LEDGER}", _LEDGER, {"size": self.sizes[_LEDGER]}), local, None)
+                _refresh(
+                    _File(self.fs, f"{self.base}/{_LEDGER}", _LEDGER, {"size": self.sizes[_LEDGER]}),
+                    local,
+                    None,
+                )
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()
@@ -372,8 +436,8 @@ _LEDGER = ".render/ledger.sqlite"
 
 @dataclass
 class Sending:
-    """A runner whose prints are sent before they count as done. One that could not be sent has failed; it is kept, and the
-    next run sends it without painting again, unless all is to be made afresh."""
+    """A runner whose prints are sent before they count as done. One that could not be sent has failed; it is
+    kept, and the next run sends it without painting again, unless all is to be made afresh."""
 
     runner: JobRunner
     output: Output
@@ -387,7 +451,11 @@ class Sending:
         def pass_on(event: Event) -> None:
             self._pass_on(event, report)
 
-        unsent = {} if self.fresh else {job.output: done for job in jobs if (done := self._unsent(job)) is not None}
+        unsent = (
+            {}
+            if self.fresh
+            else {job.output: done for job in jobs if (done := self._unsent(job)) is not None}
+        )
         for job in jobs:
             if job.output in unsent and not stop():
                 report(JobStarted(job))
@@ -405,12 +473,19 @@ class Sending:
             for path in files:
                 self.output.send(path)
         except RenderError as error:
-            return report(JobFailed(event.job, f"{event.job.label}: painted, but {error} The next run sends it without painting again."))
+            return report(
+                JobFailed(
+                    event.job,
+                    f"{event.job.label}: painted, but {error} The next run sends it without painting again.",
+                )
+            )
         report(event)
         for path in (*files, self._note(event.job)):
             path.unlink(missing_ok=True)
         if time.monotonic() - self.output.ledger_sent >= LEDGER_EVERY_S:
-            with suppress(RenderError):  # at the end of the batch it is sent again, and what is wrong then is told
+            with suppress(
+                RenderError
+            ):  # at the end of the batch it is sent again, and what is wrong then is told
                 self.output.send_ledger()
 
     def _note(self, job: Job) -> Path:
@@ -421,7 +496,9 @@ class Sending:
     def _unsent(self, job: Job) -> Done | None:
         try:
             facts = _read_json(self._note(job))
-            done = replace(Done(**facts), findings=tuple(facts["findings"]), busy_s=0.0)  # no device works at it now
+            done = replace(
+                Done(**facts), findings=tuple(facts["findings"]), busy_s=0.0
+            )  # no device works at it now
         except (KeyError, TypeError):  # none, or of another version of the program
             return None
         return done if size_on_disk(job.output) == done.bytes else None

@@ -40,8 +40,9 @@ class Content:
 
 
 @contextlib.contextmanager
-def opened(path: Path, *, what: str = "picture",
-           error: type[RenderError] = PictureError) -> Iterator[BinaryIO]:
+def opened(
+    path: Path, *, what: str = "picture", error: type[RenderError] = PictureError
+) -> Iterator[BinaryIO]:
     """A regular file, open for reading. A pipe or a device would make us wait, or read, for ever.
 
     what: noun for the messages. Raises `error`, naming the file and the fix, for everything that is not a
@@ -51,12 +52,13 @@ def opened(path: Path, *, what: str = "picture",
         _check_kind(path, path.stat(), what, error)
         # Without waiting, and judged once more: between the two calls it may have become another file.
         how = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        file = open(os.open(path, how), "rb")
+        file = open(os.open(path, how), "rb")  # noqa: SIM115  the caller closes it
     except FileNotFoundError as found:
         raise error(f"{path}: no such file. Check the path, and that its drive is connected.") from found
     except PermissionError as found:
-        raise error(f"{path}: permission denied. Allow reading it (chmod +r on Linux and macOS) and "
-                    "rerun.") from found
+        raise error(
+            f"{path}: permission denied. Allow reading it (chmod +r on Linux and macOS) and rerun."
+        ) from found
     except (OSError, ValueError) as found:  # ValueError: a null byte in the name
         why = getattr(found, "strerror", None) or found
         raise error(f"{path}: cannot be opened ({why}). Check the path and its drive.") from found
@@ -71,8 +73,9 @@ def _check_kind(path: Path, status: os.stat_result, what: str, error: type[Rende
     if not stat.S_ISREG(status.st_mode):
         raise error(f"{path}: is not a regular file. Copy the {what} into a file and name that.")
     if status.st_size == 0:
-        raise error(f"{path}: is empty (0 bytes). Export or copy it again and rerun: finished prints are "
-                    "kept.")
+        raise error(
+            f"{path}: is empty (0 bytes). Export or copy it again and rerun: finished prints are kept."
+        )
 
 
 def check(path: Path, *, what: str, error: type[RenderError], at_most_bytes: int | None = None) -> None:
@@ -83,8 +86,9 @@ def check(path: Path, *, what: str, error: type[RenderError], at_most_bytes: int
             _check_size(path, os.fstat(file.fileno()).st_size, at_most_bytes, what, error)
 
 
-def read(path: Path, *, at_most_bytes: int, what: str = "picture",
-         error: type[RenderError] = PictureError) -> Content:
+def read(
+    path: Path, *, at_most_bytes: int, what: str = "picture", error: type[RenderError] = PictureError
+) -> Content:
     """The whole file. Raises as `opened` does, for a file of more than at_most_bytes, and for one that cannot
     be read or grows meanwhile."""
     with opened(path, what=what, error=error) as file:
@@ -101,12 +105,15 @@ def read(path: Path, *, at_most_bytes: int, what: str = "picture",
 
 def _check_size(path: Path, size_bytes: int, at_most_bytes: int, what: str, error: type[RenderError]) -> None:
     if size_bytes > at_most_bytes:
-        raise error(f"{path}: is too large ({size_bytes / 1e6:.0f} MB; a {what} has at most "
-                    f"{at_most_bytes / 1e6:.0f} MB). Check that it is the file you mean.")
+        raise error(
+            f"{path}: is too large ({size_bytes / 1e6:.0f} MB; a {what} has at most "
+            f"{at_most_bytes / 1e6:.0f} MB). Check that it is the file you mean."
+        )
 
 
-def sha256_of(path: Path, *, at_most_bytes: int, what: str = "picture",
-              error: type[RenderError] = PictureError) -> str:
+def sha256_of(
+    path: Path, *, at_most_bytes: int, what: str = "picture", error: type[RenderError] = PictureError
+) -> str:
     """Of the file's content, read in pieces. Raises as `read` does."""
     with opened(path, what=what, error=error) as file:
         _check_size(path, os.fstat(file.fileno()).st_size, at_most_bytes, what, error)
@@ -161,7 +168,8 @@ def whole_file(path: Path, *, needs_bytes: int) -> Iterator[BinaryIO]:
             raise
     except OSError as error:
         raise PictureError(
-            f"{path.parent}: cannot write {path.name} there ({_why(error, path.parent, needs_bytes)}). Free space, allow "
+            f"{path.parent}: cannot write {path.name} there ({_why(error, path.parent, needs_bytes)}). "
+            f"Free space, allow "
             "writing or choose another --output, and rerun: finished prints are kept."
         ) from error
     _sync_folder(path.parent)
@@ -236,11 +244,16 @@ def _why(error: OSError, folder: Path, needs_bytes: int) -> str:
     reason = error.strerror or str(error)
     if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return reason
-    return f"{reason}: up to {needs_bytes / 1e6:.1f} MB needed, {shutil.disk_usage(folder).free / 1e6:.1f} MB free there"
+    return (
+        f"{reason}: up to {needs_bytes / 1e6:.1f} MB needed, "
+        f"{shutil.disk_usage(folder).free / 1e6:.1f} MB free there"
+    )
 
 
 def _sync_folder(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # the file is in place; some network drives and Windows cannot sync a folder
+    with contextlib.suppress(
+        OSError
+    ):  # the file is in place; some network drives and Windows cannot sync a folder
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)

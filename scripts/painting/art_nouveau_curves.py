@@ -118,7 +118,9 @@ def _halo(sheet):
     for k, (_, spot) in enumerate(round_the_disc(72, 0.125)):
         ray = np.stack([DISC + (spot - DISC) * r for r in np.linspace(0.30, 1.42, 30)])
         ray = shapes.wobble(ray, amount=0.0012, rng=np.random.default_rng(k), knots=6)
-        sheet.fill([shapes.ribbon(ray, np.linspace(0.002, 0.0085, 30))], (PALE_GOLD, CREAM, ROSE)[k % 3], hides=False)
+        sheet.fill(
+            [shapes.ribbon(ray, np.linspace(0.002, 0.0085, 30))], (PALE_GOLD, CREAM, ROSE)[k % 3], hides=False
+        )
         sheet.line(ray, np.linspace(0.0004, 0.0012, 30), 0.6)
 
 
@@ -131,7 +133,9 @@ def _feather(sheet, spine, width, rng):
         * (0.16 + 0.84 * canvas.smoothstep(t, 0.45, 0.88))
         * np.sqrt(np.clip(1 - ((t - 0.86) / 0.145).clip(0) ** 2, 0, 1))
     )
-    tone = canvas.mix((TEAL, OLIVE, DEEP, canvas.mix(TEAL, SAGE, 0.4))[rng.integers(4)], SAGE, 0.25 * rng.random())
+    tone = canvas.mix(
+        (TEAL, OLIVE, DEEP, canvas.mix(TEAL, SAGE, 0.4))[rng.integers(4)], SAGE, 0.25 * rng.random()
+    )
     sheet.outlined([shapes.ribbon(spine, profile + 0.0034)], [shapes.ribbon(spine, profile)], tone)
     side = shapes.normals(spine)
     run = np.gradient(spine, axis=0)
@@ -161,7 +165,16 @@ def _feather(sheet, spine, width, rng):
 def _peacock(sheet, rng):
     rump = np.array([0.425, 0.505])
     ends = shapes.spline(
-        [(0.715, 0.505), (0.705, 0.66), (0.655, 0.79), (0.565, 0.865), (0.46, 0.90), (0.35, 0.915), (0.23, 0.90)], 21
+        [
+            (0.715, 0.505),
+            (0.705, 0.66),
+            (0.655, 0.79),
+            (0.565, 0.865),
+            (0.46, 0.90),
+            (0.35, 0.915),
+            (0.23, 0.90),
+        ],
+        21,
     )
     inner = shapes.spline([(0.62, 0.60), (0.585, 0.71), (0.50, 0.785), (0.40, 0.815), (0.31, 0.81)], 13)
     core = shapes.spline([(0.545, 0.635), (0.49, 0.71), (0.41, 0.735)], 7)
@@ -194,7 +207,9 @@ def _peacock(sheet, rng):
     )
     body = shapes.ribbon(middle, girth)
     sheet.outlined(
-        [shapes.ribbon(middle, girth + 0.0075)], [body], canvas.mix(DEEP, TEAL, canvas.smoothstep(sheet.y, 0.25, 0.55))
+        [shapes.ribbon(middle, girth + 0.0075)],
+        [body],
+        canvas.mix(DEEP, TEAL, canvas.smoothstep(sheet.y, 0.25, 0.55)),
     )
     side, along = shapes.normals(middle), np.gradient(middle, axis=0)
     scales = (TEAL, DEEP, canvas.mix(TEAL, SAGE, 0.5), canvas.mix(DEEP, LILAC, 0.35), GOLD)
@@ -227,7 +242,9 @@ def _peacock(sheet, rng):
         plume = _whiplash(head + (0.003, -0.016), -1.75 + 0.17 * k, 0.062, (0.2, 0.9, 1.2), 24)
         sheet.line(plume, 0.0018)
         sheet.outlined(
-            [shapes.circle(plume[-1], 0.0068, 24)], [shapes.circle(plume[-1], 0.0050, 24)], (TEAL, PALE_GOLD)[k % 2]
+            [shapes.circle(plume[-1], 0.0068, 24)],
+            [shapes.circle(plume[-1], 0.0050, 24)],
+            (TEAL, PALE_GOLD)[k % 2],
         )
 
 
@@ -249,12 +266,16 @@ def _vines(sheet, rng):
         for k in range(24, 150, 18):
             way = -1 if k // 18 % 2 else 1
             run = curve[k + 1] - curve[k]
-            leaf, rib = shapes.petal(curve[k], np.arctan2(run[1], run[0]) + way * 0.6, 0.050, 0.019, bend=way * 1.1)
+            leaf, rib = shapes.petal(
+                curve[k], np.arctan2(run[1], run[0]) + way * 0.6, 0.050, 0.019, bend=way * 1.1
+            )
             grown = (leaf - leaf.mean(0)) * 1.13 + leaf.mean(0)
             sheet.outlined([grown], [leaf], canvas.mix(tone, CREAM, 0.45))
             sheet.line(rib[2:34], np.linspace(0.0016, 0.0004, 32))
         _strand(sheet, curve, 0.0125, tone, contour=0.0036, lit=canvas.mix(tone, CREAM, 0.55))
-        sheet.outlined([shapes.circle(curve[-1], 0.0115, 32)], [shapes.circle(curve[-1], 0.0085, 32)], PALE_GOLD)
+        sheet.outlined(
+            [shapes.circle(curve[-1], 0.0115, 32)], [shapes.circle(curve[-1], 0.0085, 32)], PALE_GOLD
+        )
 
 
 def _iris(sheet, head, size, rng):
@@ -378,7 +399,9 @@ def _printed(sheet, rng):
     shift_px = np.float32([[1, 0, -0.0007 * max(shape)], [0, 1, 0.0006 * max(shape)]])
     colour = cv2.warpAffine(sheet.colour, shift_px, (shape[1], shape[0]), borderMode=cv2.BORDER_REPLICATE)
     tint = 0.055 * cloud + 0.026 * hatching + 0.030 * crayon
-    colour = canvas.mix(colour, CREAM, np.clip(0.07 + tint, 0, 0.45)) * (1 + 0.5 * np.minimum(tint, 0))[..., None]
+    colour = (
+        canvas.mix(colour, CREAM, np.clip(0.07 + tint, 0, 0.45)) * (1 + 0.5 * np.minimum(tint, 0))[..., None]
+    )
     key = shapes.displace(sheet.key, amount=0.00026, cell=0.007, rng=key_rng)
     image = canvas.mix(colour, INK, key * np.clip(0.93 - 0.05 * crayon, 0, 1))
     return shapes.emboss(image, shapes.paper_fibre(shape, rng=paper_rng), strength=0.03)

@@ -66,7 +66,8 @@ def noise(shape, rng, *, cells, octaves=4, gain=0.5, stretch=1.0):
     power = 0.0
     for octave in range(octaves):
         count = cells * 2**octave
-        # Square whatever the shape, so that rounding a side's pixels never shifts the random numbers drawn next.
+        # Square whatever the shape, so that rounding a side's pixels never shifts the random numbers drawn
+        # next.
         lattice = rng.standard_normal((count + 4, int(count / stretch) + 5)).astype(np.float32)
         total += gain**octave * _sample_lattice(lattice, shape, count, stretch)
         power += gain ** (2 * octave)

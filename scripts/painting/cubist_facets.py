@@ -66,7 +66,8 @@ class _Painting:
         line = shapes.resample(points, 30 if len(points) < 6 else 60)
         line = shapes.wobble(line, amount=0.0007, rng=self.line_rng, knots=8)
         outline = shapes.ribbon(
-            line, shapes.swelling(len(line), thick=width, thin=width * 0.35, peak=self.line_rng.uniform(0.2, 0.8))
+            line,
+            shapes.swelling(len(line), thick=width, thin=width * 0.35, peak=self.line_rng.uniform(0.2, 0.8)),
         )
         box = shapes.polygon_box(outline, self.shape)
         if box is not None:
@@ -87,7 +88,11 @@ def _quad(centre, size, angle, rng):
 def _scaffold(painting, rng):
     """Large planes over the whole canvas, then smaller ones crowding to the middle."""
     tilts = np.array([0.18, -0.62, 0.95, -1.25, 0.5, -0.2])
-    for count, large, small, spread in ((46, 0.34, 0.20, 0.9), (110, 0.19, 0.09, 0.42), (150, 0.095, 0.045, 0.30)):
+    for count, large, small, spread in (
+        (46, 0.34, 0.20, 0.9),
+        (110, 0.19, 0.09, 0.42),
+        (150, 0.095, 0.045, 0.30),
+    ):
         for _ in range(count):
             if spread > 0.8:
                 centre = rng.random(2) * (WIDTH, 1)
@@ -132,7 +137,9 @@ def _guitar(painting, rng):
     ):
         outline = shapes.spline(side * (mirror, 1), 60) + middle + slide
         outline = _turn(outline, middle, angle)
-        painting.plane(outline[::4], canvas.rgb(colour), shade=0.75, opacity=0.92, rng=rng, tilt=angle + 1.2, lit=7)
+        painting.plane(
+            outline[::4], canvas.rgb(colour), shade=0.75, opacity=0.92, rng=rng, tilt=angle + 1.2, lit=7
+        )
         painting.line(outline, 0.0042)
         painting.line(outline[20:52] + (0.012 * mirror, 0.006), 0.0016, 0.7)
     hole = middle + (0.012, -0.035)
@@ -199,7 +206,14 @@ def _bottle_and_glass(painting, rng):
             stand
             + slide
             + np.array(
-                [[-0.06, -0.17], [0.06, -0.175], [0.045, -0.06], [0.01, -0.03], [-0.01, -0.03], [-0.048, -0.065]]
+                [
+                    [-0.06, -0.17],
+                    [0.06, -0.175],
+                    [0.045, -0.06],
+                    [0.01, -0.03],
+                    [-0.01, -0.03],
+                    [-0.048, -0.065],
+                ]
             )
         )
         painting.plane(cup, canvas.rgb(tone), shade=0.7, opacity=0.85, rng=rng)

@@ -37,7 +37,9 @@ STARS = (
     (0.665, 0.415, 0.016),
 )
 VORTICES = ((0.435, 0.245, 0.125, 2.2), (0.585, 0.325, 0.085, -1.9), (0.245, 0.42, 0.075, 1.2))
-SKY = palette("#0b1440", "#14236e", "#1f3fa0", "#2f5fc0", "#5b8fd6", "#a9c8e4", "#e6e2b0", "#f2d24c", "#173a5e")
+SKY = palette(
+    "#0b1440", "#14236e", "#1f3fa0", "#2f5fc0", "#5b8fd6", "#a9c8e4", "#e6e2b0", "#f2d24c", "#173a5e"
+)
 LAND = palette("#08122e", "#10233f", "#173d4a", "#23585a", "#3f7a62", "#7d9a58", "#1b2a6b", "#c9a24a")
 
 
@@ -81,7 +83,9 @@ def paint(size_px, rng):
 
 def _layer(picture, scene, brush, rng, *, length, width, spacing, where, thickness):
     points = st.scatter(scene.shape, rng, spacing=spacing, where=where)
-    laid = st.lay(scene, points, rng=rng, length=length, width=width, turn=0.08, edge=0.33, thickness=thickness)
+    laid = st.lay(
+        scene, points, rng=rng, length=length, width=width, turn=0.08, edge=0.33, thickness=thickness
+    )
     low = points[:, 1] > _land(points[:, 0])
     for part, colours in ((~low, SKY), (low, LAND)):
         mixed = st.recolour(
@@ -96,7 +100,9 @@ def _layer(picture, scene, brush, rng, *, length, width, spacing, where, thickne
 
 def _land(x):
     """Height of the far ridge."""
-    return 0.565 - 0.05 * np.sin(3.1 * x + 0.4) - 0.02 * np.sin(9 * x + 1.0) - 0.075 * smoothstep(x, 0.55, 1.0)
+    return (
+        0.565 - 0.05 * np.sin(3.1 * x + 0.4) - 0.02 * np.sin(9 * x + 1.0) - 0.075 * smoothstep(x, 0.55, 1.0)
+    )
 
 
 def _near(x):
@@ -124,7 +130,9 @@ def _scene(rng, ridge):
     colour = mix(mix(sky, far_hills, land), fields, field)
     rim = np.exp(-(((y - ridge) / 0.004) ** 2)) + np.exp(-(((y - near) / 0.004) ** 2))
     colour = mix(colour, rgb("#0a1233"), 0.75 * np.clip(rim, 0, 1))
-    ground = angle_along(y - mix(ridge, near, smoothstep(y, 0.6, 0.66)) + 0.012 * noise(shape, rng, cells=7, octaves=2))
+    ground = angle_along(
+        y - mix(ridge, near, smoothstep(y, 0.6, 0.66)) + 0.012 * noise(shape, rng, cells=7, octaves=2)
+    )
     angle = np.where(land > 0.5, ground, np.arctan2(flow_y, flow_x)).astype(np.float32)
     glow = sum(np.exp(-((ellipse(shape, (sx, sy), (2.2 * r, 2.2 * r))) ** 2)) for sx, sy, r in (*STARS, MOON))
     swirl = sum(np.exp(-((ellipse(shape, (vx, vy), (r, r))) ** 2)) for vx, vy, r, _ in VORTICES)
@@ -161,7 +169,9 @@ def _sky(x, y, bands):
     tone = 0.43 + 0.17 * bands + 0.28 * (y - 0.3)
     for cx, cy, radius, _ in VORTICES:
         distance = np.hypot(x - cx, y - cy)
-        tone = tone + 0.30 * np.exp(-((distance / radius) ** 2)) * (0.55 + 0.45 * np.cos(distance / radius * 9))
+        tone = tone + 0.30 * np.exp(-((distance / radius) ** 2)) * (
+            0.55 + 0.45 * np.cos(distance / radius * 9)
+        )
     sky = ramp(
         tone,
         [
@@ -180,7 +190,10 @@ def _sky(x, y, bands):
         distance = np.hypot(x - cx, y - cy) / radius
         sky = mix(
             sky,
-            ramp(distance, [(0, "#fff6cf"), (0.5, "#f6d743"), (1.0, "#e8b52e"), (1.5, "#c6d68a"), (2.2, "#7fb4c8")]),
+            ramp(
+                distance,
+                [(0, "#fff6cf"), (0.5, "#f6d743"), (1.0, "#e8b52e"), (1.5, "#c6d68a"), (2.2, "#7fb4c8")],
+            ),
             0.95 * smoothstep(distance + 0.25 * bands, 2.4, 1.5),
         )
     return _moon(x, y, sky, bands)
@@ -189,7 +202,9 @@ def _sky(x, y, bands):
 def _moon(x, y, sky, bands):
     cx, cy, radius = MOON
     distance = np.hypot(x - cx, y - cy) / radius
-    halo = ramp(distance, [(0, "#f7d64a"), (1.2, "#f4cf3f"), (1.7, "#d9d27a"), (2.3, "#9cc4a8"), (3.0, "#5f97cf")])
+    halo = ramp(
+        distance, [(0, "#f7d64a"), (1.2, "#f4cf3f"), (1.7, "#d9d27a"), (2.3, "#9cc4a8"), (3.0, "#5f97cf")]
+    )
     sky = mix(sky, halo, smoothstep(distance + 0.3 * bands, 2.9, 1.7))
     bitten = np.hypot((x - cx) / radius - BITE[0], (y - cy) / radius - BITE[1])
     crescent = smoothstep(distance, 1.08, 1.0) * smoothstep(bitten, BITE[2] - 0.04, BITE[2] + 0.04)
@@ -221,7 +236,13 @@ def _crescent():
     lit = np.hypot(across - BITE[0], down - BITE[1]) > BITE[2] + 0.06
     points = np.stack([cx + radius * across, cy + radius * down], axis=1)[lit]
     return st.straight(
-        points, turn[lit] + np.pi / 2, length=0.022, width=0.0125, colour=rgb("#ee7a10"), thickness=0.25, bow=-0.002
+        points,
+        turn[lit] + np.pi / 2,
+        length=0.022,
+        width=0.0125,
+        colour=rgb("#ee7a10"),
+        thickness=0.25,
+        bow=-0.002,
     )
 
 
@@ -230,7 +251,9 @@ def _ring(centre, radius, colour, rng):
     turn = np.arange(count) * 2 * np.pi / count + rng.uniform(0, 6)
     reach = radius * (1 + 0.08 * rng.standard_normal(count))
     points = np.stack([centre[0] + reach * np.cos(turn), centre[1] + reach * np.sin(turn)], axis=1)
-    return st.straight(points, turn + np.pi / 2, length=0.022, width=0.0095, colour=colour, thickness=0.25, bow=-0.002)
+    return st.straight(
+        points, turn + np.pi / 2, length=0.022, width=0.0095, colour=colour, thickness=0.25, bow=-0.002
+    )
 
 
 def _village(picture, brush, rng):
@@ -251,11 +274,15 @@ def _house(x, y, size, rng):
     parts = [_bar((x, y), 0, 1.9 * size, 1.1 * size, wall)]
     for step, shade in ((0, 0.75), (1, 0.9), (2, 1.1)):  # the roof, stroke over stroke up to its ridge
         parts.append(
-            _bar((x, y - (0.62 + 0.28 * step) * size), 0, (2.5 - 0.75 * step) * size, 0.42 * size, shade * roof)
+            _bar(
+                (x, y - (0.62 + 0.28 * step) * size), 0, (2.5 - 0.75 * step) * size, 0.42 * size, shade * roof
+            )
         )
     parts.append(_bar((x, y + 0.55 * size), 0, 2.1 * size, 0.16 * size, rgb("#0a1230")))
     if rng.random() < 0.75:
-        parts.append(_bar((x + rng.uniform(-0.5, 0.5) * size, y), 1.57, 0.62 * size, 0.36 * size, rgb("#f9c733")))
+        parts.append(
+            _bar((x + rng.uniform(-0.5, 0.5) * size, y), 1.57, 0.62 * size, 0.36 * size, rgb("#f9c733"))
+        )
     return st.recolour(st.join(*parts), rng, value=0.02, warmth=0.02, streak=0.06)
 
 
@@ -294,11 +321,16 @@ def _poplars(picture, brush, rng):
     for foot, top, girth in (((0.140, 0.80), (0.168, 0.175), 0.034), ((0.062, 0.80), (0.050, 0.37), 0.026)):
         count = 480
         share = np.sort(rng.random(count) ** 1.15)[::-1]  # the tip first, as tiles are laid from the top down
-        half = girth * np.clip((1 - share) / 0.55, 0, 1) ** 0.75 * (1 - 0.55 * np.clip(1 - share - 0.6, 0, 1) / 0.4)
+        half = (
+            girth
+            * np.clip((1 - share) / 0.55, 0, 1) ** 0.75
+            * (1 - 0.55 * np.clip(1 - share - 0.6, 0, 1) / 0.4)
+        )
         side = rng.uniform(-1, 1, count)
         sway = 0.010 * np.sin(9 * share + foot[0] * 30)
         points = np.stack(
-            [foot[0] + (top[0] - foot[0]) * share + half * side + sway, foot[1] + (top[1] - foot[1]) * share], axis=1
+            [foot[0] + (top[0] - foot[0]) * share + half * side + sway, foot[1] + (top[1] - foot[1]) * share],
+            axis=1,
         )
         # Every flame leans towards the tip; those on the flanks curl inwards.
         lean = -np.pi / 2 - 0.30 * side * smoothstep(share, 0.2, 0.9) + 0.22 * np.sin(16 * share + 2.5 * side)

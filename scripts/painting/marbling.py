@@ -63,7 +63,15 @@ def _drops(rng):
 def _stones(rng):
     """Drops let fall after the combing: a few large eyes and a spray of small ones."""
     stones = []
-    for x, y in ((0.17, 0.20), (0.47, 0.13), (0.82, 0.25), (0.30, 0.53), (0.63, 0.47), (0.90, 0.60), (0.08, 0.63)):
+    for x, y in (
+        (0.17, 0.20),
+        (0.47, 0.13),
+        (0.82, 0.25),
+        (0.30, 0.53),
+        (0.63, 0.47),
+        (0.90, 0.60),
+        (0.08, 0.63),
+    ):
         for radius, rings in ((0.042, (5, 1, 5, 2)), (0.026, (3, 6, 5))):
             stones.append((x + rng.normal(0, 0.006), y + rng.normal(0, 0.006), radius, rings))
     for _ in range(45):
@@ -183,7 +191,9 @@ def paint(size_px, rng):
         ink[ink < 0] = BATH
         # Ink gathers at the rim of a ring as the next one pushes it outwards.
         samples = inks[ink] * (1.05 - 0.14 * tone**2)[..., None]
-        image[top_px : top_px + rows_px] = cv2.resize(samples, (width_px, rows_px), interpolation=cv2.INTER_AREA)
+        image[top_px : top_px + rows_px] = cv2.resize(
+            samples, (width_px, rows_px), interpolation=cv2.INTER_AREA
+        )
 
     paper = shapes.paper_fibre(image.shape, rng=paper_rng)
     cloud = canvas.noise(image.shape[:2], tint_rng, cells=8, octaves=3)

@@ -153,7 +153,10 @@ def paint(size_px, rng):
     # Thin places show the weave; varnish has yellowed in clouds.
     image *= (
         1
-        + 0.022 * (weave * canvas.smoothstep(canvas.noise(shape[:2], wear_rng, cells=10, octaves=1), -1, 1))[..., None]
+        + 0.022
+        * (weave * canvas.smoothstep(canvas.noise(shape[:2], wear_rng, cells=10, octaves=1), -1, 1))[
+            ..., None
+        ]
     )
     cloud = canvas.smoothstep(canvas.noise(shape[:2], tint_rng, cells=4, octaves=3), -1.2, 1.8)
     image = canvas.mix(image, image * np.float32([0.98, 0.94, 0.82]), 0.6 * cloud)

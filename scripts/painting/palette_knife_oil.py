@@ -27,8 +27,22 @@ SCENE_PX = 1024
 HORIZON = 0.375
 SUN = (0.60, 0.285, 0.045)
 COLOURS = palette(
-    "#fff1d2", "#fbd37a", "#f7a13a", "#ef6a2a", "#d23a24", "#98232c", "#f2a98c", "#c96a72", "#4a2338", "#1b1a2b",
-    "#0f5a64", "#1f8a8a", "#74c0b2", "#c8dcc4", "#2c3f5c", "#7a4a3a",
+    "#fff1d2",
+    "#fbd37a",
+    "#f7a13a",
+    "#ef6a2a",
+    "#d23a24",
+    "#98232c",
+    "#f2a98c",
+    "#c96a72",
+    "#4a2338",
+    "#1b1a2b",
+    "#0f5a64",
+    "#1f8a8a",
+    "#74c0b2",
+    "#c8dcc4",
+    "#2c3f5c",
+    "#7a4a3a",
 )
 # x, waterline, length, hull, mast height, sail
 BOATS = (
@@ -42,9 +56,13 @@ def paint(size_px, rng):
     """The painting, float32 (height, width, 3) sRGB in [0, 1], its long side `size_px`."""
     scene = _scene(rng)
     shape = picture_shape(size_px, ASPECT)
-    picture = st.Picture(np.broadcast_to(rgb("#5a2a30"), (*shape, 3)), weave(shape, rng, threads=220) * size_px / 1500)
+    picture = st.Picture(
+        np.broadcast_to(rgb("#5a2a30"), (*shape, 3)), weave(shape, rng, threads=220) * size_px / 1500
+    )
     knife = st.brush_textures(
-        st.Brush(bristles=13, ragged=0.16, dry=0.22, ridge=0.75, groove=0.30, cap=0.03, soft=0.05, wobble=0.05),
+        st.Brush(
+            bristles=13, ragged=0.16, dry=0.22, ridge=0.75, groove=0.30, cap=0.03, soft=0.05, wobble=0.05
+        ),
         rng,
         variants=16,
     )
@@ -86,7 +104,15 @@ def paint(size_px, rng):
 def _slabs(picture, scene, knife, rng, *, length, width, spacing, where, edge, thickness):
     points = st.scatter(scene.shape, rng, spacing=spacing, where=where)
     laid = st.lay(
-        scene, points, rng=rng, length=length, width=width, spread=0.3, turn=0.16, edge=edge, thickness=thickness
+        scene,
+        points,
+        rng=rng,
+        length=length,
+        width=width,
+        spread=0.3,
+        turn=0.16,
+        edge=edge,
+        thickness=thickness,
     )
     laid = replace(laid, bow=0.15 * laid.bow, sway=0 * laid.sway)  # a blade does not bend
     laid = st.from_palette(laid, COLOURS, rng=rng, heat=0.085, share=0.6)
@@ -97,7 +123,9 @@ def _scene(rng):
     shape = picture_shape(SCENE_PX, ASPECT)
     x, y = unit_grid(shape)
     drift = noise(shape, rng, cells=5, octaves=3, stretch=1.8)
-    blocks = np.sign(noise(shape, rng, cells=8, octaves=1)) * np.abs(noise(shape, rng, cells=12, octaves=1)) ** 0.5
+    blocks = (
+        np.sign(noise(shape, rng, cells=8, octaves=1)) * np.abs(noise(shape, rng, cells=12, octaves=1)) ** 0.5
+    )
     from_sun = np.hypot(x - SUN[0], 1.5 * (y - SUN[1]))
     sky = ramp(
         from_sun + 0.075 * drift,
@@ -117,7 +145,9 @@ def _scene(rng):
     colour = mix(sky, water, wet)
     colour = _town(x, y, colour, rng)
     colour = _quay(shape, colour, rng)
-    angle = np.where(wet > 0.5, 0.10 * blocks, np.arctan2(y - SUN[1], x - SUN[0]) * 0.35 - 0.25 + 0.45 * blocks)
+    angle = np.where(
+        wet > 0.5, 0.10 * blocks, np.arctan2(y - SUN[1], x - SUN[0]) * 0.35 - 0.25 + 0.45 * blocks
+    )
     angle = np.where((y > 0.31) & (y < HORIZON), np.pi / 2 * (blocks > 0), angle)
     sparkle = np.exp(-(((x - SUN[0]) / (0.06 + 0.45 * (y - HORIZON))) ** 2)) * wet
     detail = np.clip(
@@ -144,7 +174,9 @@ def _water(x, y, rng):
         -(((x - SUN[0]) / 0.45) ** 2)
     )
     water = mix(
-        water, ramp(column, [(0.3, "#d23a24"), (0.6, "#f7a13a"), (1.0, "#fff1c8")]), smoothstep(column, 0.28, 0.6)
+        water,
+        ramp(column, [(0.3, "#d23a24"), (0.6, "#f7a13a"), (1.0, "#fff1c8")]),
+        smoothstep(column, 0.28, 0.6),
     )
     for centre, base, length, hull, _, sail in BOATS:
         under = np.exp(-(((x - centre) / (0.42 * length)) ** 4)) * smoothstep(y, base - 0.01, base + 0.01)
@@ -193,7 +225,9 @@ def _boats(picture, knife, rng):
         for step in np.linspace(0, 1, 9):  # the mainsail, slab over slab from boom to peak
             rise = base - 1.6 * thick - step * 0.72 * tall
             wide = 0.56 * length * (1 - 0.86 * step)
-            keel.append((x - 0.03 * length - wide / 2, rise, -0.12 - 0.25 * step, wide + 0.02, 0.105 * tall, sail))
+            keel.append(
+                (x - 0.03 * length - wide / 2, rise, -0.12 - 0.25 * step, wide + 0.02, 0.105 * tall, sail)
+            )
         for step in np.linspace(0, 1, 6):  # the jib
             rise = base - 1.5 * thick - step * 0.55 * tall
             wide = 0.34 * length * (1 - 0.85 * step)

@@ -28,8 +28,24 @@ SCENE_PX = 1024
 PAPER = "#6a5660"
 TABLE = 0.47
 COLOURS = palette(
-    "#fff4e4", "#f6d6c8", "#f2a7b4", "#d9648c", "#a63a6c", "#c9b2e2", "#8d78c4", "#54478c", "#2f2a50", "#8fe0d2",
-    "#38b3ae", "#157a86", "#f6dc7a", "#e0a83c", "#b8c75a", "#6f9648", "#f2935a", "#c0522f",
+    "#fff4e4",
+    "#f6d6c8",
+    "#f2a7b4",
+    "#d9648c",
+    "#a63a6c",
+    "#c9b2e2",
+    "#8d78c4",
+    "#54478c",
+    "#2f2a50",
+    "#8fe0d2",
+    "#38b3ae",
+    "#157a86",
+    "#f6dc7a",
+    "#e0a83c",
+    "#b8c75a",
+    "#6f9648",
+    "#f2935a",
+    "#c0522f",
 )
 # x, y, radius, tilt, lit, middle, shade
 PEARS = (
@@ -74,7 +90,8 @@ def paint(size_px, rng):
 
 
 def _hatch(picture, scene, stick, grain, rng, *, angle, follow, length, width, spacing, press, bare, fine):
-    """One sheet of hatching: a stroke falls with the chance `bare` anywhere and `fine` more where there is form."""
+    """One sheet of hatching: a stroke falls with the chance `bare` anywhere and `fine` more where there is
+    form."""
     # The wrist turns a little from patch to patch, so that neighbouring strokes lie parallel.
     patches = 0.22 * np.round(1.5 * noise(scene.shape, rng, cells=6, octaves=1))
     way = scene.angle if follow == 1 else angle + patches + follow * np.sin(scene.angle)
@@ -146,7 +163,13 @@ def _drape(state, x, y):
     )
     cloth = smoothstep(y, top - 0.002, top + 0.002)
     hem = np.exp(-(((y - top - 0.012) / 0.004) ** 2))
-    _put(state, cloth, mix(tone, rgb("#e0a83c"), hem), np.pi / 2 + 0.3 * (x - 0.45) + 0.25 * np.sin(phase), 0.55)
+    _put(
+        state,
+        cloth,
+        mix(tone, rgb("#e0a83c"), hem),
+        np.pi / 2 + 0.3 * (x - 0.45) + 0.25 * np.sin(phase),
+        0.55,
+    )
 
 
 def _bowl(state, shape, x, y):
@@ -170,7 +193,9 @@ def _bowl(state, shape, x, y):
         )
     _cast(state, shape, (cx + 0.05, cy + 0.105), 0.13)
     body = smoothstep(ellipse(shape, (cx, cy - 0.015), (0.150, 0.118)), 1.015, 0.985) * (y > cy - 0.015)
-    tone = ramp((x - cx) / 0.3 + 0.45, [(0, "#fff4e4"), (0.3, "#f6dca0"), (0.6, "#e0a05c"), (0.95, "#8a3f4a")])
+    tone = ramp(
+        (x - cx) / 0.3 + 0.45, [(0, "#fff4e4"), (0.3, "#f6dca0"), (0.6, "#e0a05c"), (0.95, "#8a3f4a")]
+    )
     band = np.abs(y - cy - 0.035 - 0.25 * (x - cx) ** 2) < 0.007
     _put(state, body, mix(tone, rgb("#157a86"), band.astype(np.float32)), 0.15 - 2.2 * (x - cx), 0.9)
 
@@ -180,7 +205,9 @@ def _jug(state, shape, x, y):
     cx, top, bottom = 0.365, 0.135, 0.590
     down = np.clip((y - top) / (bottom - top), 0, 1)
     half = (
-        0.048 + 0.082 * np.sin(np.pi * np.clip(down * 1.12 - 0.20, 0, 1)) ** 1.3 + 0.028 * smoothstep(down, 0.16, 0.0)
+        0.048
+        + 0.082 * np.sin(np.pi * np.clip(down * 1.12 - 0.20, 0, 1)) ** 1.3
+        + 0.028 * smoothstep(down, 0.16, 0.0)
     )
     across = (x - cx) / half
     _cast(state, shape, (cx + 0.09, bottom - 0.005), 0.14)
@@ -208,7 +235,9 @@ def _jug(state, shape, x, y):
     garland = np.abs(down - 0.56 + 0.045 * np.sin(9 * np.arcsin(np.clip(across, -1, 1))))
     glaze = mix(glaze, rgb("#f2a7b4"), 0.95 * smoothstep(garland, 0.036, 0.028))
     glaze = mix(
-        glaze, rgb("#e0a83c"), ((np.abs(down - 0.43) < 0.012) | (np.abs(down - 0.69) < 0.012)).astype(np.float32)
+        glaze,
+        rgb("#e0a83c"),
+        ((np.abs(down - 0.43) < 0.012) | (np.abs(down - 0.69) < 0.012)).astype(np.float32),
     )
     _put(state, inside, glaze, 0.55 * across, 1)
     mouth = smoothstep(ellipse(shape, (cx, top), (0.074, 0.018)), 1.05, 0.95)
@@ -218,7 +247,11 @@ def _jug(state, shape, x, y):
 def _round(state, shape_field, dx, dy, radius, tones):
     """A ball lit from the upper left, with light thrown back into its shadow side."""
     mask = smoothstep(shape_field, 1.03, 0.97)
-    lit = 0.5 + 0.42 * (-0.72 * dx - 0.62 * dy) / radius + 0.18 * smoothstep(shape_field, 0.78, 1.0) * (dx + dy > 0)
+    lit = (
+        0.5
+        + 0.42 * (-0.72 * dx - 0.62 * dy) / radius
+        + 0.18 * smoothstep(shape_field, 0.78, 1.0) * (dx + dy > 0)
+    )
     light, middle, shade = tones
     tone = ramp(lit, [(0.05, shade), (0.42, middle), (0.72, light), (0.93, "#fffaf0")])
     _put(state, mask, tone, np.arctan2(dy, dx) + np.pi / 2, 1)
@@ -246,11 +279,18 @@ def _accents(picture, stick, grain, rng):
     """Stalks and the last lights, pressed hard."""
     dark = [
         st.along_line(line, width=0.008, colour=rgb("#3a2430"))
-        for line in (((0.612, 0.432), (0.618, 0.408), (0.632, 0.388)), ((0.690, 0.462), (0.676, 0.440), (0.672, 0.418)))
+        for line in (
+            ((0.612, 0.432), (0.618, 0.408), (0.632, 0.388)),
+            ((0.690, 0.462), (0.676, 0.440), (0.672, 0.418)),
+        )
     ]
     spots = [(px - 0.40 * r, py - 0.42 * r, r) for px, py, r, *_ in (*PEARS, *PEACHES)]
     points = np.array(
-        [(px + jx * r, py + jy * r) for px, py, r in spots for jx, jy in ((0, 0), (0.16, -0.07), (-0.1, 0.16))]
+        [
+            (px + jx * r, py + jy * r)
+            for px, py, r in spots
+            for jx, jy in ((0, 0), (0.16, -0.07), (-0.1, 0.16))
+        ]
     )
     light = st.straight(points, -0.7, length=0.022, width=0.0075, colour=rgb("#fffbf0"))
     picture.stamp(st.join(*dark, light), stick, rng=rng, grain=0.35 + 0.65 * grain, bite=3.0)

@@ -27,8 +27,22 @@ DESCRIPTION = "Pointillism: dots of pure colour and their complements over grass
 ASPECT = 1.42
 SCENE_PX = 1024
 COLOURS = palette(
-    "#fbf3d0", "#f7d860", "#f0b03a", "#e57a2c", "#cf3f31", "#e8a0a8", "#c6d65a", "#86b53e", "#3d8c48", "#1f5f5a",
-    "#8fc3e2", "#4f86cc", "#2f4da8", "#8a62b4", "#cfa6d4", "#2c2560",
+    "#fbf3d0",
+    "#f7d860",
+    "#f0b03a",
+    "#e57a2c",
+    "#cf3f31",
+    "#e8a0a8",
+    "#c6d65a",
+    "#86b53e",
+    "#3d8c48",
+    "#1f5f5a",
+    "#8fc3e2",
+    "#4f86cc",
+    "#2f4da8",
+    "#8a62b4",
+    "#cfa6d4",
+    "#2c2560",
 )
 
 
@@ -36,10 +50,14 @@ def paint(size_px, rng):
     """The painting, float32 (height, width, 3) sRGB in [0, 1], its long side `size_px`."""
     scene = _scene(rng)
     shape = picture_shape(size_px, ASPECT)
-    picture = st.Picture(np.broadcast_to(rgb("#e9ddc0"), (*shape, 3)), weave(shape, rng, threads=300) * size_px / 2400)
+    picture = st.Picture(
+        np.broadcast_to(rgb("#e9ddc0"), (*shape, 3)), weave(shape, rng, threads=300) * size_px / 2400
+    )
     broad = st.brush_textures(st.Brush(bristles=16, ragged=0.3, dry=0.3), rng)
     dab = st.brush_textures(
-        st.Brush(bristles=7, ragged=0.08, dry=0, ridge=0.45, groove=0.25, cap=1.0, wobble=0.10), rng, variants=14
+        st.Brush(bristles=7, ragged=0.08, dry=0, ridge=0.45, groove=0.25, cap=1.0, wobble=0.10),
+        rng,
+        variants=14,
     )
     points = st.scatter(scene.shape, rng, spacing=0.018)
     ground = st.lay(scene, points, rng=rng, length=0.055, width=0.026, turn=0.3, edge=0.3, thickness=0.03)
@@ -53,7 +71,9 @@ def paint(size_px, rng):
 def _dots(picture, scene, textures, rng, *, width, spacing, strange, where):
     """One sowing of dots; the share `strange` takes the complement of the colour it falls on."""
     points = st.scatter(scene.shape, rng, spacing=spacing, where=where, jitter=0.5)
-    laid = st.lay(scene, points, rng=rng, length=1.12 * width, width=width, spread=0.16, turn=0.5, thickness=0.12)
+    laid = st.lay(
+        scene, points, rng=rng, length=1.12 * width, width=width, spread=0.16, turn=0.5, thickness=0.12
+    )
     grey = laid.colour.mean(axis=1, keepdims=True)
     opposed = np.clip(grey + 0.06 - 1.5 * (laid.colour - grey), 0, 1)
     vivid = np.clip(grey + 1.35 * (laid.colour - grey), 0, 1)
@@ -79,21 +99,35 @@ def _scene(rng):
     colour = _people(shape, colour)
     drawn = np.abs(colour - empty).max(axis=2) > 0.02
     colour, angle, leaves = _tree(x, y, colour, angle, rng)
-    detail = np.clip(0.30 + 0.9 * drawn + 0.25 * bank + 0.35 * leaves + 0.5 * (np.abs(y - 0.255) < 0.05), 0, 1)
+    detail = np.clip(
+        0.30 + 0.9 * drawn + 0.25 * bank + 0.35 * leaves + 0.5 * (np.abs(y - 0.255) < 0.05), 0, 1
+    )
     return st.Scene(colour.astype(np.float32), angle.astype(np.float32), detail.astype(np.float32))
 
 
 def _far_bank(x, y, colour, rng):
     """Trees and a few bright houses across the water, hazy with distance."""
-    crown = 0.212 - 0.028 * np.abs(np.sin(11 * x + 0.6)) - 0.016 * np.sin(4 * x) - 0.008 * noise(y.shape, rng, cells=30)
+    crown = (
+        0.212
+        - 0.028 * np.abs(np.sin(11 * x + 0.6))
+        - 0.016 * np.sin(4 * x)
+        - 0.008 * noise(y.shape, rng, cells=30)
+    )
     trees = ramp(
         (y - crown) / 0.06 + 0.3 * noise(y.shape, rng, cells=24, octaves=3),
         [(-0.2, "#b9cc6a"), (0.3, "#6fa661"), (0.8, "#3f7f78"), (1.3, "#4a5aa0")],
     )
     colour = mix(colour, trees, smoothstep(y, crown - 0.002, crown + 0.003))
-    for left, width, height in ((0.06, 0.05, 0.032), (0.125, 0.035, 0.042), (0.475, 0.03, 0.026), (0.53, 0.055, 0.034)):
+    for left, width, height in (
+        (0.06, 0.05, 0.032),
+        (0.125, 0.035, 0.042),
+        (0.475, 0.03, 0.026),
+        (0.53, 0.055, 0.034),
+    ):
         wall = (np.abs(x - left - width / 2) < width / 2) & (y > 0.268 - height)
-        roof = (np.abs(x - left - width / 2) < width / 2 + 0.004) & (y > 0.258 - height) & (y <= 0.268 - height)
+        roof = (
+            (np.abs(x - left - width / 2) < width / 2 + 0.004) & (y > 0.258 - height) & (y <= 0.268 - height)
+        )
         colour = mix(colour, rgb("#f8ead2"), wall.astype(np.float32))
         colour = mix(colour, rgb("#d9603a"), roof.astype(np.float32))
     return mix(colour, rgb("#d8d77c"), smoothstep(y, 0.264, 0.268))
@@ -102,7 +136,8 @@ def _far_bank(x, y, colour, rng):
 def _river(x, y, colour, angle, soft, rng):
     ripples = noise(y.shape, rng, cells=46, octaves=2, stretch=5.0)
     water = ramp(
-        y + 0.02 * soft + 0.016 * ripples, [(0.27, "#a9cbd9"), (0.33, "#7db0dc"), (0.42, "#5f92d2"), (0.55, "#4a70c0")]
+        y + 0.02 * soft + 0.016 * ripples,
+        [(0.27, "#a9cbd9"), (0.33, "#7db0dc"), (0.42, "#5f92d2"), (0.55, "#4a70c0")],
     )
     depth = 0.025 * np.abs(np.sin(11 * x + 0.6)) + 0.035 + 0.014 * ripples
     reflection = smoothstep(y - 0.275, depth + 0.02, depth - 0.02)
@@ -119,7 +154,8 @@ def _near_bank(x, y, colour, angle, soft, rng):
     bank = smoothstep(y, shore - 0.002, shore + 0.002)
     turf = noise(y.shape, rng, cells=26, octaves=3, stretch=2.0)
     grass = ramp(
-        (y - shore) * 2.2 + 0.13 * turf, [(-0.05, "#e6dc74"), (0.1, "#bfd052"), (0.35, "#98bd46"), (0.7, "#7aa63e")]
+        (y - shore) * 2.2 + 0.13 * turf,
+        [(-0.05, "#e6dc74"), (0.1, "#bfd052"), (0.35, "#98bd46"), (0.7, "#7aa63e")],
     )
     shade_edge = 0.50 - 0.10 * x + 0.018 * np.sin(21 * x) + 0.014 * turf
     shade = np.maximum(
@@ -139,14 +175,21 @@ def _sail(x, y, colour, foot, size):
     """A white sail with its hull, and both once more in the water."""
     base = 0.335 + 0.25 * (size - 0.06)
     rise = (base - y) / size
-    sail = (rise > 0) & (rise < 1) & (x > foot - 0.30 * size * (1 - rise)) & (x < foot + 0.42 * size * (1 - rise))
+    sail = (
+        (rise > 0)
+        & (rise < 1)
+        & (x > foot - 0.30 * size * (1 - rise))
+        & (x < foot + 0.42 * size * (1 - rise))
+    )
     shaded = mix(rgb("#fff7e0"), rgb("#b9b4dc"), smoothstep(x, foot - 0.05 * size, foot - 0.2 * size))
     colour = mix(colour, shaded, sail.astype(np.float32))
     hull = (np.abs(x - foot) < 0.42 * size - (y - base)) & (y >= base) & (y < base + 0.11 * size)
     colour = mix(colour, rgb("#b8402e"), hull.astype(np.float32))
     below = (y - base - 0.11 * size) / size
     mirrored = (
-        (below > 0) & (below < 0.8) & (np.abs(x - foot - 0.01 * np.sin(below * 40)) < 0.30 * size * (0.9 - below))
+        (below > 0)
+        & (below < 0.8)
+        & (np.abs(x - foot - 0.01 * np.sin(below * 40)) < 0.30 * size * (0.9 - below))
     )
     return mix(colour, rgb("#e9e6d8"), 0.6 * mirrored.astype(np.float32))
 
@@ -181,7 +224,13 @@ def _people(shape, colour):
         head = smoothstep(ellipse(shape, (x, y - 0.91 * tall), (0.06 * tall, 0.075 * tall)), 1.1, 0.9)
         hat = smoothstep(ellipse(shape, (x, y - 0.98 * tall), (0.10 * tall, 0.035 * tall)), 1.1, 0.9)
         cast = smoothstep(ellipse(shape, (x + 0.30 * tall, y), (0.42 * tall, 0.045 * tall)), 1.1, 0.8)
-        for mask, code in ((cast, "#3d3f86"), (skirt, dress), (body, dress), (head, "#f0c4a0"), (hat, "#2c2560")):
+        for mask, code in (
+            (cast, "#3d3f86"),
+            (skirt, dress),
+            (body, dress),
+            (head, "#f0c4a0"),
+            (hat, "#2c2560"),
+        ):
             colour = mix(colour, rgb(code), mask)
         if parasol:
             disc = ellipse(shape, (x + 0.05 * tall, y - 0.98 * tall), (0.30 * tall, 0.20 * tall))

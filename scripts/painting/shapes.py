@@ -64,7 +64,13 @@ def spline(points, count=120):
     pieces = []
     for p0, p1, p2, p3 in zip(padded, padded[1:], padded[2:], padded[3:]):
         pieces.append(
-            0.5 * (2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3)
+            0.5
+            * (
+                2 * p1
+                + (p2 - p0) * t
+                + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2
+                + (3 * p1 - p0 - 3 * p2 + p3) * t**3
+            )
         )
     return resample(np.vstack([*pieces, points[-1:]]), count)
 
@@ -86,7 +92,9 @@ def normals(points):
 
 def wobble(points, *, amount, rng, knots=12):
     """Move a polyline sideways by a smooth random amount: a hand-drawn line."""
-    offsets = np.interp(np.linspace(0, 1, len(points)), np.linspace(0, 1, knots), rng.normal(0, amount, knots))
+    offsets = np.interp(
+        np.linspace(0, 1, len(points)), np.linspace(0, 1, knots), rng.normal(0, amount, knots)
+    )
     return points + normals(points) * offsets[:, None]
 
 
@@ -231,7 +239,9 @@ def cracks(shape, *, cell, rng, width_px=1.2):
     line = cv2.GaussianBlur(np.minimum(edge, 1), (0, 0), max(width_px * 0.45, 0.3))
     line = displace(line / max(line.max(), 1e-6), amount=cell * 0.10, cell=cell * 0.6, rng=bend_rng)
     # Cracks open here and close there, as the ground under the paint allows.
-    return line * canvas.smoothstep(canvas.noise(shape[:2], fade_rng, cells=round(0.25 / cell), octaves=2), -0.9, 0.9)
+    return line * canvas.smoothstep(
+        canvas.noise(shape[:2], fade_rng, cells=round(0.25 / cell), octaves=2), -0.9, 0.9
+    )
 
 
 # --- brush dabs ------------------------------------------------------------

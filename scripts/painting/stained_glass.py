@@ -74,7 +74,9 @@ def _lay_sun(window):
     dx, dy = window.x - SUN[0], window.y - SUN[1]
     radius, turn = np.hypot(dx, dy), np.arctan2(dy, dx) / (2 * np.pi) + 0.5
     beads, petals, heart = 24, 12, 8
-    window.lay(radius < 0.205 + 0.008 * np.abs(np.sin(np.pi * turn * beads)), np.floor(turn * beads), "sun bead")
+    window.lay(
+        radius < 0.205 + 0.008 * np.abs(np.sin(np.pi * turn * beads)), np.floor(turn * beads), "sun bead"
+    )
     scallop = np.abs(np.sin(np.pi * turn * petals))
     window.lay(radius < 0.125 + 0.045 * np.sqrt(scallop), np.floor(turn * petals), "sun gold")
     half = turn * heart + 0.5
@@ -124,12 +126,16 @@ def _lay_flowers(window):
         stem = shapes.spline([foot, waist, head], 60)
         for k, side in ((12, 1), (24, -1), (34, 1)):
             angle = -np.pi / 2 + side * 0.75
-            ribs.append(_lay_leaf(window, stem[k], angle, length * 1.75, length * 0.42, "leaf", bend=side * 0.7))
+            ribs.append(
+                _lay_leaf(window, stem[k], angle, length * 1.75, length * 0.42, "leaf", bend=side * 0.7)
+            )
         window.lay(window.inside(shapes.ribbon(stem, 0.013)), np.floor(window.y / 0.11), "leaf")
         for k in range(petals):
             angle = -np.pi / 2 + (k - (petals - 1) / 2) * 2 * np.pi / petals
             ribs.append(
-                _lay_leaf(window, head, angle, length, length * 0.62, glass, bend=0.25 * np.sign(np.cos(angle)))
+                _lay_leaf(
+                    window, head, angle, length, length * 0.62, glass, bend=0.25 * np.sign(np.cos(angle))
+                )
             )
         window.lay(window.inside(shapes.circle(head, length * 0.2)), 0, "sun gold")
     return ribs
@@ -165,7 +171,9 @@ def _pane_colours(window, pane, rng):
     slope_x, slope_y = np.cos(angle) / extent, np.sin(angle) / extent
     drift = (x - centre_x[pane]) * slope_x[pane] + (y - centre_y[pane]) * slope_y[pane]
     share = np.clip(0.35 + 0.5 * drift, 0, 1).astype(np.float32)
-    return canvas.mix(near[pane].astype(np.float32), far[pane].astype(np.float32), share), drift.astype(np.float32)
+    return canvas.mix(near[pane].astype(np.float32), far[pane].astype(np.float32), share), drift.astype(
+        np.float32
+    )
 
 
 def _bubbles(shape, rng):
@@ -196,7 +204,9 @@ def paint(size_px, rng):
     image = shapes.blank(size_px, height_to_width=HEIGHT_TO_WIDTH)
     shape = image.shape
     size = (shape[1], shape[0])
-    bends = [canvas.noise(shape[:2], child, cells=20, octaves=2) * 0.0012 * size_px for child in lead_rng.spawn(2)]
+    bends = [
+        canvas.noise(shape[:2], child, cells=20, octaves=2) * 0.0012 * size_px for child in lead_rng.spawn(2)
+    ]
     rows, columns = np.mgrid[0 : shape[0], 0 : shape[1]]
     columns, rows = (columns + bends[0]).astype(np.float32), (rows + bends[1]).astype(np.float32)
 
@@ -211,9 +221,9 @@ def paint(size_px, rng):
 
     seam, outline = to_lead(window.pane), to_lead(window.object)
     pane = cv2.resize(window.pane, size, interpolation=cv2.INTER_NEAREST)
-    pane = cv2.remap(pane.astype(np.float32), columns, rows, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE).astype(
-        np.int32
-    )
+    pane = cv2.remap(
+        pane.astype(np.float32), columns, rows, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
+    ).astype(np.int32)
     glass, drift = _pane_colours(window, pane, colour_rng)
 
     # Each pane is cut from its own sheet: the streaks run another way in it.
@@ -238,7 +248,8 @@ def paint(size_px, rng):
             for reach in (0.35, 0.6, 0.85):
                 tip = rib[0] + span * (reach + 0.1) + across * side * np.sin(np.pi * reach) * 0.9
                 line = shapes.spline(
-                    [rib[0] + span * reach * 0.35, rib[0] + span * reach * 0.8 + across * side * 0.35, tip], 24
+                    [rib[0] + span * reach * 0.35, rib[0] + span * reach * 0.8 + across * side * 0.35, tip],
+                    24,
                 )
                 line = shapes.wobble(line, amount=0.0008, rng=vein_rng, knots=5)
                 shapes.stroke(glass, line, np.linspace(0.0024, 0.0006, 24), brown, opacity=0.75)
@@ -253,7 +264,8 @@ def paint(size_px, rng):
     lead = np.ones_like(glass) * LEAD * (1 + 0.15 * ripple)[..., None]
     slope = cv2.GaussianBlur(dome, (0, 0), 0.0006 * size_px) * size_px
     shine = np.clip(
-        0.02 * (cv2.Sobel(slope, cv2.CV_32F, 1, 0, scale=1 / 8) + cv2.Sobel(slope, cv2.CV_32F, 0, 1, scale=1 / 8)),
+        0.02
+        * (cv2.Sobel(slope, cv2.CV_32F, 1, 0, scale=1 / 8) + cv2.Sobel(slope, cv2.CV_32F, 0, 1, scale=1 / 8)),
         -1,
         1,
     )

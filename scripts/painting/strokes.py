@@ -73,7 +73,9 @@ def _ends(brush, v, rng):
     across = TEXTURE_PX[0]
     rounding = brush.cap * (1 - np.sqrt(np.clip(1 - v * v, 0, 1)))
     lags = [
-        cv2.resize(rng.random((brush.bristles, 1)).astype(np.float32), (1, across), interpolation=cv2.INTER_LINEAR)
+        cv2.resize(
+            rng.random((brush.bristles, 1)).astype(np.float32), (1, across), interpolation=cv2.INTER_LINEAR
+        )
         for _ in range(2)
     ]
     start = -1 + rounding + 0.3 * brush.ragged * lags[0]
@@ -109,7 +111,8 @@ def _rim(inside):
 class Scene:
     """What is to be painted, as maps of one shape.
 
-    colour (h, w, 3); angle (h, w) radians, the way of the brush; detail (h, w) in [0, 1], where fine strokes go.
+    colour (h, w, 3); angle (h, w) radians, the way of the brush; detail (h, w) in [0, 1], where fine strokes
+    go.
     """
 
     colour: np.ndarray
@@ -184,7 +187,7 @@ def lay(scene, points, *, rng, length, width, spread=0.3, turn=0.1, edge=None, o
         colour=colour,
         streak=colour,
         opacity=np.full(n, opacity, np.float32),
-        thickness=np.full(n, thickness, np.float32)
+        thickness=np.full(n, thickness, np.float32),
     )
 
 
@@ -286,11 +289,14 @@ def _fit_spine(spine):
 
 
 def recolour(strokes, rng, *, value=0.05, warmth=0.03, streak=0.08):
-    """Each stroke's own mixture: lighter or darker, warmer or cooler, and a second colour streaked through it."""
+    """Each stroke's own mixture: lighter or darker, warmer or cooler, and a second colour streaked through
+    it."""
     n = len(strokes)
     colour = strokes.colour + _mixture(rng, n, value, warmth)
     return replace(
-        strokes, colour=np.clip(colour, 0, 1), streak=np.clip(colour + _mixture(rng, n, streak, 0.6 * streak), 0, 1)
+        strokes,
+        colour=np.clip(colour, 0, 1),
+        streak=np.clip(colour + _mixture(rng, n, streak, 0.6 * streak), 0, 1),
     )
 
 
@@ -339,8 +345,8 @@ class Picture:
     def stamp(self, strokes, textures, *, rng, grain=None, bite=4.0, glaze=False):
         """Paint the strokes, first to last.
 
-        grain: (height, width) of the paper in [0, 1]; then the paint catches only where grain is high, the more
-        sharply the larger `bite`. glaze: the colour filters what lies below instead of covering it.
+        grain: (height, width) of the paper in [0, 1]; then the paint catches only where grain is high, the
+        more sharply the larger `bite`. glaze: the colour filters what lies below instead of covering it.
         """
         choice = rng.integers(len(textures), size=len(strokes))
         long_px = max(self.planes.shape[1:])
@@ -357,7 +363,9 @@ class Picture:
             cover = found[0] * opacity
             if grain is not None:
                 cover = np.clip((cover + grain[y0:y1, x0:x1] - 1) * bite, 0, 1) * min(1.0, opacity * 1.2)
-            self._blend((y0, y1, x0, x1), cover, found, strokes.colour[i], strokes.streak[i], thickness * width, glaze)
+            self._blend(
+                (y0, y1, x0, x1), cover, found, strokes.colour[i], strokes.streak[i], thickness * width, glaze
+            )
 
     def _blend(self, box, cover, found, colour, streak, height_px, glaze):
         y0, y1, x0, x1 = box

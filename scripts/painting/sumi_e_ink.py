@@ -18,14 +18,18 @@ def paint(size_px, rng):
     shape = picture_shape(size_px, ASPECT)
     grain = tooth(shape, rng, cells=300, octaves=3)
     picture = st.Picture(_paper(shape, grain, rng), 0 * grain)
-    wet = st.brush_textures(st.Brush(bristles=7, ragged=0.4, dry=0.1, cap=0.6, soft=0.55, wobble=0.25, rim=0.35), rng)
+    wet = st.brush_textures(
+        st.Brush(bristles=7, ragged=0.4, dry=0.1, cap=0.6, soft=0.55, wobble=0.25, rim=0.35), rng
+    )
     dry = st.brush_textures(
         st.Brush(bristles=20, ragged=0.55, dry=0.75, cap=0.35, soft=0.15, wobble=0.12), rng, variants=16
     )
     leaf = st.brush_textures(
         st.Brush(bristles=12, ragged=0.25, dry=0.35, cap=0.55, soft=0.12, wobble=0.07, taper=0.9), rng
     )
-    cane = st.brush_textures(st.Brush(bristles=14, ragged=0.12, dry=0.45, cap=0.06, soft=0.12, wobble=0.05), rng)
+    cane = st.brush_textures(
+        st.Brush(bristles=14, ragged=0.12, dry=0.45, cap=0.06, soft=0.12, wobble=0.05), rng
+    )
 
     _mist(picture, wet, dry, grain, rng)
     for far in range(4):
@@ -66,7 +70,9 @@ def _paper(shape, grain, rng):
 
 def _dilute(strength):
     """Ink thinned with water: the colour that a glaze of it filters with."""
-    return mix(rgb("#ffffff"), mix(rgb("#5b564e"), INK, np.clip(strength, 0, 1)), np.clip(1.6 * strength, 0, 1))
+    return mix(
+        rgb("#ffffff"), mix(rgb("#5b564e"), INK, np.clip(strength, 0, 1)), np.clip(1.6 * strength, 0, 1)
+    )
 
 
 def _mist(picture, wet, dry, grain, rng):
@@ -158,7 +164,8 @@ def _range(picture, far, grain, rng):
 
 
 def _crag_strokes(picture, far, dry, wet, grain, rng):
-    """Texture strokes down the flanks: dry ink split by the bristles, then dabs of scrub along the skyline."""
+    """Texture strokes down the flanks: dry ink split by the bristles, then dabs of scrub along the
+    skyline."""
     xs = rng.uniform(0, ASPECT, 230)
     down = rng.gamma(1.6, 0.030, 230)
     peak = _crest(far, xs + 0.02) - _crest(far, xs - 0.02)
@@ -221,9 +228,9 @@ def _rock(picture, dry, grain, rng):
     load = 0.5 * smoothstep(inside, -0.002, 0.003) * (0.75 + 0.35 * lumps) + 0.5 * np.exp(
         -(((inside - 0.004) / 0.005) ** 2)
     )
-    picture.planes[:3] *= (1 - np.clip(load, 0, 0.85)[..., None] * (1 - mix(rgb("#3c4048"), INK, 0.5))).transpose(
-        2, 0, 1
-    )
+    picture.planes[:3] *= (
+        1 - np.clip(load, 0, 0.85)[..., None] * (1 - mix(rgb("#3c4048"), INK, 0.5))
+    ).transpose(2, 0, 1)
     n = 190
     xs = rng.uniform(-0.01, 0.27, n)
     edge = 0.80 + 1.05 * np.clip(xs - 0.06, 0, None) ** 1.25
@@ -263,14 +270,24 @@ def _pine(picture, dry, leaf, grain, rng):
         np.array([(0.150, 0.320), (0.120, 0.265), (0.070, 0.245)]),
     ]
     for _ in range(2):
-        picture.stamp(_branch(trunk, 0.040, 0.70, rng), dry, rng=rng, grain=0.45 + 0.55 * grain, bite=2.0, glaze=True)
+        picture.stamp(
+            _branch(trunk, 0.040, 0.70, rng), dry, rng=rng, grain=0.45 + 0.55 * grain, bite=2.0, glaze=True
+        )
     for bough in boughs:
-        picture.stamp(_branch(bough, 0.014, 0.65, rng), dry, rng=rng, grain=0.5 + 0.5 * grain, bite=2.0, glaze=True)
+        picture.stamp(
+            _branch(bough, 0.014, 0.65, rng), dry, rng=rng, grain=0.5 + 0.5 * grain, bite=2.0, glaze=True
+        )
     bark = np.concatenate([trunk[:-2] + 0.006 * rng.standard_normal((6, 2)) for _ in range(9)])
     bark = bark + rng.random((len(bark), 1)) * np.tile(np.diff(trunk, axis=0)[:6], (9, 1))
     picture.stamp(
         st.straight(
-            bark, rng.uniform(0, 3, len(bark)), length=0.020, width=0.006, bow=0.006, colour=_dilute(1.0), opacity=0.9
+            bark,
+            rng.uniform(0, 3, len(bark)),
+            length=0.020,
+            width=0.006,
+            bow=0.006,
+            colour=_dilute(1.0),
+            opacity=0.9,
         ),
         dry,
         rng=rng,
@@ -350,7 +367,9 @@ def _bamboo(picture, cane, leaf, grain, rng):
         )
         knots = foot + rise * joints[1:-1, None]
         picture.stamp(
-            st.straight(knots, 0.08, length=1.25 * width, width=0.0045, bow=0.002, colour=_dilute(1.0), opacity=0.95),
+            st.straight(
+                knots, 0.08, length=1.25 * width, width=0.0045, bow=0.002, colour=_dilute(1.0), opacity=0.95
+            ),
             leaf,
             rng=rng,
             glaze=True,
@@ -430,7 +449,9 @@ def _seal(picture, grain, rng):
     x, y, side = 0.075, 0.075, 0.058
     shape = grain.shape
     grid_x, grid_y = unit_grid(shape)
-    square = np.maximum(np.abs(grid_x - x), np.abs(grid_y - y)) + 0.0012 * noise(shape, rng, cells=60, octaves=2)
+    square = np.maximum(np.abs(grid_x - x), np.abs(grid_y - y)) + 0.0012 * noise(
+        shape, rng, cells=60, octaves=2
+    )
     carved = np.zeros(shape, np.float32)
     for points in (
         ((-0.30, -0.32), (0.32, -0.32)),
@@ -445,5 +466,7 @@ def _seal(picture, grain, rng):
         share = np.clip((px * (bx - ax) + py * (by - ay)) / ((bx - ax) ** 2 + (by - ay) ** 2), 0, 1)
         gap = np.hypot(px - share * (bx - ax), py - share * (by - ay))
         carved = np.maximum(carved, smoothstep(gap, 0.062, 0.040))
-    stamp = smoothstep(square, side / 2 + 0.0008, side / 2 - 0.0008) * (1 - carved) * smoothstep(grain, 0.12, 0.4)
+    stamp = (
+        smoothstep(square, side / 2 + 0.0008, side / 2 - 0.0008) * (1 - carved) * smoothstep(grain, 0.12, 0.4)
+    )
     picture.planes[:3] = mix(picture.colour, rgb("#c3281c"), 0.92 * stamp).transpose(2, 0, 1)

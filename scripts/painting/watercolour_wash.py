@@ -54,12 +54,12 @@ class Sheet:
         rough=0.004,
         granulation=0.35,
         bloom=0.35,
-        tone=None
+        tone=None,
     ):
         """One wash over `inside` > 0, a signed depth in fractions of the long side.
 
-        second: a pigment that runs into the first; rim: pigment gathered on the border; soft: width of the border
-        (large where the paper was wet); tone: (h, w) thins or thickens the wash from place to place.
+        second: a pigment that runs into the first; rim: pigment gathered on the border; soft: width of the
+        border (large where the paper was wet); tone: (h, w) thins or thickens the wash from place to place.
         """
         depth = inside + rough * self.edge_noise
         mask = smoothstep(depth, -soft, soft)
@@ -84,7 +84,9 @@ class Sheet:
     def shifted(self):
         """New edges and currents for the next wash, from the same noise turned over: cheap and different."""
         self.turns += 1
-        sides = (slice(None, None, -1), slice(None)) if self.turns % 2 else (slice(None), slice(None, None, -1))
+        sides = (
+            (slice(None, None, -1), slice(None)) if self.turns % 2 else (slice(None), slice(None, None, -1))
+        )
         self.edge_noise = self.edge_noise[sides].copy()
         self.flow_noise = self.flow_noise[sides[::-1]].copy()
         self.blooms = self.blooms[sides].copy()
@@ -139,7 +141,9 @@ def _sky(sheet, peaks):
     margin = np.minimum(_margin(sheet), peaks - sheet.y)
     clouds = noise(sheet.shape, sheet.rng, cells=4, octaves=4, stretch=1.6)
     clouds = clouds - 1.2 * np.exp(-(((sheet.x - 0.41) / 0.11) ** 2))  # none over the summit
-    sheet.wash(margin, ROSE, second=OCHRE, density=0.28, soft=0.012, rim=0.1, tone=smoothstep(sheet.y, 0.10, 0.28))
+    sheet.wash(
+        margin, ROSE, second=OCHRE, density=0.28, soft=0.012, rim=0.1, tone=smoothstep(sheet.y, 0.10, 0.28)
+    )
     sheet.shifted()
     sheet.wash(margin, BLUE, second=VIOLET, density=0.34, rim=0.8, rough=0.0012, tone=1.15 - 3.0 * sheet.y)
     sheet.shifted()
@@ -198,9 +202,14 @@ def _mountains(sheet, peaks):
     sheet.wash(body, TURQUOISE, second=VIOLET, density=0.46, rim=0.8, tone=1.25 - smoothstep(y, middle, LAKE))
     sheet.shifted()
     near = (
-        0.405 - 0.06 * np.exp(-(((x - 1.0) / 0.20) ** 2)) - 0.075 * np.exp(-((x / 0.14) ** 2)) - 0.012 * np.sin(13 * x)
+        0.405
+        - 0.06 * np.exp(-(((x - 1.0) / 0.20) ** 2))
+        - 0.075 * np.exp(-((x / 0.14) ** 2))
+        - 0.012 * np.sin(13 * x)
     )
-    body = np.minimum(np.minimum(margin, y - near + 0.006 * np.roll(ridge_noise, 700, axis=1)), LAKE + 0.004 - y)
+    body = np.minimum(
+        np.minimum(margin, y - near + 0.006 * np.roll(ridge_noise, 700, axis=1)), LAKE + 0.004 - y
+    )
     sheet.wash(body, SAP, second=OLIVE, density=0.71, rim=0.6, rough=0.005)
     sheet.shifted()
 
@@ -224,7 +233,9 @@ def _lake(sheet):
     )
     sheet.shifted()
     mirror = (
-        0.030 + 0.125 * np.exp(-((np.abs(x - 0.40) / 0.14) ** 1.4)) + 0.10 * np.exp(-((np.abs(x - 0.70) / 0.11) ** 1.4))
+        0.030
+        + 0.125 * np.exp(-((np.abs(x - 0.40) / 0.14) ** 1.4))
+        + 0.10 * np.exp(-((np.abs(x - 0.70) / 0.11) ** 1.4))
     )
     sheet.wash(
         np.minimum(water, 0.8 * (mirror - (y - LAKE)) + 0.012 * ripples),
@@ -236,10 +247,16 @@ def _lake(sheet):
     )
     sheet.shifted()
     dark = 0.022 + 0.06 * np.exp(-(((x - 1.0) / 0.22) ** 2)) + 0.07 * np.exp(-((x / 0.15) ** 2))
-    sheet.wash(np.minimum(water, dark - (y - LAKE) + 0.010 * ripples), OLIVE, second=TURQUOISE, density=0.53, rim=0.5)
+    sheet.wash(
+        np.minimum(water, dark - (y - LAKE) + 0.010 * ripples), OLIVE, second=TURQUOISE, density=0.53, rim=0.5
+    )
     sheet.shifted()
     sheet.wash(
-        np.minimum(water, 0.010 * (ripples - 0.75) + 0.02 * (y - 0.55)), INDIGO, second=BLUE, density=0.43, rim=0.6
+        np.minimum(water, 0.010 * (ripples - 0.75) + 0.02 * (y - 0.55)),
+        INDIGO,
+        second=BLUE,
+        density=0.43,
+        rim=0.6,
     )
     sheet.shifted()
 
@@ -260,11 +277,21 @@ def _shore(sheet):
     sheet.wash(earth, OCHRE, second=SAP, density=0.59, rim=0.5)
     sheet.shifted()
     sheet.wash(
-        np.minimum(earth - 0.004, 0.05 * (lumps + 0.05)), SIENNA, second=OLIVE, density=0.53, rim=0.7, rough=0.008
+        np.minimum(earth - 0.004, 0.05 * (lumps + 0.05)),
+        SIENNA,
+        second=OLIVE,
+        density=0.53,
+        rim=0.7,
+        rough=0.008,
     )
     sheet.shifted()
     sheet.wash(
-        np.minimum(earth - 0.012, 0.05 * (-lumps - 0.35)), OLIVE, second=INDIGO, density=0.56, rim=0.7, rough=0.010
+        np.minimum(earth - 0.012, 0.05 * (-lumps - 0.35)),
+        OLIVE,
+        second=INDIGO,
+        density=0.56,
+        rim=0.7,
+        rough=0.010,
     )
     sheet.shifted()
 
@@ -282,15 +309,27 @@ def _brushwork(picture, sheet, rng):
     hill = angle_along(0.06 * slopes + 0.25 * y)
     angle = np.where(y > LAKE, 0.06 * slopes, np.where(y < 0.10, 0.4 * slopes, hill + 0.6 * np.sign(slopes)))
     shade = 1 - small.colour.mean(axis=2)
-    scene = st.Scene(blur(small.colour, 0.004), angle.astype(np.float32), np.clip(1.6 * shade, 0, 1).astype(np.float32))
+    scene = st.Scene(
+        blur(small.colour, 0.004), angle.astype(np.float32), np.clip(1.6 * shade, 0, 1).astype(np.float32)
+    )
     for length, width, spacing, chance, strength in (
         (0.120, 0.034, 0.030, 0.55, 0.34),
         (0.070, 0.018, 0.019, 0.50, 0.42),
         (0.036, 0.009, 0.012, 0.40, 0.60),
     ):
-        points = st.scatter(scene.shape, rng, spacing=spacing, where=chance * np.clip(scene.detail - 0.12, 0, 1))
+        points = st.scatter(
+            scene.shape, rng, spacing=spacing, where=chance * np.clip(scene.detail - 0.12, 0, 1)
+        )
         laid = st.lay(
-            scene, points, rng=rng, length=length, width=width, spread=0.35, turn=0.25, edge=0.25, opacity=strength
+            scene,
+            points,
+            rng=rng,
+            length=length,
+            width=width,
+            spread=0.35,
+            turn=0.25,
+            edge=0.25,
+            opacity=strength,
         )
         # A glaze filters: the local colour, deepened, so that strokes show without dulling it.
         tint = np.clip(1 - 0.85 * (1 - laid.colour), 0.15, 1)
@@ -301,7 +340,9 @@ def _brushwork(picture, sheet, rng):
 def _pines(picture, rng):
     """Firs on both banks: a stem and drooping tiers, dark paint on the point of the brush."""
     brush = st.brush_textures(
-        st.Brush(bristles=8, ragged=0.4, dry=0.25, cap=0.6, soft=0.1, wobble=0.2, rim=0.35, taper=0.6), rng, variants=14
+        st.Brush(bristles=8, ragged=0.4, dry=0.25, cap=0.6, soft=0.1, wobble=0.2, rim=0.35, taper=0.6),
+        rng,
+        variants=14,
     )
     dark = palette("#2f4636", "#3f5d3a", "#2c3f58", "#5a6a3a", "#4a4a38")
     for foot_x, foot_y, tall in (
@@ -336,7 +377,10 @@ def _pines(picture, rng):
             opacity=0.8,
         )
         picture.stamp(
-            st.recolour(st.join(stem, boughs), rng, value=0.05, warmth=0.05, streak=0.05), brush, rng=rng, glaze=True
+            st.recolour(st.join(stem, boughs), rng, value=0.05, warmth=0.05, streak=0.05),
+            brush,
+            rng=rng,
+            glaze=True,
         )
 
 

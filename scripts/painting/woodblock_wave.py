@@ -71,7 +71,9 @@ def _sky(sheet, rng):
         outer = shapes.ribbon(middle, swell + 0.0028)
         inner = shapes.ribbon(shapes.wobble(middle, amount=0.0004, rng=rng), swell)
         graded = canvas.mix(
-            canvas.rgb("#efe6cb"), canvas.rgb("#a9b3a8"), canvas.smoothstep(y, y0 - thick * 0.3, y0 + thick * 0.6)
+            canvas.rgb("#efe6cb"),
+            canvas.rgb("#a9b3a8"),
+            canvas.smoothstep(y, y0 - thick * 0.3, y0 + thick * 0.6),
         )
         sheet.outlined([outer], [inner], graded)
         for offset in (0.22, -0.05):
@@ -119,7 +121,9 @@ def _far_sea(sheet, rng):
             x0 = -0.1 + (k + 0.5 * (row % 2)) * wide + rng.normal(0, wide * 0.05)
             t = np.linspace(0, 1, 12, endpoint=False)
             crest.append(
-                np.stack([x0 + t * wide, y - deep * (0.9 * np.sin(np.pi * t) ** 0.8) * rng.uniform(0.75, 1.15)], 1)
+                np.stack(
+                    [x0 + t * wide, y - deep * (0.9 * np.sin(np.pi * t) ** 0.8) * rng.uniform(0.75, 1.15)], 1
+                )
             )
         line = np.vstack(crest)
         tone = canvas.mix(
@@ -147,7 +151,12 @@ def _claw(base, angle, length, hook, depth, rng):
         for at in (5, 10, 15)[: depth + 1]:
             child = heading[at] - np.sign(hook) * rng.uniform(0.5, 0.9)
             fingers += _claw(
-                spine[at], child, length * rng.uniform(0.38, 0.52), hook * rng.uniform(0.9, 1.3), depth - 1, rng
+                spine[at],
+                child,
+                length * rng.uniform(0.38, 0.52),
+                hook * rng.uniform(0.9, 1.3),
+                depth - 1,
+                rng,
             )
     return fingers
 
@@ -193,11 +202,16 @@ def _breaker(sheet, place, rng, *, claw_length, lines, turn):
     inward = (face - back)[int(0.42 * SAMPLES) :]
     for row, (depth, radius, tone) in enumerate(((0.16, 0.34, PALE), (0.09, 0.36, FOAM), (0.0, 0.30, FOAM))):
         spots = [
-            (crest[k] + inward[k] * depth * rng.uniform(0.5, 1.3), claw_length * radius * rng.uniform(0.5, 1.05))
+            (
+                crest[k] + inward[k] * depth * rng.uniform(0.5, 1.3),
+                claw_length * radius * rng.uniform(0.5, 1.05),
+            )
             for k in range(row, len(crest), 3)
         ]
         sheet.outlined(
-            [shapes.circle(c, r + 0.0019, 24) for c, r in spots], [shapes.circle(c, r, 24) for c, r in spots], tone
+            [shapes.circle(c, r + 0.0019, 24) for c, r in spots],
+            [shapes.circle(c, r, 24) for c, r in spots],
+            tone,
         )
         for centre, radius_unit in spots[::2]:
             arc = shapes.circle(centre, radius_unit * 0.6, 30)[2:16]
@@ -220,7 +234,9 @@ def _breaker(sheet, place, rng, *, claw_length, lines, turn):
             rng,
         )
         sheet.outlined(
-            [shapes.ribbon(s, w + 0.0036) for s, w in fingers], [shapes.ribbon(s, w) for s, w in fingers], FOAM
+            [shapes.ribbon(s, w + 0.0036) for s, w in fingers],
+            [shapes.ribbon(s, w) for s, w in fingers],
+            FOAM,
         )
         for spine, width in fingers[:4]:
             shade = spine[3:17] + shapes.normals(spine)[3:17] * (turn * -0.22 * width[3:17, None])
@@ -248,13 +264,17 @@ def _boat(sheet, rng):
     keel = shapes.spline([(0.50, 0.520), (0.58, 0.560), (0.68, 0.562), (0.76, 0.525)], 60)
     rail = shapes.spline([(0.485, 0.500), (0.58, 0.541), (0.68, 0.543), (0.775, 0.503)], 60)
     hull = np.vstack([keel, rail[::-1]])
-    sheet.fill([hull], canvas.mix(canvas.rgb("#e0c48a"), canvas.rgb("#94683a"), canvas.smoothstep(sheet.y, 0.52, 0.56)))
+    sheet.fill(
+        [hull],
+        canvas.mix(canvas.rgb("#e0c48a"), canvas.rgb("#94683a"), canvas.smoothstep(sheet.y, 0.52, 0.56)),
+    )
     for share in (0.0, 0.45, 1.0):
         sheet.line(keel + (rail - keel) * share, 0.0020)
     for k in range(10, 52, 6):
         seat = rail[k]
         back = shapes.spline(
-            [seat + (-0.012, 0.002), seat + (-0.009, -0.016), seat + (0.006, -0.014), seat + (0.012, 0.003)], 24
+            [seat + (-0.012, 0.002), seat + (-0.009, -0.016), seat + (0.006, -0.014), seat + (0.012, 0.003)],
+            24,
         )
         sheet.outlined([shapes.ribbon(back, 0.006)], [back], (DARK, MIDDLE)[k // 6 % 2])
         head = seat + (0.008, -0.017)
@@ -265,7 +285,11 @@ def _boat(sheet, rng):
 
 def _near_swell(sheet, rng):
     """Broad foreground rollers, striped along their length."""
-    for base, rise, slant, seed in ((0.585, 0.05, 0.6, 0.3), (0.645, 0.055, 2.4, 1.1), (0.695, 0.035, 4.4, 2.0)):
+    for base, rise, slant, seed in (
+        (0.585, 0.05, 0.6, 0.3),
+        (0.645, 0.055, 2.4, 1.1),
+        (0.695, 0.035, 4.4, 2.0),
+    ):
         x = np.linspace(-0.05, 1.05, 140)
         crest = np.stack([x, base - rise * np.sin(x * 5.2 + slant) - 0.008 * np.sin(x * 21 + seed)], 1)
         floor = [(1.05, 0.80), (-0.05, 0.80)]
@@ -276,7 +300,8 @@ def _near_swell(sheet, rng):
             start = int(rng.integers(0, 40))
             end = int(rng.integers(85, 140))
             band = (
-                crest[start:end] + np.stack([0 * x, down * (1 + 0.3 * np.sin(x * 9 + k + seed))], 1)[start:end]
+                crest[start:end]
+                + np.stack([0 * x, down * (1 + 0.3 * np.sin(x * 9 + k + seed))], 1)[start:end]
             )
             swell = shapes.swelling(end - start, thick=rng.uniform(0.003, 0.0075), thin=0.0003)
             sheet.fill([shapes.ribbon(band, swell)], (LIGHT, PALE, FOAM, LIGHT)[k % 4], hides=False)
@@ -287,10 +312,17 @@ def _near_swell(sheet, rng):
             for _ in range(7):
                 base_point = crest[min(spot + int(rng.integers(0, 9)), 139)]
                 fingers = _claw(
-                    base_point, rng.uniform(-1.5, -0.4), rng.uniform(0.014, 0.026), rng.uniform(1.4, 2.2), 1, rng
+                    base_point,
+                    rng.uniform(-1.5, -0.4),
+                    rng.uniform(0.014, 0.026),
+                    rng.uniform(1.4, 2.2),
+                    1,
+                    rng,
                 )
                 sheet.outlined(
-                    [shapes.ribbon(s, w + 0.0030) for s, w in fingers], [shapes.ribbon(s, w) for s, w in fingers], FOAM
+                    [shapes.ribbon(s, w + 0.0030) for s, w in fingers],
+                    [shapes.ribbon(s, w) for s, w in fingers],
+                    FOAM,
                 )
 
 
@@ -314,8 +346,12 @@ def _seal(sheet, rng):
     stamp = np.array([[0.043, 0.288], [0.075, 0.287], [0.076, 0.319], [0.042, 0.320]])
     sheet.fill([stamp], SUN_RED)
     for k in range(3):
-        sheet.fill([shapes.ribbon(np.array([[0.049 + 0.01 * k, 0.293], [0.050 + 0.008 * k, 0.314]]), 0.0024)], FOAM)
-        sheet.fill([shapes.ribbon(np.array([[0.047, 0.296 + 0.008 * k], [0.071, 0.295 + 0.008 * k]]), 0.0020)], FOAM)
+        sheet.fill(
+            [shapes.ribbon(np.array([[0.049 + 0.01 * k, 0.293], [0.050 + 0.008 * k, 0.314]]), 0.0024)], FOAM
+        )
+        sheet.fill(
+            [shapes.ribbon(np.array([[0.047, 0.296 + 0.008 * k], [0.071, 0.295 + 0.008 * k]]), 0.0020)], FOAM
+        )
 
 
 def _birds(sheet, rng):
@@ -367,7 +403,12 @@ def paint(size_px, rng):
     _mountain(sheet, scene_rng)
     _far_sea(sheet, scene_rng)
     _breaker(
-        sheet, _placed(0.52, (1.02, 0.27), mirror=True, lean=-0.05), second_rng, claw_length=0.021, lines=16, turn=-1
+        sheet,
+        _placed(0.52, (1.02, 0.27), mirror=True, lean=-0.05),
+        second_rng,
+        claw_length=0.021,
+        lines=16,
+        turn=-1,
     )
     _boat(sheet, scene_rng)
     _breaker(sheet, _placed(1.0, (0.0, 0.0)), wave_rng, claw_length=0.047, lines=34, turn=1)

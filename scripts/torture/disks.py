@@ -1,11 +1,12 @@
-"""Full disks, limits, clocks that jump, inputs that change under the batch, two drivers: each told clearly, nothing lost.
+"""Full disks, limits, clocks that jump, inputs that change under the batch, two drivers: each told clearly,
+nothing lost.
 
 python scripts/torture/disks.py                      everything that this machine allows
 python scripts/torture/disks.py --only full limit    kinds of trouble by name (--list names them)
 python scripts/torture/disks.py --count 5 --seed 3   so many of each, at most (default: all)
 
-After each trouble the same command runs without it, and must leave what an undisturbed run leaves, byte for byte.
-Mounting needs root; what cannot be had here is said in the table.
+After each trouble the same command runs without it, and must leave what an undisturbed run leaves, byte for
+byte. Mounting needs root; what cannot be had here is said in the table.
 """
 
 import argparse
@@ -33,7 +34,8 @@ TEXT_OF_FULL = ("space", "too large", "quota", "read-only", "denied", "not permi
 
 @dataclass(frozen=True)
 class Trouble:
-    """torment(scene): brings it about and runs the batch in it; gives what is wrong, in words, or "" or why it cannot be had."""
+    """torment(scene): brings it about and runs the batch in it; gives what is wrong, in words, or "" or why
+    it cannot be had."""
 
     name: str
     torment: Callable[["Scene"], str]
@@ -54,7 +56,9 @@ class Scene:
     def run(self, *words, **more) -> ground.Run:
         return ground.run((*self.words, *words), cwd=self.folder, **more)
 
-    def trouble_then_calm(self, output: Path, *, told=TEXT_OF_FULL, after=lambda: None, more_words=(), **more) -> str:
+    def trouble_then_calm(
+        self, output: Path, *, told=TEXT_OF_FULL, after=lambda: None, more_words=(), **more
+    ) -> str:
         """A run in trouble, which must say so, and the same command without it."""
         done = self.run("--output", output, *more_words, **more)
         self.status = done.status
@@ -90,7 +94,7 @@ def _first(*wrongs: str) -> str:
     return next((wrong for wrong in wrongs if wrong), "")
 
 
-# ---- disks ----------------------------------------------------------------------------------------------------------
+# ---- disks -------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -107,10 +111,14 @@ def mounted(folder: Path, *words: str) -> Iterator[Path]:
 
 def full_disk(kilobytes: int) -> Callable[[Scene], str]:
     """A tmpfs that is full after so much: sooner in a checkpoint, later in a painted picture or a print."""
+
     def torment(scene: Scene) -> str:
         with mounted(scene.folder / "disk", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs") as disk:
-            return scene.trouble_then_calm(disk / "prints", after=lambda: subprocess.run(
-                ["mount", "-o", "remount,size=200m", str(disk)], check=True))
+            return scene.trouble_then_calm(
+                disk / "prints",
+                after=lambda: subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True),
+            )
+
     return torment
 
 
@@ -121,19 +129,27 @@ def read_only(scene: Scene) -> str:
         if one.status != 0:
             return f"could not begin: {one.err}"
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-        return scene.trouble_then_calm(disk / "prints", after=lambda: subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True))
+        return scene.trouble_then_calm(
+            disk / "prints",
+            after=lambda: subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True),
+        )
 
 
 def file_limit(size_bytes: int) -> Callable[[Scene], str]:
     """RLIMIT_FSIZE: a write beyond it fails (SIGXFSZ is ignored by Python)."""
+
     def torment(scene: Scene) -> str:
         return scene.trouble_then_calm(
-            scene.folder / "prints", before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, size_bytes)))
+            scene.folder / "prints",
+            before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, size_bytes)),
+        )
+
     return torment
 
 
 def failing(kind: str, number: int, code: int) -> Callable[[Scene], str]:
     """The n-th sync of one kind of file fails, as with a quota or a dying drive."""
+
     def torment(scene: Scene) -> str:
         def before():
             plain, left = os.replace, [number]
@@ -144,8 +160,13 @@ def failing(kind: str, number: int, code: int) -> Callable[[Scene], str]:
                     if left[0] == 0:
                         raise OSError(code, os.strerror(code), str(target))
                 plain(source, target, **more)
+
             os.replace = replace
-        return scene.trouble_then_calm(scene.folder / "prints", before=before, told=(*TEXT_OF_FULL, "input/output"))
+
+        return scene.trouble_then_calm(
+            scene.folder / "prints", before=before, told=(*TEXT_OF_FULL, "input/output")
+        )
+
     return torment
 
 
@@ -155,16 +176,19 @@ def _kind(path) -> str:
 
 def closed_log(scene: Scene) -> str:
     """Standard error on a full device, as when a log's disk is full."""
+
     def before():
         os.dup2(os.open("/dev/full", os.O_WRONLY), 2)
+
     return scene.trouble_then_calm(scene.folder / "prints", before=before, told=())
 
 
-# ---- time, inputs, neighbours ---------------------------------------------------------------------------------------
+# ---- time, inputs, neighbours ------------------------------------------------------------------------------
 
 
 def clock(jump_s: float) -> Callable[[Scene], str]:
     """time.time jumps at every call; monotonic clocks don't, as on a real machine whose date is set."""
+
     def torment(scene: Scene) -> str:
         def before():
             plain, calls = time.time, [0]
@@ -172,13 +196,18 @@ def clock(jump_s: float) -> Callable[[Scene], str]:
             def jumping():
                 calls[0] += 1
                 return plain() + (jump_s if calls[0] % 2 else 0)
+
             time.time = jumping
+
         return scene.trouble_then_calm(scene.folder / "prints", before=before, told=())
+
     return torment
 
 
 def input_changes(change: Callable[[Path], None], told) -> Callable[[Scene], str]:
-    """The second photograph changes when the first print is renamed into place, and is put back before the calm run."""
+    """The second photograph changes when the first print is renamed into place, and is put back before the
+    calm run."""
+
     def torment(scene: Scene) -> str:
         photo, safe = scene.folder / "photos/p1.png", scene.folder / "safe.png"
         shutil.copy(photo, safe)
@@ -190,8 +219,13 @@ def input_changes(change: Callable[[Path], None], told) -> Callable[[Scene], str
                 plain(source, target, **more)
                 if _kind(target) == "print":
                     change(photo)
+
             os.replace = replace
-        return scene.trouble_then_calm(scene.folder / "prints", before=before, told=told, after=lambda: shutil.copy(safe, photo))
+
+        return scene.trouble_then_calm(
+            scene.folder / "prints", before=before, told=told, after=lambda: shutil.copy(safe, photo)
+        )
+
     return torment
 
 
@@ -206,8 +240,12 @@ def _another(photo: Path) -> None:
 def two_drivers(scene: Scene) -> str:
     """The second is refused while the first works, and the first is not disturbed."""
     output = scene.folder / "prints"
-    first = subprocess.Popen([sys.executable, "-m", "render", *map(str, scene.words), "--output", str(output)], cwd=scene.folder,
-                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    first = subprocess.Popen(
+        [sys.executable, "-m", "render", *map(str, scene.words), "--output", str(output)],
+        cwd=scene.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     until = time.monotonic() + 60
     while not (output / ".render/checkpoints").exists() and first.poll() is None and time.monotonic() < until:
         time.sleep(0.02)
@@ -220,8 +258,9 @@ def two_drivers(scene: Scene) -> str:
 
 
 def folded(kind: str) -> Callable[[Scene], str]:
-    """On a disk that folds case two prints of one name, and a print in a photograph's place, are refused before any work;
-    a batch of one name is done."""
+    """On a disk that folds case two prints of one name, and a print in a photograph's place, are refused
+    before any work; a batch of one name is done."""
+
     def torment(scene: Scene) -> str:
         with folding_disk(scene.folder, kind) as disk:
             other = scene.folder / "other/P0.png"
@@ -238,6 +277,7 @@ def folded(kind: str) -> Callable[[Scene], str]:
             if over.status != 2 or "would replace" not in over.err or photo.read_bytes() != before:
                 return f"a print in a photograph's place: status {over.status}: {over.err[-300:]}"
             return scene.trouble_then_calm(disk / "prints", told=())
+
     return torment
 
 
@@ -261,7 +301,11 @@ def folding_disk(folder: Path, kind: str) -> Iterator[Path]:
         return
     disk = folder / "disk"
     disk.mkdir()
-    if (done := subprocess.run(["lowntfs-3g", "-o", "ignore_case", str(image), str(disk)], capture_output=True, text=True)).returncode:
+    if (
+        done := subprocess.run(
+            ["lowntfs-3g", "-o", "ignore_case", str(image), str(disk)], capture_output=True, text=True
+        )
+    ).returncode:
         raise Refused(done.stderr.strip()[:120])
     try:
         yield disk
@@ -270,16 +314,23 @@ def folding_disk(folder: Path, kind: str) -> Iterator[Path]:
 
 
 def checkpoint_is(spoilt: Callable[[Path], None]) -> Callable[[Scene], str]:
-    """A job is killed at its second scale, and its checkpoint is no more what it was: the job begins again, or goes on."""
+    """A job is killed at its second scale, and its checkpoint is no more what it was: the job begins again,
+    or goes on."""
+
     def torment(scene: Scene) -> str:
         output, note, plan = scene.folder / "prints", scene.folder / "note", scene.folder / "plan.json"
-        plan.write_text(json.dumps({"id": "1", "phase": "scale 2", "role": "driver", "n": 5, "victim": "self", "note": str(note)}))
+        plan.write_text(
+            json.dumps(
+                {"id": "1", "phase": "scale 2", "role": "driver", "n": 5, "victim": "self", "note": str(note)}
+            )
+        )
         scene.run("--output", output, environment={"RENDER_TORTURE": str(plan)})
         if not note.exists() or not (found := ground.kept(output)):
             return "the kill did not fall at the second scale"
         spoilt(found[0])
         scene.status = 137
         return scene.calm(output)
+
     return torment
 
 
@@ -295,16 +346,24 @@ def _in_the_header(checkpoint: Path) -> None:
 
 def many_workers(scene: Scene) -> str:
     """More than the machine could ever hold: refused by name, or done with as many as there is work for."""
-    return scene.trouble_then_calm(scene.folder / "prints", told=("--workers",), more_words=("--workers", "10000"))
+    return scene.trouble_then_calm(
+        scene.folder / "prints", told=("--workers",), more_words=("--workers", "10000")
+    )
 
 
 TROUBLES = (
     *(Trouble(f"full: tmpfs of {size} kB", full_disk(size)) for size in (4, 40, 120, 300, 600, 1000)),
     Trouble("read-only: from the second print on", read_only),
-    *(Trouble(f"limit: files of {size} bytes at most", file_limit(size)) for size in (4096, 8192, 12_288, 16_384, 65_536, 100_000)),
-    *(Trouble(f"failing: {name} of {kind} {number}", failing(kind, number, code))
-      for name, code in (("quota", errno.EDQUOT), ("full", errno.ENOSPC), ("input/output", errno.EIO))
-      for kind in ("checkpoint", "painted", "print") for number in (1, 2)),
+    *(
+        Trouble(f"limit: files of {size} bytes at most", file_limit(size))
+        for size in (4096, 8192, 12_288, 16_384, 65_536, 100_000)
+    ),
+    *(
+        Trouble(f"failing: {name} of {kind} {number}", failing(kind, number, code))
+        for name, code in (("quota", errno.EDQUOT), ("full", errno.ENOSPC), ("input/output", errno.EIO))
+        for kind in ("checkpoint", "painted", "print")
+        for number in (1, 2)
+    ),
     Trouble("log: standard error is full", closed_log),
     *(Trouble(f"clock: {jump:+.0f} s", clock(jump)) for jump in (-3600.0, 86400.0 * 365)),
     Trouble("input: truncated", input_changes(_truncate, ("p1.png",))),
@@ -328,7 +387,9 @@ def undisturbed(folder: Path) -> dict[str, bytes]:
     return ground.prints(folder / "wanted")
 
 
-def torture(troubles, wanted: dict[str, bytes], minutes: float, say=lambda text: None) -> list[tuple[str, str]]:
+def torture(
+    troubles, wanted: dict[str, bytes], minutes: float, say=lambda text: None
+) -> list[tuple[str, str]]:
     """(trouble, what became of it) for each."""
     rows, until = [], time.monotonic() + 60 * minutes
     for trouble in troubles:
@@ -339,7 +400,9 @@ def torture(troubles, wanted: dict[str, bytes], minutes: float, say=lambda text:
             try:
                 scene = Scene(Path(folder), wanted)
                 wrong = trouble.torment(scene)
-                rows.append((trouble.name, f"**wrong**: {wrong}" if wrong else f"borne, with status {scene.status}"))
+                rows.append(
+                    (trouble.name, f"**wrong**: {wrong}" if wrong else f"borne, with status {scene.status}")
+                )
             except Refused as refusal:
                 rows.append((trouble.name, f"could not be had here: {refusal}"))
         say(": ".join(rows[-1]))
@@ -347,14 +410,18 @@ def torture(troubles, wanted: dict[str, bytes], minutes: float, say=lambda text:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--only", nargs="+", metavar="WORD", help="troubles whose name begins so")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--count", type=int, help="so many, drawn by the seed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=20.0)
     arguments = parser.parse_args()
-    chosen = [each for each in TROUBLES if arguments.only is None or each.name.startswith(tuple(arguments.only))]
+    chosen = [
+        each for each in TROUBLES if arguments.only is None or each.name.startswith(tuple(arguments.only))
+    ]
     if arguments.list:
         print(*(each.name for each in chosen), sep="\n")
         return 0

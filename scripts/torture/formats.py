@@ -36,8 +36,8 @@ JOB = "job"
 @dataclass(frozen=True)
 class Format:
     """ending: of the file's name; samples: writes whole files into a folder and gives their paths; read: the
-    program's own function; it gives False for what counts as refused without an error; deeper: damages a file behind
-    its own checksums."""
+    program's own function; it gives False for what counts as refused without an error; deeper: damages a file
+    behind its own checksums."""
 
     name: str
     ending: str
@@ -106,22 +106,35 @@ def _complain(what: str):
 
 PLAIN = {"exif": None, "icc_profile": None}
 PICTURES = (
-    Format("JPEG", ".jpg",
-           _by_pillow(".jpg", {}, {"progressive": True}, {"mode": "CMYK", "icc_profile": None}, {"mode": "L", **PLAIN}),
-           _read_picture),
-    Format("PNG, 8 bits", ".png",
-           _by_pillow(".png", {}, {"mode": "RGBA"}, {"mode": "P", **PLAIN}, {"mode": "1", **PLAIN}), _read_picture,
-           deeper=damage.png),
+    Format(
+        "JPEG",
+        ".jpg",
+        _by_pillow(
+            ".jpg", {}, {"progressive": True}, {"mode": "CMYK", "icc_profile": None}, {"mode": "L", **PLAIN}
+        ),
+        _read_picture,
+    ),
+    Format(
+        "PNG, 8 bits",
+        ".png",
+        _by_pillow(".png", {}, {"mode": "RGBA"}, {"mode": "P", **PLAIN}, {"mode": "1", **PLAIN}),
+        _read_picture,
+        deeper=damage.png,
+    ),
     Format("PNG, 16 bits", ".png", _deep_png, _read_picture, deeper=damage.png),
     Format("TIFF", ".tif", _tiff, _read_picture),
     Format("WebP", ".webp", _by_pillow(".webp", {}, {"lossless": True}, {"mode": "RGBA"}), _read_picture),
     Format("AVIF", ".avif", _by_pillow(".avif", {}, {"mode": "RGBA"}), _read_picture),
-    Format("JPEG 2000", ".jp2",
-           _by_pillow(".jp2", PLAIN, {"mode": "RGBA", **PLAIN}, {"irreversible": True, **PLAIN}), _read_picture),
+    Format(
+        "JPEG 2000",
+        ".jp2",
+        _by_pillow(".jp2", PLAIN, {"mode": "RGBA", **PLAIN}, {"irreversible": True, **PLAIN}),
+        _read_picture,
+    ),
     Format("BMP", ".bmp", _by_pillow(".bmp", PLAIN, {"mode": "P", **PLAIN}), _read_picture),
     Format("GIF", ".gif", _by_pillow(".gif", {"mode": "P", **PLAIN}), _read_picture),
     Format("PPM", ".ppm", _by_pillow(".ppm", PLAIN, {"mode": "L", **PLAIN}), _read_picture),
-)  # fmt: skip
+)
 
 
 # --- presets, IDX, profiles ---------------------------------------------------------------------------------
@@ -336,4 +349,4 @@ FORMATS = (
     Format("weights, safetensors", ".safetensors", _safetensors, _read_weights, deeper=damage.safetensors),
     Format("weights, pth", ".pth", _pth, _read_weights, deeper=damage.archive),
     Format("ledger", ".sqlite", _ledgers, _read_ledger),
-)  # fmt: skip
+)

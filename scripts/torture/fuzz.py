@@ -1,5 +1,5 @@
-"""Presets, settings, IDX files, profiles and recipes, fuzzed by coverage: what reaches new branches of a parser is
-kept and damaged further. Only RenderErrors that name the file may come out.
+"""Presets, settings, IDX files, profiles and recipes, fuzzed by coverage: what reaches new branches of a
+parser is kept and damaged further. Only RenderErrors that name the file may come out.
 
 python -m scripts.torture.fuzz --seconds 60                     all parsers, a minute each
 python -m scripts.torture.fuzz --seconds 600 --parser preset --corpus FOLDER
@@ -83,9 +83,8 @@ def fuzz_here(name: str, seconds: int, corpus: Path) -> None:
         import atheris
 
         with atheris.instrument_imports(include=list(WATCHED)):
+            import render.gan.data
             import render.painting.recolor  # noqa: F401
-
-            import render.gan.data  # noqa: F401
     with tempfile.TemporaryDirectory() as folder:
         read, samples = reader_of(name, Path(folder))
         target = refusing(read, name)

@@ -1,4 +1,5 @@
-"""The ground that the tortures share: small pictures, the program run in a forked process, and what it must leave behind."""
+"""The ground that the tortures share: small pictures, the program run in a forked process, and what it must
+leave behind."""
 
 import importlib.util
 import json
@@ -18,19 +19,36 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 INSIDE = Path(__file__).parent / "inside"
 # The real network's first layers: a print takes a fraction of a second.
-LOOK = ("--quality", "draft", "--device", "cpu", "--precision", "float32", "--set", "style_loss=gram", "--set", "style_layers={relu1_1=1}",
-        "--set", "content_layers={relu1_2=1}")  # fmt: skip
+LOOK = (
+    "--quality",
+    "draft",
+    "--device",
+    "cpu",
+    "--precision",
+    "float32",
+    "--set",
+    "style_loss=gram",
+    "--set",
+    "style_layers={relu1_1=1}",
+    "--set",
+    "content_layers={relu1_2=1}",
+)
 CALM_S = 15.0  # in which what a killed process had started must be gone
 RUN_S = 240.0
 
 # Before torch and ray are imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+os.environ |= {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",
+}
 
 
 def prepare() -> None:
-    """Imports the program with the places where it can be hit; forked runs have both from here, and so start at once."""
+    """Imports the program with the places where it can be hit; forked runs have both from here, and so start
+    at once."""
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(INSIDE), os.environ.get("PYTHONPATH"))))
     sys.path.insert(0, str(ROOT))
     if "torture_inside" not in sys.modules:
@@ -38,8 +56,15 @@ def prepare() -> None:
         sys.modules["torture_inside"] = module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         module.ROLE = "driver"
-    for name in ("render.cli.main", "render.cli.batch", "render.cli.screen", "render.painting.renderer", "render.runners.local", "render.runners.remote",
-                 "render.__main__"):
+    for name in (
+        "render.cli.main",
+        "render.cli.batch",
+        "render.cli.screen",
+        "render.painting.renderer",
+        "render.runners.local",
+        "render.runners.remote",
+        "render.__main__",
+    ):
         importlib.import_module(name)
 
 
@@ -52,8 +77,16 @@ def pictures(folder: Path, photos: int = 2, styles: int = 1) -> tuple[str, ...]:
         _save(folder / f"photos/p{i}.png", np.uint8(255 * np.where(disc, [0.95, 0.8, 0.3], sky)))
     for i in range(styles):
         blots = np.random.default_rng(i).integers(0, 256, (8, 10, 3), dtype=np.uint8)
-        _save(folder / f"s{i}.png", np.asarray(Image.fromarray(blots).resize((80, 60), Image.Resampling.BICUBIC)))
-    return ("--inputs", str(folder / "photos"), "--styles", *(str(folder / f"s{i}.png") for i in range(styles)))
+        _save(
+            folder / f"s{i}.png",
+            np.asarray(Image.fromarray(blots).resize((80, 60), Image.Resampling.BICUBIC)),
+        )
+    return (
+        "--inputs",
+        str(folder / "photos"),
+        "--styles",
+        *(str(folder / f"s{i}.png") for i in range(styles)),
+    )
 
 
 def _save(path: Path, pixels: np.ndarray) -> None:
@@ -63,7 +96,8 @@ def _save(path: Path, pixels: np.ndarray) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """status: as a shell says it, 128 + signal for a process that was killed; None when it had to be ended."""
+    """status: as a shell says it, 128 + signal for a process that was killed; None when it had to be
+    ended."""
 
     status: int | None
     out: str
@@ -84,9 +118,11 @@ class Run:
         return [record for record in self.records if record["event"] == event]
 
 
-def run(words, *, cwd: Path, environment: dict[str, str] | None = None, before=None, limit_s: float = RUN_S) -> Run:
-    """`render` with these words, forked from here; started anew where Ray is loaded, whose threads a fork would not have.
-    before: done in the new process first, e.g. to limit it."""
+def run(
+    words, *, cwd: Path, environment: dict[str, str] | None = None, before=None, limit_s: float = RUN_S
+) -> Run:
+    """`render` with these words, forked from here; started anew where Ray is loaded, whose threads a fork
+    would not have. before: done in the new process first, e.g. to limit it."""
     began = time.monotonic()
     out, err = cwd / ".out", cwd / ".err"
     if "ray" in sys.modules:
@@ -94,13 +130,22 @@ def run(words, *, cwd: Path, environment: dict[str, str] | None = None, before=N
     elif (pid := os.fork()) == 0:
         _become(words, cwd, environment or {}, before, out, err)
     status = _wait(pid, limit_s)
-    return Run(status, out.read_text(errors="replace"), err.read_text(errors="replace"), time.monotonic() - began)
+    return Run(
+        status, out.read_text(errors="replace"), err.read_text(errors="replace"), time.monotonic() - began
+    )
 
 
 def _start(words, cwd: Path, environment, before, out: Path, err: Path) -> int:
     with out.open("wb") as first, err.open("wb") as second:
-        process = subprocess.Popen([sys.executable, "-m", "render", *map(str, words)], cwd=cwd, env=os.environ | environment,
-                                   stdout=first, stderr=second, start_new_session=True, preexec_fn=before)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "render", *map(str, words)],
+            cwd=cwd,
+            env=os.environ | environment,
+            stdout=first,
+            stderr=second,
+            start_new_session=True,
+            preexec_fn=before,
+        )
     process.returncode = 0  # it is waited for below, and not by subprocess
     return process.pid
 
@@ -115,7 +160,9 @@ def _become(words, cwd: Path, environment, before, out: Path, err: Path) -> None
         os.environ.update(environment)
         if before is not None:
             before()
-        sys.modules["__main__"] = sys.modules["render.__main__"]  # what processes that it spawns take for their program
+        sys.modules["__main__"] = sys.modules[
+            "render.__main__"
+        ]  # what processes that it spawns take for their program
         from render.cli import main
 
         status = main.main([str(word) for word in words])
@@ -144,13 +191,16 @@ def _wait(pid: int, limit_s: float) -> int | None:
     return None
 
 
-# ---- what a run must leave behind -----------------------------------------------------------------------------------
+# ---- what a run must leave behind --------------------------------------------------------------------------
 
 
 def prints(output: Path) -> dict[str, bytes]:
     """Every file that people see there, by its path."""
-    return {path.relative_to(output).as_posix(): path.read_bytes() for path in sorted(output.rglob("*"))
-            if path.is_file() and not any(part.startswith(".") for part in path.relative_to(output).parts)}
+    return {
+        path.relative_to(output).as_posix(): path.read_bytes()
+        for path in sorted(output.rglob("*"))
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(output).parts)
+    }
 
 
 def ledger(output: Path) -> dict[str, str]:
@@ -192,7 +242,9 @@ def orphans(mark: str, calm_s: float = CALM_S) -> list[str]:
 def _marked(mark: str):
     for pid in marked(mark):
         try:
-            yield Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:120]
+            yield (
+                Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:120]
+            )
         except OSError:
             pass
 
@@ -210,8 +262,8 @@ def marked(mark: str) -> list[int]:
 
 
 def listening(mark: str) -> list[str]:
-    """Addresses at which processes of the run accept connections, as /proc/net/tcp has them: hexadecimal, each word of four
-    bytes turned round."""
+    """Addresses at which processes of the run accept connections, as /proc/net/tcp has them: hexadecimal,
+    each word of four bytes turned round."""
     sockets = set()
     for pid in marked(mark):
         for handle in Path(f"/proc/{pid}/fd").glob("*"):
@@ -232,10 +284,12 @@ def is_loopback(address: str) -> bool:
     address = address.split(":")[0]
     if len(address) == 8:
         return address.endswith("7F")
-    return address == "0" * 24 + "01000000" or (address.startswith("0" * 16 + "FFFF0000") and address.endswith("7F"))
+    return address == "0" * 24 + "01000000" or (
+        address.startswith("0" * 16 + "FFFF0000") and address.endswith("7F")
+    )
 
 
-# ---- tables ---------------------------------------------------------------------------------------------------------
+# ---- tables ------------------------------------------------------------------------------------------------
 
 
 def table(head, rows) -> str:
@@ -245,8 +299,13 @@ def table(head, rows) -> str:
 
 def where_and_when() -> str:
     """For beneath a table."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    return f"{_processor()}, {len(os.sched_getaffinity(0))} cores; {time.strftime('%Y-%m-%d')}; commit {commit or 'unknown'}"
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
+    return (
+        f"{_processor()}, {len(os.sched_getaffinity(0))} cores; {time.strftime('%Y-%m-%d')}; commit "
+        f"{commit or 'unknown'}"
+    )
 
 
 def _processor() -> str:

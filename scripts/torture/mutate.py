@@ -1,5 +1,5 @@
-"""Damaged files of every format that is read. Each is either read or refused by name: no other error, no hang, and no
-word on standard error that does not name the file.
+"""Damaged files of every format that is read. Each is either read or refused by name: no other error, no
+hang, and no word on standard error that does not name the file.
 
 python -m scripts.torture.mutate --count 100 --seed 1          so many of each format
 python -m scripts.torture.mutate --format JPEG --only 17       one case again, its file kept
@@ -171,8 +171,8 @@ def _heard() -> Iterator[list[bytes]]:
 
 
 def judge(kind: Format, path: Path) -> tuple[str, str]:
-    """("accepted" | "refused" | "broken" | "unnamed", why); unnamed: as it should be, but for words on standard error
-    that do not name the file, mostly of decoders in C."""
+    """("accepted" | "refused" | "broken" | "unnamed", why); unnamed: as it should be, but for words on
+    standard error that do not name the file, mostly of decoders in C."""
     from render.errors import RenderError
 
     name = "ledger.sqlite" if kind.name == "ledger" else path.name
@@ -261,7 +261,8 @@ def torture(
 
 
 def check_whole(kind: Format, work: Path) -> None:
-    """Raises AssertionError unless every whole sample is read (weights of a single layer are refused by name)."""
+    """Raises AssertionError unless every whole sample is read (weights of a single layer are refused by
+    name)."""
     for sample in kind.samples(work):
         copy = sample.with_name(f"copy{sample.suffix}")
         shutil.copy(sample, copy)

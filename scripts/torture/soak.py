@@ -1,4 +1,5 @@
-"""Thousands of tiny jobs in one process, or one Ray: memory must stay flat, files closed, and nothing listen beyond loopback.
+"""Thousands of tiny jobs in one process, or one Ray: memory must stay flat, files closed, and nothing listen
+beyond loopback.
 
 python scripts/torture/soak.py --count 2000                    one process
 python scripts/torture/soak.py --count 2000 --runner ray       a Ray that the program starts itself
@@ -32,18 +33,37 @@ class Sample:
     all_files: int
 
 
-def soak(count: int, runner: str, seed: int, minutes: float, say=lambda text: None) -> tuple[list[Sample], set[str], int]:
+def soak(
+    count: int, runner: str, seed: int, minutes: float, say=lambda text: None
+) -> tuple[list[Sample], set[str], int]:
     """(samples, where its processes listened, jobs that were done)."""
     photos = max(1, count // STYLES)
     with tempfile.TemporaryDirectory(prefix="render-torture-") as name:
         folder = Path(name)
         inputs = list(ground.pictures(folder, photos=photos, styles=min(STYLES, count)))
         random.Random(seed).shuffle(inputs[3:])
-        words = ["batch", *inputs, *ground.LOOK, "--size", "128", "--json", "--output", "prints", "--runner", runner]
+        words = [
+            "batch",
+            *inputs,
+            *ground.LOOK,
+            "--size",
+            "128",
+            "--json",
+            "--output",
+            "prints",
+            "--runner",
+            runner,
+        ]
         words += ["--workers", "1", "--cpus-per-worker", "1"] if runner == "ray" else []
         mark = {"RENDER_TORTURE_RUN": folder.name}
         with (folder / ".out").open("wb") as out, (folder / ".err").open("wb") as err:
-            process = subprocess.Popen([sys.executable, "-m", "render", *words], cwd=folder, env=os.environ | mark, stdout=out, stderr=err)
+            process = subprocess.Popen(
+                [sys.executable, "-m", "render", *words],
+                cwd=folder,
+                env=os.environ | mark,
+                stdout=out,
+                stderr=err,
+            )
             return _watched(process, folder, minutes, say)
 
 
@@ -58,7 +78,10 @@ def _watched(process, folder: Path, minutes: float, say) -> tuple[list[Sample], 
         done = (folder / ".out").read_bytes().count(b'{"event": "done"')
         if done >= EVERY * (len(samples) + 1) and (found := sample(done, process.pid, mark)):
             samples.append(found)
-            say(f"{found.jobs} jobs: {found.own_mb:.0f} MB and {found.own_files} files, {found.all_mb:.0f} MB and {found.all_files} in all")
+            say(
+                f"{found.jobs} jobs: {found.own_mb:.0f} MB and {found.own_files} files, "
+                f"{found.all_mb:.0f} MB and {found.all_files} in all"
+            )
         if done:
             heard |= set(ground.listening(mark))
     return samples, heard, (folder / ".out").read_bytes().count(b'{"event": "done"')
@@ -69,7 +92,9 @@ def sample(jobs: int, own: int, mark: str) -> Sample | None:
     if found.get(own) is None:
         return None
     uses = [use for use in found.values() if use is not None]
-    return Sample(jobs, found[own][0], sum(mb for mb, _ in uses), found[own][1], sum(files for _, files in uses))
+    return Sample(
+        jobs, found[own][0], sum(mb for mb, _ in uses), found[own][1], sum(files for _, files in uses)
+    )
 
 
 def _use(pid: int) -> tuple[float, int] | None:
@@ -95,7 +120,9 @@ def judged(samples: list[Sample], heard: set[str], done: int, count: int) -> lis
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--runner", choices=("local", "ray"), default="local")
     parser.add_argument("--seed", type=int, default=0, help="order of the styles")
@@ -103,12 +130,22 @@ def main() -> int:
     arguments = parser.parse_args()
     count = max(STYLES, arguments.count // STYLES * STYLES)
     began = time.monotonic()
-    samples, heard, done = soak(count, arguments.runner, arguments.seed, arguments.minutes,
-                                 lambda text: print(text, file=sys.stderr, flush=True))
+    samples, heard, done = soak(
+        count,
+        arguments.runner,
+        arguments.seed,
+        arguments.minutes,
+        lambda text: print(text, file=sys.stderr, flush=True),
+    )
     rows = [(s.jobs, f"{s.own_mb:.0f}", s.own_files, f"{s.all_mb:.0f}", s.all_files) for s in samples]
     print(ground.table(("jobs", "MB", "files", "MB, all processes", "files, all"), rows))
     wrong = judged(samples, heard, done, count)
-    print(f"\n{done} jobs, {arguments.runner}, {(time.monotonic() - began) / 60:.0f} min; {len(heard)} sockets listened. Wrong: {len(wrong)}.", *wrong, sep="\n")
+    print(
+        f"\n{done} jobs, {arguments.runner}, {(time.monotonic() - began) / 60:.0f} min; {len(heard)} "
+        f"sockets listened. Wrong: {len(wrong)}.",
+        *wrong,
+        sep="\n",
+    )
     print(ground.where_and_when())
     return 1 if wrong else 0
 

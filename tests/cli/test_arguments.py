@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from helpers.limits import small_disk
 from helpers.pictures import photo_pixels, save, save_photo
 from helpers.profiles import printer_profile
 from helpers.program import CHEAP, CHEAP_BATCH
-from PIL import Image
-
 from render.jobs import job
 from render.network import device
 from render.pictures import export, icc, images
@@ -36,7 +36,7 @@ def ledger_rows(output="prints") -> list[dict]:
     return found
 
 
-# --- paper -----------------------------------------------------------------------------------------------------------
+# --- paper --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("format", "tolerance"), [("png", 0), ("tiff", 0), ("jpeg", 0.12)])
@@ -83,7 +83,11 @@ def test_a_photo_too_small_for_its_paper_is_noted_once_and_printed(folder, batch
     records, status = batch(*paper)
     (notice,) = records["notice"]
     assert status == 0 and len(records["done"]) == 2
-    assert notice["photo"] == "photos/a.png" and "the photograph has only" in notice["text"] and "Up to" in notice["text"]
+    assert (
+        notice["photo"] == "photos/a.png"
+        and "the photograph has only" in notice["text"]
+        and "Up to" in notice["text"]
+    )
     assert "notice" not in batch(*paper)[0]  # finished
     assert "notice" not in batch("--fresh", "--output", "by_px")[0]  # px were asked for, and no paper
 
@@ -91,59 +95,74 @@ def test_a_photo_too_small_for_its_paper_is_noted_once_and_printed(folder, batch
 def test_a_dry_run_warns_too(folder, batch):
     records, status = batch(*PAPER, "--dry-run")
     (job,) = records["planned"]
-    assert status == 0 and "the photograph has only" in job["warning"] and job["scales"][-1]["size"] == [173, 231]
+    assert (
+        status == 0
+        and "the photograph has only" in job["warning"]
+        and job["scales"][-1]["size"] == [173, 231]
+    )
     assert not Path("prints").exists()
 
 
-# --- words that mean nothing -----------------------------------------------------------------------------------------
+# --- words that mean nothing --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (("--print", "A99"), "--print A99: is no paper known here. Use A0 to A6"),
-    (("--print", "leter"), "(did you mean letter?)"),
-    (("--print", "60x90"), "Write --print 60x90cm"),
-    (("--print", "A4", "--bleed", "3"), "Write --bleed 3mm"),
-    (("--print", "A4", "--dpi", "9600"), "The nearest is --dpi 2400"),
-    (("--dpi", "0"), "The nearest is --dpi 10"),
-    (("--bleed", "3mm"), "Say which: --print A4"),
-    (("--fit", "pad"), "Say which: --print A4"),
-    (("--memory", "lots"), "--memory lots: write a number and a unit, for example --memory 6GiB"),
-    (("--memory", "6"), "for example --memory 6GiB"),
-    (("--bit-depth", "16", "--format", "jpeg"), "jpeg holds 8 bits per channel, not 16. Use png or tiff"),
-    (("--profile", "press.icc"), "use --soft-proof to preview this profile"),
-    (("--profile", "notes.txt"), "notes.txt: is not an ICC profile"),
-    (("--soft-proof", "notes.txt"), "notes.txt: is not an ICC profile"),
-    (("--soft-proof", "gone.icc"), "gone.icc: no such profile"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--print", "A99"), "--print A99: is no paper known here. Use A0 to A6"),
+        (("--print", "leter"), "(did you mean letter?)"),
+        (("--print", "60x90"), "Write --print 60x90cm"),
+        (("--print", "A4", "--bleed", "3"), "Write --bleed 3mm"),
+        (("--print", "A4", "--dpi", "9600"), "The nearest is --dpi 2400"),
+        (("--dpi", "0"), "The nearest is --dpi 10"),
+        (("--bleed", "3mm"), "Say which: --print A4"),
+        (("--fit", "pad"), "Say which: --print A4"),
+        (("--memory", "lots"), "--memory lots: write a number and a unit, for example --memory 6GiB"),
+        (("--memory", "6"), "for example --memory 6GiB"),
+        (("--bit-depth", "16", "--format", "jpeg"), "jpeg holds 8 bits per channel, not 16. Use png or tiff"),
+        (("--profile", "press.icc"), "use --soft-proof to preview this profile"),
+        (("--profile", "notes.txt"), "notes.txt: is not an ICC profile"),
+        (("--soft-proof", "notes.txt"), "notes.txt: is not an ICC profile"),
+        (("--soft-proof", "gone.icc"), "gone.icc: no such profile"),
+    ],
+)
 def test_words_that_mean_nothing_are_refused_with_the_fix_before_any_work(folder, program, words, message):
     Path("press.icc").write_bytes(printer_profile(b"CMYK"))
     Path("notes.txt").write_text("These are not the inks you are looking for.\n" * 20)
-    for command in (("batch", "--inputs", "photos", "--styles", "x.png"),
-                    ("image", "photos/a.png", "x.png", "--output", "print.jpg" if "jpeg" in words else "print.png")):
+    for command in (
+        ("batch", "--inputs", "photos", "--styles", "x.png"),
+        ("image", "photos/a.png", "x.png", "--output", "print.jpg" if "jpeg" in words else "print.png"),
+    ):
         given = words[:-2] if command[0] == "image" and "jpeg" in words else words
         status, out, err = program(*command, *given)
         assert (status, out) == (2, "") and message in err
     assert not Path("prints").exists() and not list(Path().glob("print.*"))
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (("--print", "A4", "--size", "1024"), "--size: not allowed with argument --print"),
-    (("--color", "sepia"), "invalid choice: 'sepia' (choose from 'style', 'luminance', 'match', 'histogram')"),
-    (("--photoreal", "-1"), "must be from 0 to 10"),
-    (("--photoreal", "soft"), "--photoreal: 'soft' is not a number"),
-    (("--size", "10cm"), "--size: '10cm' is not a whole number"),
-    (("--checkpoint-every", "-1"), "must be 0 or more"),
-    (("--bit-depth", "12"), "invalid choice: 12 (choose from 8, 16)"),
-    (("--fit", "stretch"), "invalid choice: 'stretch'"),
-    (("--intent", "vivid"), "invalid choice: 'vivid'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--print", "A4", "--size", "1024"), "--size: not allowed with argument --print"),
+        (
+            ("--color", "sepia"),
+            "invalid choice: 'sepia' (choose from 'style', 'luminance', 'match', 'histogram')",
+        ),
+        (("--photoreal", "-1"), "must be from 0 to 10"),
+        (("--photoreal", "soft"), "--photoreal: 'soft' is not a number"),
+        (("--size", "10cm"), "--size: '10cm' is not a whole number"),
+        (("--checkpoint-every", "-1"), "must be 0 or more"),
+        (("--bit-depth", "12"), "invalid choice: 12 (choose from 8, 16)"),
+        (("--fit", "stretch"), "invalid choice: 'stretch'"),
+        (("--intent", "vivid"), "invalid choice: 'vivid'"),
+    ],
+)
 def test_words_out_of_range_are_refused_by_name(folder, program, words, message):
     status, _, err = program("batch", "--inputs", "photos", "--styles", "x.png", *words)
     assert status == 2 and message in err
     assert not Path("prints").exists()
 
 
-# --- memory ----------------------------------------------------------------------------------------------------------
+# --- memory -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("too_little", ["1KB", "0GB", "0.1GiB"])
@@ -171,7 +190,7 @@ def test_the_memory_given_is_the_budget_and_otherwise_there_is_some(folder):
     assert device.choose("cpu").budget.device_bytes > 10**8
 
 
-# --- files -----------------------------------------------------------------------------------------------------------
+# --- files --------------------------------------------------------------------------------------------------
 
 
 def test_every_word_about_the_file_reaches_it(folder, batch):
@@ -179,8 +198,23 @@ def test_every_word_about_the_file_reaches_it(folder, batch):
     exif = Image.Exif()
     exif[0x8298] = "(c) Anna Muster"
     save(Path("photos/a.png"), photo_pixels(), exif=exif)
-    _, status = batch("--format", "tiff", "--bit-depth", "16", "--profile", "adobe-rgb", "--intent", "perceptual",
-                      "--soft-proof", "press.icc", "--dpi", "240", "--photoreal", "--color", "histogram")
+    _, status = batch(
+        "--format",
+        "tiff",
+        "--bit-depth",
+        "16",
+        "--profile",
+        "adobe-rgb",
+        "--intent",
+        "perceptual",
+        "--soft-proof",
+        "press.icc",
+        "--dpi",
+        "240",
+        "--photoreal",
+        "--color",
+        "histogram",
+    )
     assert status == 0
     with Image.open("prints/a--x.tif") as image:
         assert image.info["icc_profile"] == icc.load_profile("adobe-rgb").data
@@ -190,9 +224,28 @@ def test_every_word_about_the_file_reaches_it(folder, batch):
     assert (settings["photoreal"], settings["color"], settings["intent"]) == (0.03, "histogram", "perceptual")
     assert settings["soft_proof"] == str(Path("press.icc").absolute())  # workers may stand elsewhere
     assert Path("prints/a--x.proof.png").exists()
-    again, _ = batch("--format", "tiff", "--bit-depth", "16", "--profile", "adobe-rgb", "--intent", "perceptual",
-                     "--soft-proof", "press.icc", "--dpi", "240", "--photoreal", "0.03", "--color", "histogram")
-    assert (again["summary"][0]["done"], again["summary"][0]["skipped"]) == (0, 1)  # the proof is no input either
+    again, _ = batch(
+        "--format",
+        "tiff",
+        "--bit-depth",
+        "16",
+        "--profile",
+        "adobe-rgb",
+        "--intent",
+        "perceptual",
+        "--soft-proof",
+        "press.icc",
+        "--dpi",
+        "240",
+        "--photoreal",
+        "0.03",
+        "--color",
+        "histogram",
+    )
+    assert (again["summary"][0]["done"], again["summary"][0]["skipped"]) == (
+        0,
+        1,
+    )  # the proof is no input either
 
 
 def test_a_profile_that_changes_makes_the_job_new(folder, batch):
@@ -219,14 +272,23 @@ def test_a_disk_that_is_full_leaves_the_print_as_it_was(folder, batch, program):
         status, _, err = program("recolor", "prints/a--x.png", "--color", "histogram")
     assert status == 1 and "cannot write a--x.png there" in err
     assert Path("prints/a--x.png").read_bytes() == before and not list(Path().rglob("*.part"))
-    assert batch("--color", "luminance")[0]["summary"][0]["skipped"] == 1  # the ledger has not forgotten the old one
+    assert (
+        batch("--color", "luminance")[0]["summary"][0]["skipped"] == 1
+    )  # the ledger has not forgotten the old one
     assert program("recolor", "prints/a--x.png", "--color", "histogram")[0] == 0
 
 
-# --- findings --------------------------------------------------------------------------------------------------------
+# --- findings -----------------------------------------------------------------------------------------------
 
 
-STILL = ("--set", "style_weight=0.000001", "--set", "content_weight=0", "--set", "tv_weight=0")  # a start stays
+STILL = (
+    "--set",
+    "style_weight=0.000001",
+    "--set",
+    "content_weight=0",
+    "--set",
+    "tv_weight=0",
+)  # a start stays
 
 
 @pytest.fixture
@@ -251,7 +313,12 @@ def test_a_print_with_a_fault_is_done_and_to_be_looked_at(framed, batch, program
     assert batch(*framed)[0]["summary"][0]["skipped"] == 1  # done is done
 
     status, out, err = program(*CHEAP_BATCH, *framed, "--fresh")
-    assert (status, out) == (0, "") and "done, look at it" in err and finding in err and "1 of them to look at" in err
+    assert (
+        (status, out) == (0, "")
+        and "done, look at it" in err
+        and finding in err
+        and "1 of them to look at" in err
+    )
     status, out, _ = program("recolor", "prints", "--color", "luminance")
     assert status == 0 and "look at it: border" in out
 

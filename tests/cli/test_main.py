@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.pictures import save_painting, save_photo
-from helpers.program import PROGRAM, QUICK, SHALLOW, start
 from PIL import Image
 
+from helpers.pictures import save_painting, save_photo
+from helpers.program import PROGRAM, QUICK, SHALLOW, start
 from render.jobs.ledger import Ledger
 from render.pictures import export, images
 
@@ -26,14 +26,19 @@ PRINTS = ("a--x.png", "a--y.png", "trip/b--x.png", "trip/b--y.png")
 
 
 def prints_in(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*")
-                  if path.is_file() and ".render" not in path.parts)
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*.*")
+        if path.is_file() and ".render" not in path.parts
+    )
 
 
 def snapshot(folder: Path) -> dict[str, tuple]:
     """Every file and folder with its time and content."""
-    return {str(path): (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else None)
-            for path in sorted(folder.rglob("*"))}
+    return {
+        str(path): (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else None)
+        for path in sorted(folder.rglob("*"))
+    }
 
 
 def written(folder: Path) -> dict[str, int]:
@@ -51,12 +56,13 @@ def rows(output: Path) -> dict[str, sqlite3.Row]:
     return found
 
 
-# --- a batch ---------------------------------------------------------------------------------------------------------
+# --- a batch ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def batch(tmp_path_factory, cli):
-    """Two photos, one in a sub-folder, in two styles: the folder and what the program said. Not to be changed."""
+    """Two photos, one in a sub-folder, in two styles: the folder and what the program said. Not to be
+    changed."""
     folder = tmp_path_factory.mktemp("batch")
     save_photo(folder / "photos" / "a.png")
     save_photo(folder / "photos" / "trip" / "b.jpg", size=(64, 40), seed=1)
@@ -83,8 +89,14 @@ def test_two_photos_in_two_styles_make_four_prints_named_as_documented(batch):
 def test_every_line_of_json_parses_and_the_last_is_the_summary(batch):
     _, run = batch
     summary = run.records[-1]
-    assert summary == {"event": "summary", "done": 4, "skipped": 0, "left": 0, "failed": [], "look_at": []} | {
-        name: summary[name] for name in ("seconds", "pictures_per_hour", "devices_busy")}
+    assert summary == {
+        "event": "summary",
+        "done": 4,
+        "skipped": 0,
+        "left": 0,
+        "failed": [],
+        "look_at": [],
+    } | {name: summary[name] for name in ("seconds", "pictures_per_hour", "devices_busy")}
     assert summary["pictures_per_hour"] == pytest.approx(4 / summary["seconds"] * 3600, rel=0.01)
     assert 0 < summary["devices_busy"] <= 1
     assert [len(run.of(event)) for event in ("started", "progress", "done", "summary")] == [4, 4 * 36, 4, 1]
@@ -95,7 +107,10 @@ def test_every_line_of_json_parses_and_the_last_is_the_summary(batch):
 
 def test_nothing_is_left_behind_but_prints_and_the_ledger(batch):
     folder, _ = batch
-    assert sorted(os.listdir(folder / "prints" / ".render")) in (["ledger.sqlite", "lock"], ["checkpoints", "ledger.sqlite", "lock"])
+    assert sorted(os.listdir(folder / "prints" / ".render")) in (
+        ["ledger.sqlite", "lock"],
+        ["checkpoints", "ledger.sqlite", "lock"],
+    )
     assert list((folder / "prints").rglob("*.part")) == [] == list((folder / "prints").rglob("*.safetensors"))
     assert {row["status"] for row in rows(folder / "prints").values()} == {"done"}
 
@@ -143,7 +158,16 @@ def test_a_changed_photo_and_a_changed_preset_are_rendered_again_and_only_they(f
 
 
 def test_a_changed_setting_makes_a_job_new_and_fresh_renders_it_again(finished, cli):
-    words = ("batch", "--inputs", "photos/a.png", "--styles", "styles/x.toml", *QUICK, "--set", "style_weight=3")
+    words = (
+        "batch",
+        "--inputs",
+        "photos/a.png",
+        "--styles",
+        "styles/x.toml",
+        *QUICK,
+        "--set",
+        "style_weight=3",
+    )
     path = finished / "prints" / "a--x.png"
     before, pixels = written(finished / "prints"), images.read(path).pixels
     run = cli(*words, cwd=finished)
@@ -155,7 +179,7 @@ def test_a_changed_setting_makes_a_job_new_and_fresh_renders_it_again(finished, 
     assert path.read_bytes() == content  # the same job gives the same file
 
 
-# --- the same pixels -------------------------------------------------------------------------------------------------
+# --- the same pixels ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -171,17 +195,44 @@ def two_cores():
 
 # Where bfloat16 is emulated all of VGG-19 at 64 px took minutes; its deep layers are test_objective's.
 WHOLE_LOOK = ("--size", 64)
-CHEAP_LOOK = ("--size", 32, "--set", "style_layers={relu1_1=1, relu2_1=1}", "--set", "content_layers={relu2_1=1}")
+CHEAP_LOOK = (
+    "--size",
+    32,
+    "--set",
+    "style_layers={relu1_1=1, relu2_1=1}",
+    "--set",
+    "content_layers={relu2_1=1}",
+)
 
 
 @pytest.mark.parametrize(("precision", "look"), [("float32", WHOLE_LOOK), ("bfloat16", CHEAP_LOOK)])
-def test_the_default_look_gives_the_same_file_by_one_worker_and_by_two(batch, cli, two_cores, precision, look):
-    """All of VGG-19 and every sum of the default loss: by two threads in one process, and by one in another."""
+def test_the_default_look_gives_the_same_file_by_one_worker_and_by_two(
+    batch, cli, two_cores, precision, look
+):
+    """All of VGG-19 and every sum of the default loss: by two threads in one process, and by one in
+    another."""
     folder, _ = batch
-    words = ("batch", "--inputs", "photos/a.png", "--styles", "styles/x.toml", *look, "--quality", "draft",
-             "--device", "cpu", "--precision", precision)
+    words = (
+        "batch",
+        "--inputs",
+        "photos/a.png",
+        "--styles",
+        "styles/x.toml",
+        *look,
+        "--quality",
+        "draft",
+        "--device",
+        "cpu",
+        "--precision",
+        precision,
+    )
     for workers in (1, 2):
-        assert cli(*words, "--output", folder / f"{precision}-{workers}", "--workers", workers, cwd=folder).status == 0
+        assert (
+            cli(
+                *words, "--output", folder / f"{precision}-{workers}", "--workers", workers, cwd=folder
+            ).status
+            == 0
+        )
     one, two = (folder / f"{precision}-{workers}" / "a--x.png" for workers in (1, 2))
     assert one.read_bytes() == two.read_bytes()
 
@@ -195,22 +246,36 @@ def test_many_jobs_give_the_same_files_by_one_worker_and_by_two(batch, cli, tmp_
 
 def test_a_single_image_is_the_batchs(batch, cli, tmp_path):
     folder, _ = batch
-    run = cli("image", "photos/trip/b.jpg", "styles/x.toml", "--output", tmp_path / "one.png", *QUICK, "--json", cwd=folder)
+    run = cli(
+        "image",
+        "photos/trip/b.jpg",
+        "styles/x.toml",
+        "--output",
+        tmp_path / "one.png",
+        *QUICK,
+        "--json",
+        cwd=folder,
+    )
     assert run.status == 0 and run.records[-1]["event"] == "done"
     assert (tmp_path / "one.png").read_bytes() == (folder / "prints" / "trip" / "b--x.png").read_bytes()
     assert (tmp_path / "one.png").read_bytes() != (folder / "prints" / "trip" / "b--y.png").read_bytes()
     assert os.listdir(tmp_path) == ["one.png"]
 
 
-# --- bad input -------------------------------------------------------------------------------------------------------
+# --- bad input ----------------------------------------------------------------------------------------------
 
 
 def write_bomb(path: Path) -> None:
     """A small PNG that claims 60 000 x 60 000 pixels."""
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+            for kind, data in chunks
+        )
+    )
 
 
 BAD_PHOTOS = {
@@ -248,7 +313,12 @@ def half_broken(tmp_path_factory, cli):
     (styles / "misspelt.toml").write_text('[[pictures]]\nfile = "fine.png"\n[look]\nstyle_wieght = 2\n')
     (styles / "lonely.toml").write_text('[[pictures]]\nfile = "lost.png"\n')
     words = ("batch", "--inputs", "photos", "gone.jpg", "--styles", "nosuch", "styles", *QUICK)
-    return folder, cli(*words, "--dry-run", cwd=folder), cli(*words, "--json", cwd=folder), cli(*words, cwd=folder)
+    return (
+        folder,
+        cli(*words, "--dry-run", cwd=folder),
+        cli(*words, "--json", cwd=folder),
+        cli(*words, cwd=folder),
+    )
 
 
 def test_what_is_good_among_bad_input_is_rendered_and_the_status_is_1(half_broken):
@@ -273,8 +343,14 @@ def test_the_ledger_tells_the_truth_about_failed_jobs(half_broken):
     found = rows(folder / "prints")
     assert found["good--fine.png"]["status"] == "done"
     assert {name for name, row in found.items() if row["status"] == "failed"} == {
-        "bomb--fine.png", "cut--fine.png", "text--fine.png", "good--torn.png",
-        "bomb--torn.png", "cut--torn.png", "text--torn.png"}  # fmt: skip  of an empty photo no job is planned
+        "bomb--fine.png",
+        "cut--fine.png",
+        "text--fine.png",
+        "good--torn.png",
+        "bomb--torn.png",
+        "cut--torn.png",
+        "text--torn.png",
+    }  # fmt: skip  of an empty photo no job is planned
     assert "truncated" in found["cut--fine.png"]["message"] and "cut.jpg" in found["cut--fine.png"]["message"]
     assert "torn.jpg" in found["good--torn.png"]["message"]
 
@@ -282,28 +358,49 @@ def test_the_ledger_tells_the_truth_about_failed_jobs(half_broken):
 def test_a_dry_run_finds_what_headers_and_presets_show(half_broken):
     folder, dry, _, _ = half_broken
     assert dry.status == 1 and "Nothing was rendered" in dry.out
-    for name in ("empty.jpg", "text.jpg", "bomb.png", "gone.jpg", "nosuch", "broken.toml", "misspelt.toml", "lonely.toml"):
+    for name in (
+        "empty.jpg",
+        "text.jpg",
+        "bomb.png",
+        "gone.jpg",
+        "nosuch",
+        "broken.toml",
+        "misspelt.toml",
+        "lonely.toml",
+    ):
         assert name in dry.out
 
 
-# --- wrong usage -----------------------------------------------------------------------------------------------------
+# --- wrong usage --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    ((), "COMMAND"),
-    (("paint",), "invalid choice: 'paint'"),
-    (("batch", "--styles", "x.png"), "--inputs"),
-    (("batch", "--inputs", "a", "--styles", "x.png", "--size", "0"), "must be 1 or more"),
-    (("batch", "--inputs", "a", "--styles", "x.png", "--format", "gif"), "invalid choice: 'gif'"),
-    (("batch", "--inputs", "a", "--styles", "x.png", "--set", "stile_weight=2"), "Did you mean 'style_weight'?"),
-    (("batch", "--inputs", "a", "--styles", "x.png", "--set", "style_scale=9"), "must be 0.1 to 4"),
-    (("batch", "--inputs", "a", "--styles", "x.png", "--stop-at", "25:00"), "--stop-at 25:00: is no time of day"),
-    (("batch", "--inputs", "a", "--styles", "x.png", "--stop-at", "soon"), "Write it like 07:00"),
-    (("batch", "--inputs", "none", "--styles", "x.png"), "none: no pictures there"),
-    (("batch", "--inputs", "a", "b", "--styles", "x.png"), "would be written by two jobs"),
-    (("batch", "--inputs", "a", "--styles", "x.png", "--output", "file"), "Choose another --output"),
-    (("image", "a/p.jpg", "x.png", "--output", "print.gif"), "no picture format is known by the ending '.gif'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "COMMAND"),
+        (("paint",), "invalid choice: 'paint'"),
+        (("batch", "--styles", "x.png"), "--inputs"),
+        (("batch", "--inputs", "a", "--styles", "x.png", "--size", "0"), "must be 1 or more"),
+        (("batch", "--inputs", "a", "--styles", "x.png", "--format", "gif"), "invalid choice: 'gif'"),
+        (
+            ("batch", "--inputs", "a", "--styles", "x.png", "--set", "stile_weight=2"),
+            "Did you mean 'style_weight'?",
+        ),
+        (("batch", "--inputs", "a", "--styles", "x.png", "--set", "style_scale=9"), "must be 0.1 to 4"),
+        (
+            ("batch", "--inputs", "a", "--styles", "x.png", "--stop-at", "25:00"),
+            "--stop-at 25:00: is no time of day",
+        ),
+        (("batch", "--inputs", "a", "--styles", "x.png", "--stop-at", "soon"), "Write it like 07:00"),
+        (("batch", "--inputs", "none", "--styles", "x.png"), "none: no pictures there"),
+        (("batch", "--inputs", "a", "b", "--styles", "x.png"), "would be written by two jobs"),
+        (("batch", "--inputs", "a", "--styles", "x.png", "--output", "file"), "Choose another --output"),
+        (
+            ("image", "a/p.jpg", "x.png", "--output", "print.gif"),
+            "no picture format is known by the ending '.gif'",
+        ),
+    ],
+)
 def test_wrong_usage_is_refused_with_status_2_before_any_work(cli, tmp_path, words, message):
     for name in ("a/p.jpg", "b/p.png"):
         save_photo(tmp_path / name)
@@ -331,7 +428,7 @@ def test_a_missing_photo_of_a_single_image_is_named(cli, tmp_path, painting):
     assert not (tmp_path / "print.png").exists()
 
 
-# --- a dry run -------------------------------------------------------------------------------------------------------
+# --- a dry run ----------------------------------------------------------------------------------------------
 
 
 def test_a_dry_run_names_every_job_and_writes_nothing(batch, cli, tmp_path):
@@ -358,14 +455,30 @@ def test_a_dry_run_knows_what_is_finished_and_touches_none_of_it(finished, cli):
     (job,) = run.of("planned")
     assert job["output"] == "prints/a--y.png" and job["warning"] is None
     (scale,) = job["scales"]
-    assert (scale["size"], scale["iterations"], scale["tiles"], scale["optimiser"]) == ([48, 64], 36, 1, "lbfgs")
+    assert (scale["size"], scale["iterations"], scale["tiles"], scale["optimiser"]) == (
+        [48, 64],
+        36,
+        1,
+        "lbfgs",
+    )
     assert job["seconds"] >= 0 and job["memory_bytes"] > 1e8
-    assert run.records[-1]["event"] == "plan" and (run.records[-1]["jobs"], run.records[-1]["skipped"]) == (1, 3)
+    assert run.records[-1]["event"] == "plan" and (run.records[-1]["jobs"], run.records[-1]["skipped"]) == (
+        1,
+        3,
+    )
 
 
-# --- interrupted -----------------------------------------------------------------------------------------------------
+# --- interrupted --------------------------------------------------------------------------------------------
 
-TWO_SCALES = ("--size", "336", "--quality", "draft", "--device", "cpu", *(word for key in SHALLOW for word in ("--set", key)))
+TWO_SCALES = (
+    "--size",
+    "336",
+    "--quality",
+    "draft",
+    "--device",
+    "cpu",
+    *(word for key in SHALLOW for word in ("--set", key)),
+)
 
 
 @pytest.fixture(scope="module")
@@ -379,8 +492,11 @@ def strips(tmp_path_factory, cli):
     return folder
 
 
-def stop(process: subprocess.Popen, with_signal: signal.Signals, *, when, group=False) -> tuple[list[str], str]:
-    """Sends a signal as soon as a line of output says so. The lines of standard output, and standard error."""
+def stop(
+    process: subprocess.Popen, with_signal: signal.Signals, *, when, group=False
+) -> tuple[list[str], str]:
+    """Sends a signal as soon as a line of output says so. The lines of standard output, and standard
+    error."""
     lines = []
     for line in process.stdout:
         lines.append(line)
@@ -392,7 +508,8 @@ def stop(process: subprocess.Popen, with_signal: signal.Signals, *, when, group=
 
 
 def nobody_is_left(group: int) -> bool:
-    """Whether the process group is empty, or soon is: Python's resource tracker sees a moment later that all is over."""
+    """Whether the process group is empty, or soon is: Python's resource tracker sees a moment later that all
+    is over."""
     for _ in range(100):
         try:
             os.killpg(group, 0)
@@ -406,16 +523,33 @@ def in_the_second_scale_of_b(line: str) -> bool:
     return "b.png" in line and '"scale": 2' in line and '"iteration": 3,' in line
 
 
-@pytest.mark.parametrize(("with_signal", "status"), [
-    (signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)])  # fmt: skip
-def test_a_stopped_batch_keeps_what_is_finished_and_goes_on_from_the_last_scale(strips, cli, tmp_path, with_signal, status):
-    words = ("batch", "--inputs", "photos", "--styles", "x.png", "--output", tmp_path / "prints", *TWO_SCALES, "--json")
+@pytest.mark.parametrize(
+    ("with_signal", "status"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)],
+)
+def test_a_stopped_batch_keeps_what_is_finished_and_goes_on_from_the_last_scale(
+    strips, cli, tmp_path, with_signal, status
+):
+    words = (
+        "batch",
+        "--inputs",
+        "photos",
+        "--styles",
+        "x.png",
+        "--output",
+        tmp_path / "prints",
+        *TWO_SCALES,
+        "--json",
+    )
     process = start(*words, cwd=strips)
     lines, errors = stop(process, with_signal, when=in_the_second_scale_of_b)
     assert process.returncode == status, errors
     assert "Traceback" not in errors
     assert prints_in(tmp_path / "prints") == ["a--x.png"]
-    assert {name: row["status"] for name, row in rows(tmp_path / "prints").items()} == {"a--x.png": "done", "b--x.png": "running"}
+    assert {name: row["status"] for name, row in rows(tmp_path / "prints").items()} == {
+        "a--x.png": "done",
+        "b--x.png": "running",
+    }
     if status == 130:
         assert '"event": "summary", "done": 1' in lines[-1]
         assert "run the same command again to go on" in errors
@@ -425,10 +559,14 @@ def test_a_stopped_batch_keeps_what_is_finished_and_goes_on_from_the_last_scale(
     assert {step["scale"] for step in again.of("progress")} == {2}
     assert len(again.of("progress")) == 18  # of 36 + 18
     assert (tmp_path / "prints" / "b--x.png").read_bytes() == (strips / "whole.png").read_bytes()
-    assert list((tmp_path / "prints").rglob("*.safetensors")) == [] == list((tmp_path / "prints").rglob("*.part"))
+    assert (
+        list((tmp_path / "prints").rglob("*.safetensors"))
+        == []
+        == list((tmp_path / "prints").rglob("*.part"))
+    )
 
 
-# --- overnight -------------------------------------------------------------------------------------------------------
+# --- overnight ----------------------------------------------------------------------------------------------
 
 
 def told(folder: Path) -> dict:
@@ -464,7 +602,17 @@ def test_nobody_is_notified_of_nothing(finished, cli):
 
 
 def test_an_interrupted_batch_notifies_too(strips, tmp_path):
-    words = ("batch", "--inputs", "photos", "--styles", "x.png", "--output", tmp_path / "prints", *TWO_SCALES, "--json")
+    words = (
+        "batch",
+        "--inputs",
+        "photos",
+        "--styles",
+        "x.png",
+        "--output",
+        tmp_path / "prints",
+        *TWO_SCALES,
+        "--json",
+    )
     process = start(*words, "--notify", f"cat > {tmp_path}/told.json", cwd=strips)
     _, errors = stop(process, signal.SIGINT, when=in_the_second_scale_of_b, group=True)
     assert process.returncode == 130, errors
@@ -473,7 +621,19 @@ def test_an_interrupted_batch_notifies_too(strips, tmp_path):
 
 
 def test_ctrl_c_at_a_terminal_ends_the_workers_too(strips, tmp_path):
-    words = ("batch", "--inputs", "photos", "--styles", "x.png", "--output", tmp_path / "prints", *TWO_SCALES, "--json", "--workers", 2)
+    words = (
+        "batch",
+        "--inputs",
+        "photos",
+        "--styles",
+        "x.png",
+        "--output",
+        tmp_path / "prints",
+        *TWO_SCALES,
+        "--json",
+        "--workers",
+        2,
+    )
     process = start(*words, cwd=strips)
     _, errors = stop(process, signal.SIGINT, when=lambda line: '"progress"' in line, group=True)
     assert process.returncode == 130, errors
@@ -492,7 +652,7 @@ def test_a_reader_that_goes_away_is_no_crash(finished):
     assert "Traceback" not in errors
 
 
-# --- the other commands ----------------------------------------------------------------------------------------------
+# --- the other commands -------------------------------------------------------------------------------------
 
 
 def test_presets_are_listed_shown_and_checked(batch, cli):
@@ -500,7 +660,9 @@ def test_presets_are_listed_shown_and_checked(batch, cli):
     listed = cli("presets", "list", "styles", cwd=folder)
     assert listed.status == 0 and "x" in listed.out and "Blots" in listed.out
     shown = cli("presets", "show", "styles/x.toml", cwd=folder)
-    assert shown.status == 0 and "Blots" in shown.out and "content_weight" in shown.out and "x.png" in shown.out
+    assert (
+        shown.status == 0 and "Blots" in shown.out and "content_weight" in shown.out and "x.png" in shown.out
+    )
     checked = cli("presets", "check", "styles", cwd=folder)
     assert checked.status == 0 and "ok  x: 80x60 px" in checked.out and "ok  y: 80x60 px" in checked.out
     assert cli("presets", "list", cwd=folder).status == 0
@@ -515,7 +677,18 @@ def test_checking_broken_presets_names_each_and_fails(half_broken, cli):
 
 
 def test_a_picture_becomes_a_preset_that_can_be_shown(cli, tmp_path, painting):
-    run = cli("presets", "add", painting, "--name", "harbour", "--title", "Harbour at dusk", "--folder", "mine", cwd=tmp_path)
+    run = cli(
+        "presets",
+        "add",
+        painting,
+        "--name",
+        "harbour",
+        "--title",
+        "Harbour at dusk",
+        "--folder",
+        "mine",
+        cwd=tmp_path,
+    )
     assert run.status == 0 and "mine/harbour.toml" in run.out
     assert "Harbour at dusk" in cli("presets", "show", "mine/harbour.toml", cwd=tmp_path).out
     again = cli("presets", "add", painting, "--name", "harbour", "--folder", "mine", cwd=tmp_path)
@@ -531,21 +704,36 @@ def test_every_key_of_a_look_is_listed_with_range_and_default(cli, tmp_path):
 def test_the_doctor_finds_this_machine_ready(cli, tmp_path):
     run = cli("doctor", cwd=tmp_path)
     assert run.status == 0
-    assert "verdict" in run.out and "ready" in run.out and "verified, network runs" in run.out and "PROBLEM" not in run.out
+    assert (
+        "verdict" in run.out
+        and "ready" in run.out
+        and "verified, network runs" in run.out
+        and "PROBLEM" not in run.out
+    )
 
 
 def imported_by(*words: str, cwd: Path) -> set[str]:
     """Top-level packages that the program imports to answer."""
     python, *module = PROGRAM
-    done = subprocess.run([python, "-X", "importtime", *module, *words], cwd=cwd, capture_output=True, text=True)
+    done = subprocess.run(
+        [python, "-X", "importtime", *module, *words], cwd=cwd, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
-    names = [line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")]
+    names = [
+        line.rpartition("|")[2].strip()
+        for line in done.stderr.splitlines()
+        if line.startswith("import time:")
+    ]
     return {name.split(".")[0] for name in names}
 
 
-@pytest.mark.parametrize("words", [("--help",), ("batch", "--help"), ("presets", "add", "--help"), ("--version",)])
+@pytest.mark.parametrize(
+    "words", [("--help",), ("batch", "--help"), ("presets", "add", "--help"), ("--version",)]
+)
 def test_help_answers_without_importing_anything_heavy(words, tmp_path):
-    assert imported_by(*words, cwd=tmp_path).isdisjoint({"torch", "ray", "cv2", "numpy", "PIL", "rich", "pydantic"})
+    assert imported_by(*words, cwd=tmp_path).isdisjoint(
+        {"torch", "ray", "cv2", "numpy", "PIL", "rich", "pydantic"}
+    )
 
 
 def test_heavy_imports_would_be_seen(batch):
@@ -555,8 +743,11 @@ def test_heavy_imports_would_be_seen(batch):
 def test_the_console_command_is_the_same_program(tmp_path):
     command = Path(sys.executable).with_name("render")
     done = subprocess.run([command, "--version"], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0 and done.stdout == subprocess.run(
-        [*PROGRAM, "--version"], capture_output=True, text=True, cwd=tmp_path).stdout
+    assert (
+        done.returncode == 0
+        and done.stdout
+        == subprocess.run([*PROGRAM, "--version"], capture_output=True, text=True, cwd=tmp_path).stdout
+    )
 
 
 @pytest.mark.parametrize("output", ["photo.png", "painting.png"])

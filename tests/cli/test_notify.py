@@ -37,7 +37,10 @@ def test_a_command_that_fails_is_named_with_its_status(command, status):
 
 
 def test_a_command_that_hangs_is_ended_with_all_that_it_started(tmp_path):
-    python = f"{shlex.quote(sys.executable)} -c 'import os, time; open(\"{tmp_path}/pid\", \"w\").write(str(os.getpid())); time.sleep(600)'"
+    python = (
+        f'{shlex.quote(sys.executable)} -c \'import os, time; open("{tmp_path}/pid", '
+        f'"w").write(str(os.getpid())); time.sleep(600)\''
+    )
     with pytest.raises(RenderError, match="took longer than 3 s"):
         notify(f"{python} & wait", RECORD, timeout_s=3)
     pid = int((tmp_path / "pid").read_text())

@@ -6,8 +6,8 @@ import time
 from datetime import datetime
 
 import pytest
-from helpers.pictures import save_painting, save_photo
 
+from helpers.pictures import save_painting, save_photo
 from render.cli import screen
 from render.jobs.events import Done, JobDone, JobStarted, Progress
 from render.jobs.job import make_job
@@ -19,8 +19,17 @@ from render.runners.batch import Summary
 @pytest.fixture
 def jobs(tmp_path):
     style = load_style(save_painting(tmp_path / "x.png"))
-    return [make_job(save_photo(tmp_path / f"{name}.png"), style, Look(), Settings(), tmp_path / f"{name}--x.png",
-                     weights_sha256="w") for name in "abc"]
+    return [
+        make_job(
+            save_photo(tmp_path / f"{name}.png"),
+            style,
+            Look(),
+            Settings(),
+            tmp_path / f"{name}--x.png",
+            weights_sha256="w",
+        )
+        for name in "abc"
+    ]
 
 
 def lines_until(capsys, wanted: str) -> str:
@@ -52,7 +61,9 @@ def test_a_line_tells_how_many_jobs_run_and_where_the_last_of_them_is(jobs, caps
         drawn(JobDone(jobs[0], Done(1.0, 10, 0.5)))
         drawn(Progress(jobs[1], 2, 3, (48, 64), 4, 18, 0.25, 0.5))
         said = lines_until(capsys, "1/3 ended, 2 running")
-    assert re.search(r"1/3 ended, 2 running, \d+ s left: b.png x x  scale 2/3 \(64 px\)  4/18  loss 0.25\n", said)
+    assert re.search(
+        r"1/3 ended, 2 running, \d+ s left: b.png x x  scale 2/3 \(64 px\)  4/18  loss 0.25\n", said
+    )
 
 
 def test_lines_end_with_the_batch(jobs, capsys, hurried):
@@ -72,19 +83,32 @@ def test_nothing_but_the_line_a_minute_is_said_of_progress(jobs, capsys):
     assert capsys.readouterr().err == ""
 
 
-SUMMARY = Summary(done=6, pictures=6, skipped=2, left=3, failed=[("a.jpg x x", "is empty")], seconds=1800, busy_s=2700, workers=2)
+SUMMARY = Summary(
+    done=6,
+    pictures=6,
+    skipped=2,
+    left=3,
+    failed=[("a.jpg x x", "is empty")],
+    seconds=1800,
+    busy_s=2700,
+    workers=2,
+)
 
 
 def test_the_summary_tells_done_failed_why_left_pace_and_use(capsys):
     screen.print_summary(SUMMARY, output="prints", as_json=False)
     said = capsys.readouterr().err
     assert "failed a.jpg x x: is empty" in said
-    assert said.splitlines()[-1] == ("6 done, 2 finished earlier, 1 failed, 3 left for the next run in 30 min, "
-                                     "12 pictures an hour, devices busy 75 %: prints")
+    assert said.splitlines()[-1] == (
+        "6 done, 2 finished earlier, 1 failed, 3 left for the next run in 30 min, "
+        "12 pictures an hour, devices busy 75 %: prints"
+    )
 
 
 def test_a_slow_pace_keeps_its_decimal_and_no_pace_is_told_of_nothing(capsys):
-    screen.print_summary(Summary(done=1, pictures=1, seconds=2400, busy_s=2400), output="prints", as_json=False)
+    screen.print_summary(
+        Summary(done=1, pictures=1, seconds=2400, busy_s=2400), output="prints", as_json=False
+    )
     screen.print_summary(Summary(seconds=2400, left=1), output="prints", as_json=False)
     one, none = capsys.readouterr().err.splitlines()
     assert "1.5 pictures an hour, devices busy 100 %" in one and "an hour" not in none
@@ -100,8 +124,15 @@ def test_the_summary_as_json_has_the_same(capsys):
 
 def test_the_notice_tells_where_when_and_how_it_ended():
     started = datetime.now().astimezone()
-    record = screen.notice_record(SUMMARY, output="prints", started=started, exit_status=130, interrupted=True)
+    record = screen.notice_record(
+        SUMMARY, output="prints", started=started, exit_status=130, interrupted=True
+    )
     assert record.items() >= screen.summary_record(SUMMARY).items()
-    assert record["output"] == "prints" and record["host"] and record["interrupted"] is True and record["exit_status"] == 130
+    assert (
+        record["output"] == "prints"
+        and record["host"]
+        and record["interrupted"] is True
+        and record["exit_status"] == 130
+    )
     begin, end = (datetime.fromisoformat(record[name]) for name in ("started", "ended"))
     assert begin.utcoffset() is not None and begin <= end

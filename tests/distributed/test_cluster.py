@@ -10,11 +10,11 @@ import psutil
 import pytest
 import ray
 import torch
+
+import render
 from helpers.program import CHEAP_BATCH, run
 from helpers.ray import ray_cluster
 from render.distributed.cluster import Cluster, Node, connected, sign
-
-import render
 from render.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -28,10 +28,14 @@ def node(cpus=8, gpus=0, precision="float32", host="a") -> Node:
 def test_ray_started_here_listens_on_localhost_alone_and_is_gone_afterwards():
     with connected(None, **CAFFE) as cluster:
         assert cluster.address is None and [n.render for n in cluster.nodes] == [render.__version__]
-        ours = [p for p in psutil.Process().children(recursive=True)]
+        ours = list(psutil.Process().children(recursive=True))
         assert any("raylet" in p.name() for p in ours)
-        open_to_all = {(p.name(), *c.laddr) for p in ours for c in p.net_connections("tcp")
-                       if c.status == psutil.CONN_LISTEN and c.laddr.ip not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")}
+        open_to_all = {
+            (p.name(), *c.laddr)
+            for p in ours
+            for c in p.net_connections("tcp")
+            if c.status == psutil.CONN_LISTEN and c.laddr.ip not in ("127.0.0.1", "::1", "::ffff:127.0.0.1")
+        }
         assert not open_to_all
     _, alive = psutil.wait_procs(ours, timeout=20)
     assert not alive and not ray.is_initialized()
@@ -65,16 +69,26 @@ def test_a_cluster_with_another_ray_is_refused_with_both_versions():
         kv = ray.experimental.internal_kv
         assert kv._internal_kv_initialized() and global_worker.connected
         known = json.loads(kv._internal_kv_get("CLUSTER_METADATA", namespace="cluster"))
-        kv._internal_kv_put("CLUSTER_METADATA", json.dumps(known | {"ray_version": "1.0.0"}), namespace="cluster")
+        kv._internal_kv_put(
+            "CLUSTER_METADATA", json.dumps(known | {"ray_version": "1.0.0"}), namespace="cluster"
+        )
         ray.shutdown()
-        with pytest.raises(UsageError, match=r"other versions there than here.*1\.0\.0.*Install the same Python and ray"):
-            with connected(cluster.address, **CAFFE):
-                pass
+        with (
+            pytest.raises(
+                UsageError, match=r"other versions there than here.*1\.0\.0.*Install the same Python and ray"
+            ),
+            connected(cluster.address, **CAFFE),
+        ):
+            pass
 
 
 def as_installed(folder: Path) -> Path:
     """The packages as a wheel has them."""
-    for source, name in (("render", "render"), ("presets", "render/presets"), ("distributed", "render/distributed")):
+    for source, name in (
+        ("render", "render"),
+        ("presets", "render/presets"),
+        ("distributed", "render/distributed"),
+    ):
         shutil.copytree(ROOT / source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
@@ -86,8 +100,14 @@ def head():
 
 
 def refused_with(head, path: Path, match: str, folder: Path) -> None:
-    """By the program, started outside the checkout: Ray hands the driver's path of modules on to its workers."""
-    other = head.add_node(num_cpus=1, node_ip_address="127.0.0.1", object_store_memory=100 * 2**20, env_vars={"PYTHONPATH": str(path)})
+    """By the program, started outside the checkout: Ray hands the driver's path of modules on to its
+    workers."""
+    other = head.add_node(
+        num_cpus=1,
+        node_ip_address="127.0.0.1",
+        object_store_memory=100 * 2**20,
+        env_vars={"PYTHONPATH": str(path)},
+    )
     try:
         done = run(*CHEAP_BATCH, "--address", head.address, cwd=folder)
     finally:
@@ -100,12 +120,14 @@ def test_a_machine_with_another_render_is_refused(head, tmp_path, folder):
     other = tmp_path / "other"
     init = as_installed(other) / "render/__init__.py"
     init.write_text(init.read_text().replace(render.__version__, "0.0.9"))
-    refused_with(head, other, r"has render 0\.0\.9, this is .*Install the same version on every machine", folder)
+    refused_with(
+        head, other, r"has render 0\.0\.9, this is .*Install the same version on every machine", folder
+    )
 
 
 def test_a_machine_whose_render_cannot_be_loaded_is_refused(head, tmp_path, folder):
     other = as_installed(tmp_path / "other")
-    (other / "render/device.py").write_text("import nothing_of_that_name\n")
+    (other / "render/network/device.py").write_text("import nothing_of_that_name\n")
     refused_with(head, other, "render cannot be used there.*nothing_of_that_name.*pip install", folder)
 
 
@@ -121,9 +143,13 @@ def test_gpus_that_torch_cannot_use_are_told_unless_they_are_not_wanted():
     with ray_cluster(num_cpus=1, num_gpus=2) as cluster:
         if torch.cuda.is_available():
             pytest.skip("torch can use GPUs here")
-        with pytest.raises(UsageError, match="Ray counts 2 GPUs there and torch .* can use none.*--device cpu"):
-            with connected(cluster.address, **CAFFE):
-                pass
+        with (
+            pytest.raises(
+                UsageError, match="Ray counts 2 GPUs there and torch .* can use none.*--device cpu"
+            ),
+            connected(cluster.address, **CAFFE),
+        ):
+            pass
         with connected(cluster.address, **CAFFE, device="cpu") as found:
             assert found.workers("cuda", 1) == 2 and found.workers("cpu", 1) == 1
 
@@ -133,7 +159,9 @@ def test_a_gpu_that_is_not_there_is_told_and_cpus_are_shared_out():
     with pytest.raises(UsageError, match="--device cuda: no machine of this Ray has a GPU.*--device cpu"):
         cpus.device("cuda")
     assert cpus.device("auto") == "cpu" and cpus.workers("cpu", 4) == 6
-    assert [cpus.cpus_each(*words) for words in ((None, None), (2, None), (None, 12), (None, 1000), (16, None))] == [4, 2, 2, 1, 16]
+    assert [
+        cpus.cpus_each(*words) for words in ((None, None), (2, None), (None, 12), (None, 1000), (16, None))
+    ] == [4, 2, 2, 1, 16]
     with pytest.raises(UsageError, match="--cpus-per-worker 17: the largest machine has 16"):
         cpus.cpus_each(17, None)
     mixed = Cluster("h:1", (node(8), node(64, 8), node(64, 2)))
@@ -144,7 +172,9 @@ def test_features_are_bfloat16_only_where_every_machine_at_work_is_quick_at_it()
     quick, slow, gpu = node(precision="bfloat16"), node(), node(gpus=1, precision="bfloat16")
     assert Cluster(None, (quick, quick)).precision("auto", "cpu") == "bfloat16"
     assert Cluster(None, (quick, slow)).precision("auto", "cpu") == "float32"
-    assert Cluster(None, (gpu, slow)).precision("auto", "cuda") == "bfloat16", "a head without a GPU does not work"
+    assert Cluster(None, (gpu, slow)).precision("auto", "cuda") == "bfloat16", (
+        "a head without a GPU does not work"
+    )
     assert Cluster(None, (gpu, slow)).precision("float32", "cuda") == "float32"
 
 

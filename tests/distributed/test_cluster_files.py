@@ -10,16 +10,22 @@ from pathlib import Path
 
 import pytest
 import yaml
-from helpers.pictures import save_painting, save_photo
-from helpers.program import CHEAP
 
 import render
+from helpers.pictures import save_painting, save_photo
+from helpers.program import CHEAP
 from render.cli import main
 
 ROOT = Path(__file__).parents[2]
 FILES = ROOT / "distributed"
-ELSEWHERE = {"RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_TMPDIR",
-             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"}
+ELSEWHERE = {
+    "RAY_ADDRESS",
+    "RAY_API_SERVER_ADDRESS",
+    "RAY_AUTH_TOKEN",
+    "RAY_AUTH_TOKEN_PATH",
+    "RAY_TMPDIR",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER",
+}
 
 
 def read(name: str) -> dict:
@@ -37,7 +43,7 @@ def without(mapping: dict, *path: str) -> dict:
     return copy
 
 
-# --- ray up ----------------------------------------------------------------------------------------------------------
+# --- ray up -------------------------------------------------------------------------------------------------
 
 
 def validated(config: dict) -> dict:
@@ -51,10 +57,14 @@ def validated(config: dict) -> dict:
 
 def test_ray_up_takes_the_cluster_file():
     prepared = validated(read("ray-cluster.yaml"))
-    assert prepared["head_node_type"] == "head" and prepared["available_node_types"]["gpu"]["max_workers"] == 4
+    assert (
+        prepared["head_node_type"] == "head" and prepared["available_node_types"]["gpu"]["max_workers"] == 4
+    )
 
 
-@pytest.mark.parametrize("change", [{"idle_timeout": 10}, {"max_workers": "four"}, {"head_node_type": "none"}])
+@pytest.mark.parametrize(
+    "change", [{"idle_timeout": 10}, {"max_workers": "four"}, {"head_node_type": "none"}]
+)
 def test_ray_up_would_refuse_a_mistake_in_it(change):
     with pytest.raises(Exception, match="idle_timeout|four|head_node_type"):
         validated(read("ray-cluster.yaml") | change)
@@ -82,24 +92,64 @@ def test_ray_start_knows_every_word_of_the_cluster_file():
 
 def test_every_start_of_the_cluster_file_wants_the_token():
     config = read("ray-cluster.yaml")
-    lines = [line for key in ("head", "worker") for line in config[f"{key}_start_ray_commands"] if "ray start" in line]
+    lines = [
+        line
+        for key in ("head", "worker")
+        for line in config[f"{key}_start_ray_commands"]
+        if "ray start" in line
+    ]
     assert len(lines) == 2 and all("RAY_AUTH_MODE=token ray start" in line for line in lines)
     assert any(there.endswith(".ray/auth_token") for there in config["file_mounts"])
 
 
-# --- KubeRay ---------------------------------------------------------------------------------------------------------
+# --- KubeRay ------------------------------------------------------------------------------------------------
 
-# The fields of ray.io/v1 that the file may use, from KubeRay's API reference; below `template` they are Kubernetes' own.
-JOB = {"entrypoint", "runtimeEnvYAML", "jobId", "submissionMode", "backoffLimit", "activeDeadlineSeconds", "shutdownAfterJobFinishes",
-       "ttlSecondsAfterFinished", "suspend", "rayClusterSpec", "clusterSelector", "submitterPodTemplate", "metadata", "deletionStrategy"}
-CLUSTER = {"rayVersion", "authOptions", "headGroupSpec", "workerGroupSpecs", "enableInTreeAutoscaling", "autoscalerOptions"}
+# The fields of ray.io/v1 that the file may use, from KubeRay's API reference; below `template` they are
+# Kubernetes' own.
+JOB = {
+    "entrypoint",
+    "runtimeEnvYAML",
+    "jobId",
+    "submissionMode",
+    "backoffLimit",
+    "activeDeadlineSeconds",
+    "shutdownAfterJobFinishes",
+    "ttlSecondsAfterFinished",
+    "suspend",
+    "rayClusterSpec",
+    "clusterSelector",
+    "submitterPodTemplate",
+    "metadata",
+    "deletionStrategy",
+}
+CLUSTER = {
+    "rayVersion",
+    "authOptions",
+    "headGroupSpec",
+    "workerGroupSpecs",
+    "enableInTreeAutoscaling",
+    "autoscalerOptions",
+}
 HEAD = {"serviceType", "enableIngress", "rayStartParams", "template", "headService"}
-WORKER = {"groupName", "replicas", "minReplicas", "maxReplicas", "numOfHosts", "rayStartParams", "template", "idleTimeoutSeconds"}
+WORKER = {
+    "groupName",
+    "replicas",
+    "minReplicas",
+    "maxReplicas",
+    "numOfHosts",
+    "rayStartParams",
+    "template",
+    "idleTimeoutSeconds",
+}
 
 
 def mistakes(job: dict) -> list[str]:
     """What is wrong with a RayJob, as far as it can be seen from here."""
-    found = [] if (job.get("apiVersion"), job.get("kind")) == ("ray.io/v1", "RayJob") else ["not a RayJob of ray.io/v1"]
+    found = (
+        []
+        if (job.get("apiVersion"), job.get("kind")) == ("ray.io/v1", "RayJob")
+        else ["not a RayJob of ray.io/v1"]
+    )
     spec = job["spec"]
     cluster = spec.get("rayClusterSpec", {})
     groups = [cluster.get("headGroupSpec", {}), *cluster.get("workerGroupSpecs", [])]
@@ -109,14 +159,23 @@ def mistakes(job: dict) -> list[str]:
         ("head", groups[0], HEAD, {"rayStartParams", "template"}),
         *(("worker", group, WORKER, {"groupName", "rayStartParams", "template"}) for group in groups[1:]),
     ):
-        found += [f"{name}: unknown {key}" for key in set(fields) - known] + [f"{name}: no {key}" for key in needed - set(fields)]
+        found += [f"{name}: unknown {key}" for key in set(fields) - known] + [
+            f"{name}: no {key}" for key in needed - set(fields)
+        ]
     for group in groups:
-        found += [f"rayStartParams: {key} is no text" for key, value in group.get("rayStartParams", {}).items() if not isinstance(value, str)]
+        found += [
+            f"rayStartParams: {key} is no text"
+            for key, value in group.get("rayStartParams", {}).items()
+            if not isinstance(value, str)
+        ]
         pod = group.get("template", {}).get("spec", {})
         volumes = {volume["name"] for volume in pod.get("volumes", [])}
         for container in pod.get("containers", []):
-            found += [f"{container['name']}: no volume {mount['name']}" for mount in container.get("volumeMounts", [])
-                      if mount["name"] not in volumes]
+            found += [
+                f"{container['name']}: no volume {mount['name']}"
+                for mount in container.get("volumeMounts", [])
+                if mount["name"] not in volumes
+            ]
             requests, limits = (container["resources"][key] for key in ("requests", "limits"))
             found += ["requests and limits differ"] if requests != limits else []
         found += [] if pod.get("containers") else ["a pod without a container"]
@@ -127,13 +186,19 @@ def test_the_rayjob_holds_the_fields_of_its_version():
     assert mistakes(read("kuberay-rayjob.yaml")) == []
 
 
-@pytest.mark.parametrize(("path", "mistake"), [
-    (("apiVersion",), "not a RayJob of ray.io/v1"),
-    (("spec", "entrypoint"), "spec: no entrypoint"),
-    (("spec", "rayClusterSpec", "rayVersion"), "cluster: no rayVersion"),
-    (("spec", "rayClusterSpec", "workerGroupSpecs", "0", "groupName"), "worker: no groupName"),
-    (("spec", "rayClusterSpec", "workerGroupSpecs", "0", "template", "spec", "volumes"), "ray-worker: no volume shared"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("path", "mistake"),
+    [
+        (("apiVersion",), "not a RayJob of ray.io/v1"),
+        (("spec", "entrypoint"), "spec: no entrypoint"),
+        (("spec", "rayClusterSpec", "rayVersion"), "cluster: no rayVersion"),
+        (("spec", "rayClusterSpec", "workerGroupSpecs", "0", "groupName"), "worker: no groupName"),
+        (
+            ("spec", "rayClusterSpec", "workerGroupSpecs", "0", "template", "spec", "volumes"),
+            "ray-worker: no volume shared",
+        ),
+    ],
+)
 def test_a_rayjob_with_a_field_missing_is_found(path, mistake):
     assert mistake in mistakes(without(read("kuberay-rayjob.yaml"), *path))
 
@@ -149,8 +214,11 @@ def test_the_rayjob_wants_a_token_and_its_versions_are_those_we_test_with():
     pinned = (ROOT / "scripts" / "constraints.txt").read_text(encoding="utf-8").splitlines()
     assert cluster["authOptions"] == {"mode": "token"}
     assert f"ray=={cluster['rayVersion']}" in pinned
-    images = {container["image"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])
-              for container in group["template"]["spec"]["containers"]}
+    images = {
+        container["image"]
+        for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])
+        for container in group["template"]["spec"]["containers"]
+    }
     assert images == {f"REGISTRY/render:{render.__version__}"}
 
 
@@ -163,7 +231,7 @@ def test_the_rayjobs_entrypoint_is_a_batch_that_render_takes():
         main.parser().parse_args([*words[3:], "--sise", "3"])
 
 
-# --- Slurm -----------------------------------------------------------------------------------------------------------
+# --- Slurm --------------------------------------------------------------------------------------------------
 
 SRUN = """#!/usr/bin/env bash
 # Stands for Slurm's: runs the command on this machine, and says on which node it would have been.
@@ -188,10 +256,13 @@ def slurm(tmp_path) -> dict[str, str]:
         (folder / name).chmod(0o755)
     environment = {key: value for key, value in os.environ.items() if key not in ELSEWHERE}
     return environment | {
-        "PATH": f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}", "NODES_SEEN": str(tmp_path / "nodes"),
-        "SLURM_JOB_ID": str(20_000 + os.getpid() % 10_000), "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_CPUS_PER_TASK": "1",
+        "PATH": f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "NODES_SEEN": str(tmp_path / "nodes"),
+        "SLURM_JOB_ID": str(20_000 + os.getpid() % 10_000),
+        "SLURM_JOB_NODELIST": "node[1-2]",
+        "SLURM_CPUS_PER_TASK": "1",
         "HOME": str(tmp_path),
-    }  # fmt: skip
+    }
 
 
 def ray_processes(job_id: str) -> list[str]:
@@ -204,9 +275,17 @@ def test_the_slurm_script_is_bash():
 
 
 def run_slurm(environment, *words, cwd: Path) -> subprocess.CompletedProcess:
-    """The script in a session of its own; standard error holds the processes that it left behind, which are ended."""
-    script = subprocess.Popen(["bash", FILES / "slurm.sh", *map(str, words)], cwd=cwd, env=environment, text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    """The script in a session of its own; standard error holds the processes that it left behind, which are
+    ended."""
+    script = subprocess.Popen(
+        ["bash", FILES / "slurm.sh", *map(str, words)],
+        cwd=cwd,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
     try:
         out, _ = script.communicate(timeout=280)
     finally:
@@ -220,11 +299,27 @@ def run_slurm(environment, *words, cwd: Path) -> subprocess.CompletedProcess:
 def test_the_slurm_script_renders_on_two_nodes_and_leaves_nothing_running(slurm, tmp_path):
     save_photo(tmp_path / "photos" / "a.png")
     save_painting(tmp_path / "x.png")
-    done = run_slurm(slurm, "--inputs", tmp_path / "photos", "--styles", tmp_path / "x.png", "--output", tmp_path / "prints",
-                     "--size", "48", *CHEAP, cwd=tmp_path)
+    done = run_slurm(
+        slurm,
+        "--inputs",
+        tmp_path / "photos",
+        "--styles",
+        tmp_path / "x.png",
+        "--output",
+        tmp_path / "prints",
+        "--size",
+        "48",
+        *CHEAP,
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stdout
     assert (tmp_path / "prints" / "a--x.png").exists()
-    assert (tmp_path / "nodes").read_text().splitlines() == ["node1 hostname", "node1 ray", "node2 hostname", "node2 ray"]
+    assert (tmp_path / "nodes").read_text().splitlines() == [
+        "node1 hostname",
+        "node1 ray",
+        "node2 hostname",
+        "node2 ray",
+    ]
     assert done.stderr == ""
 
 

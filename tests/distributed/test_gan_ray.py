@@ -1,11 +1,11 @@
 """Samples by a real Ray on localhost: the files of a local run, whoever dies."""
 
 import pytest
+
 from helpers.ray import ray_cluster, ray_workers
 from render.distributed import worker
 from render.distributed.cluster import connected
 from render.distributed.ray_jobs import RayRunner
-
 from render.gan.shards import SHARD, Sampling, plan_shards
 from render.jobs.events import JobDone, JobFailed, Notice
 from render.jobs.ledger import Ledger
@@ -44,6 +44,7 @@ def sample(settings, output, make_runner, count=COUNT, strike=lambda event: None
     def report(event):
         events.append(event)
         strike(event)
+
     try:
         todo, finished = batch.split(plan_shards(settings, count, output), ledger, fresh=False)
         summary.skipped = len(finished)
@@ -53,34 +54,44 @@ def sample(settings, output, make_runner, count=COUNT, strike=lambda event: None
     return events, summary
 
 
-def test_ray_writes_the_local_files_and_a_killed_worker_changes_nothing(connection, node, checkpoint, tmp_path):  # noqa: F811
+def test_ray_writes_the_local_files_and_a_killed_worker_changes_nothing(
+    connection, node, checkpoint, tmp_path
+):
     settings = Sampling((checkpoint / "dcgan/gan.safetensors").absolute(), seed=7)
     cpu = choose("cpu", "float32", threads=2)
     sample(settings, tmp_path / "local", lambda keeping: LocalRunner(cpu, settings, keeping))
 
     def on_ray(keeping, wanted=2):
         return RayRunner(connection, "cpu", settings, keeping, wanted, 1, 2**33)
+
     killed = []
 
     def kill(event):
         if isinstance(event, JobDone) and not killed:
-            killed.extend(p for p in ray_workers(node.head_node) if any("Worker.render" in word for word in p.cmdline()))
+            killed.extend(
+                p for p in ray_workers(node.head_node) if any("Worker.render" in word for word in p.cmdline())
+            )
             for process in killed:
                 process.kill()
+
     events, summary = sample(settings, tmp_path / "ray", on_ray, strike=kill)
     assert files(tmp_path / "ray") == files(tmp_path / "local") and len(files(tmp_path / "ray")) == COUNT
-    assert (summary.done, summary.pictures, summary.failed) == (4, COUNT, []) and not any(isinstance(e, JobFailed) for e in events)
+    assert (summary.done, summary.pictures, summary.failed) == (4, COUNT, []) and not any(
+        isinstance(e, JobFailed) for e in events
+    )
     if killed:
         assert any(isinstance(event, Notice) for event in events)
     again, summary = sample(settings, tmp_path / "ray", on_ray)
     assert again == [] and summary.skipped == 4
 
 
-def test_a_worker_that_does_not_see_the_output_sends_its_samples_home(connection, checkpoint, tmp_path):  # noqa: F811
+def test_a_worker_that_does_not_see_the_output_sends_its_samples_home(connection, checkpoint, tmp_path):
     settings = Sampling((checkpoint / "fc/gan.safetensors").absolute(), seed=7)
-    shard, = plan_shards(settings, 5, tmp_path / "home")
+    (shard,) = plan_shards(settings, 5, tmp_path / "home")
     (tmp_path / "out/.render/checkpoints").mkdir(parents=True)
-    post = worker.Post("cpu", "float32", settings, 2**33, 1.0, 1, (str(tmp_path / "sign"), "of another machine"), 60.0)
+    post = worker.Post(
+        "cpu", "float32", settings, 2**33, 1.0, 1, (str(tmp_path / "sign"), "of another machine"), 60.0
+    )
     remote = worker.Worker(post)
     errand = worker.Errand(shard, worker.files_of(shard), {}, Keeping.under(tmp_path / "out/.render"))
     found = list(worker.Worker.render(remote, errand))
@@ -90,13 +101,18 @@ def test_a_worker_that_does_not_see_the_output_sends_its_samples_home(connection
     assert brought == {i: path.read_bytes() for i, path in enumerate(shard.products)}
 
 
-def test_a_checkpoint_that_cannot_be_sampled_fails_by_name_and_the_rest_goes_on(connection, checkpoint, tmp_path):  # noqa: F811
+def test_a_checkpoint_that_cannot_be_sampled_fails_by_name_and_the_rest_goes_on(
+    connection, checkpoint, tmp_path
+):
     (tmp_path / "bad.safetensors").write_bytes(b"nonsense")
-    good, bad = (Sampling(path.absolute()) for path in (checkpoint / "fc/gan.safetensors", tmp_path / "bad.safetensors"))
+    good, bad = (
+        Sampling(path.absolute())
+        for path in (checkpoint / "fc/gan.safetensors", tmp_path / "bad.safetensors")
+    )
     shards = [*plan_shards(bad, 5, tmp_path / "bad"), *plan_shards(good, 5, tmp_path / "good")]
     events = []
     keeping = Keeping.under(tmp_path / "good/.render")
     keeping.checkpoints.mkdir(parents=True)
     RayRunner(connection, "cpu", good, keeping, 1, 1, 2**33).run(shards, events.append)
-    failed, = (event for event in events if isinstance(event, JobFailed))
+    (failed,) = (event for event in events if isinstance(event, JobFailed))
     assert "bad.safetensors" in failed.message and len(files(tmp_path / "good")) == 5

@@ -1,5 +1,5 @@
-"""A real Ray on localhost; workers, nodes and drivers ended by real signals. Every batch must end with the pictures of an
-uninterrupted local run."""
+"""A real Ray on localhost; workers, nodes and drivers ended by real signals. Every batch must end with the
+pictures of an uninterrupted local run."""
 
 import json
 import os
@@ -11,12 +11,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from helpers.pictures import save_painting, save_photo
 from helpers.program import CHEAP_BATCH, run, start
 from helpers.ray import ray_cluster, ray_workers
 from render.distributed.cluster import connected
 from render.distributed.ray_jobs import RayRunner, Waiting, _Run
-
 from render.jobs.events import JobDone, JobFailed, JobStarted, Notice, Progress
 from render.jobs.inputs import Input
 from render.jobs.ledger import Ledger
@@ -29,7 +29,9 @@ from render.network.memory import Budget, smallest_bytes
 from render.painting.renderer import Keeping, scene_of
 from render.runners.local import LocalRunner
 
-LOOK = Look(style_loss="gram", style_layers={"relu1_1": 1.0}, content_layers={"relu1_1": 1.0}, content_weight=0.01)
+LOOK = Look(
+    style_loss="gram", style_layers={"relu1_1": 1.0}, content_layers={"relu1_1": 1.0}, content_weight=0.01
+)
 SETTINGS = Settings(size_px=352, quality="draft")  # two scales
 SMALL = Settings(size_px=64, quality="draft")
 
@@ -55,8 +57,14 @@ def sources(tmp_path_factory):
 
 def jobs_in(sources, output: Path, settings=SETTINGS, look=LOOK):
     photos, paintings = sources
-    return plan_jobs([Input(photo, photo.stem) for photo in photos], [(load_style(p), look) for p in paintings], settings, output,
-                     weights_sha256="", failed=lambda *why: pytest.fail(str(why)))
+    return plan_jobs(
+        [Input(photo, photo.stem) for photo in photos],
+        [(load_style(p), look) for p in paintings],
+        settings,
+        output,
+        weights_sha256="",
+        failed=lambda *why: pytest.fail(str(why)),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +80,9 @@ def wanted_small(sources, tmp_path_factory):
 
 def local_prints(sources, output: Path, settings) -> dict[str, bytes]:
     events = []
-    LocalRunner(choose("cpu", "float32", threads=1), settings, None).run(jobs_in(sources, output, settings), events.append)
+    LocalRunner(choose("cpu", "float32", threads=1), settings, None).run(
+        jobs_in(sources, output, settings), events.append
+    )
     assert len(ended(events)) == 4
     return prints(output)
 
@@ -89,13 +99,15 @@ def runner_for(connection, output: Path, **changes) -> RayRunner:
 
 
 def carry_out(runner, jobs, blow=lambda event, events: None):
-    """Runs the jobs; blow(event, events so far) may strike at any moment. Returns the events, the ledger written as ever."""
+    """Runs the jobs; blow(event, events so far) may strike at any moment. Returns the events, the ledger
+    written as ever."""
     events, ledger = [], Ledger(runner.keeping.checkpoints.parents[1])
 
     def report(event):
         ledger.record(event)
         events.append(event)
         blow(event, events)
+
     try:
         runner.run(jobs, report)
         return events, {row["output"]: row["status"] for row in ledger.rows()}
@@ -111,16 +123,20 @@ def busy(node) -> list:
     return [p for p in ray_workers(node) if any("Worker.render" in word for word in p.cmdline())]
 
 
-# ---- the same pictures ----------------------------------------------------------------------------------------------
+# ---- the same pictures -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_any_number_of_workers_gives_the_local_files(connection, sources, wanted_small, tmp_path, workers):
-    events, ledger = carry_out(runner_for(connection, tmp_path, wanted=workers), jobs_in(sources, tmp_path, SMALL))
+    events, ledger = carry_out(
+        runner_for(connection, tmp_path, wanted=workers), jobs_in(sources, tmp_path, SMALL)
+    )
     assert prints(tmp_path) == wanted_small
     assert set(ledger.values()) == {"done"} and len(ledger) == 4
     assert len(ended(events, JobStarted)) == len(ended(events)) == 4
-    assert not list((tmp_path / ".render/checkpoints").glob("*")) and not (tmp_path / ".render/driver").exists()
+    assert (
+        not list((tmp_path / ".render/checkpoints").glob("*")) and not (tmp_path / ".render/driver").exists()
+    )
 
 
 def test_a_job_of_every_event_is_the_drivers_own(connection, sources, tmp_path):
@@ -149,15 +165,18 @@ def test_what_is_wrong_with_one_job_leaves_the_others_alone(connection, sources,
     broken.parent.mkdir()
     broken.write_bytes(photos[0].read_bytes()[:200])
     output = tmp_path / "out"
-    events, ledger = carry_out(runner_for(connection, output), jobs_in(([*photos, broken], paintings), output, SMALL))
+    events, ledger = carry_out(
+        runner_for(connection, output), jobs_in(([*photos, broken], paintings), output, SMALL)
+    )
     assert prints(output) == wanted_small
     failures = [event for event in events if isinstance(event, JobFailed)]
     assert len(failures) == 2 and all("broken.png" in event.message for event in failures)
     assert sorted(ledger.values()) == ["done"] * 4 + ["failed"] * 2
 
 
-def test_a_photograph_that_changes_before_its_turn_fails_by_name_and_the_rest_are_rendered(connection, sources, wanted_small,
-                                                                                            tmp_path):
+def test_a_photograph_that_changes_before_its_turn_fails_by_name_and_the_rest_are_rendered(
+    connection, sources, wanted_small, tmp_path
+):
     photos, paintings = sources
     edited = tmp_path / "c.png"
     edited.write_bytes(photos[0].read_bytes())
@@ -170,8 +189,9 @@ def test_a_photograph_that_changes_before_its_turn_fails_by_name_and_the_rest_ar
     assert prints(output) == {"a--x.png": wanted_small["a--x.png"]}
 
 
-def test_paths_that_are_relative_to_the_drivers_folder_are_found_by_workers_of_another(connection, sources, wanted_small,
-                                                                                          tmp_path, monkeypatch):
+def test_paths_that_are_relative_to_the_drivers_folder_are_found_by_workers_of_another(
+    connection, sources, wanted_small, tmp_path, monkeypatch
+):
     photos, paintings = sources
     folder = photos[0].parents[1]
     monkeypatch.chdir(folder)  # Ray was started in another one
@@ -199,7 +219,7 @@ def test_each_gpu_gets_one_worker(connection, sources, wanted_small, tmp_path, m
     assert prints(tmp_path) == wanted_small and max(seen) == 2 == len(run_.members)
 
 
-# ---- faults ---------------------------------------------------------------------------------------------------------
+# ---- faults ------------------------------------------------------------------------------------------------
 
 
 def test_a_worker_killed_mid_render_costs_minutes_and_no_picture(head, connection, sources, wanted, tmp_path):
@@ -209,15 +229,19 @@ def test_a_worker_killed_mid_render_costs_minutes_and_no_picture(head, connectio
         if isinstance(event, Progress) and event.scale == 2 and not struck:
             struck.extend(busy(head.head_node)[:1])
             struck[0].kill()
+
     events, ledger = carry_out(runner_for(connection, tmp_path), jobs_in(sources, tmp_path), blow)
     assert struck and prints(tmp_path) == wanted and set(ledger.values()) == {"done"}
     (notice,) = [event for event in events if isinstance(event, Notice)]
     assert "its worker died" in notice.text and "last checkpoint" in notice.text
 
 
-def test_a_job_that_kills_every_worker_is_given_up_by_name_and_the_rest_finish(head, connection, sources, wanted, tmp_path):
+def test_a_job_that_kills_every_worker_is_given_up_by_name_and_the_rest_finish(
+    head, connection, sources, wanted, tmp_path
+):
     jobs = list(jobs_in(sources, tmp_path))
-    # Large, so that it is never done before the blow (seen: the last scale is short, and the machine was slow to strike).
+    # Large, so that it is never done before the blow (seen: the last scale is short, and the machine was slow
+    # to strike).
     jobs[2] = jobs_in(sources, tmp_path, Settings(size_px=1024, quality="draft"))[2]
     poison = jobs[2].label
 
@@ -225,6 +249,7 @@ def test_a_job_that_kills_every_worker_is_given_up_by_name_and_the_rest_finish(h
         if isinstance(event, Progress) and event.job.label == poison:
             for process in busy(head.head_node):
                 process.kill()
+
     events, ledger = carry_out(runner_for(connection, tmp_path, wanted=1), jobs, blow)
     (failure,) = [event for event in events if isinstance(event, JobFailed)]
     assert failure.job.label == poison and "given up, its worker died 3 times" in failure.message
@@ -239,10 +264,15 @@ def test_a_hung_worker_is_replaced(head, connection, sources, wanted, tmp_path):
         if isinstance(event, Progress) and not struck:
             struck.extend(busy(head.head_node)[:1])
             struck[0].suspend()
-    events, ledger = carry_out(runner_for(connection, tmp_path, stall_s=15.0), jobs_in(sources, tmp_path), blow)
+
+    events, ledger = carry_out(
+        runner_for(connection, tmp_path, stall_s=15.0), jobs_in(sources, tmp_path), blow
+    )
     assert prints(tmp_path) == wanted and set(ledger.values()) == {"done"}
     assert any("gave no sign of life for 15 s" in event.text for event in events if isinstance(event, Notice))
-    assert not struck[0].is_running() or struck[0].status() == "zombie", "the hung process must not stay behind"
+    assert not struck[0].is_running() or struck[0].status() == "zombie", (
+        "the hung process must not stay behind"
+    )
 
 
 def test_a_worker_whose_memory_runs_out_goes_on_with_smaller_tiles(head, connection, sources, tmp_path):
@@ -253,9 +283,14 @@ def test_a_worker_whose_memory_runs_out_goes_on_with_smaller_tiles(head, connect
         if isinstance(event, Progress) and event.scale == 2 and not struck:
             struck.extend(busy(head.head_node)[:1])
             struck[0].rlimit(psutil.RLIMIT_AS, (struck[0].memory_info().vms, -1))
+
     events, ledger = carry_out(runner_for(connection, tmp_path), jobs_in(sources, tmp_path)[:2], blow)
     assert struck and set(ledger.values()) == {"done"} and len(prints(tmp_path)) == 2
-    assert any("out of memory" in event.text or "its worker died" in event.text for event in events if isinstance(event, Notice))
+    assert any(
+        "out of memory" in event.text or "its worker died" in event.text
+        for event in events
+        if isinstance(event, Notice)
+    )
 
 
 GREEDY = """
@@ -269,12 +304,16 @@ except ray.exceptions.RayError as error:
 """
 
 
-def test_rays_own_memory_monitor_is_understood_and_the_job_is_tried_again_with_less(sources, tmp_path, monkeypatch):
+def test_rays_own_memory_monitor_is_understood_and_the_job_is_tried_again_with_less(
+    sources, tmp_path, monkeypatch
+):
     monkeypatch.setenv("RAY_memory_usage_threshold", "0.001")
     monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
     (job,) = jobs_in(sources, tmp_path)[:1]
     with ray_cluster(num_cpus=1) as cluster:
-        done = subprocess.run([sys.executable, "-c", GREEDY, cluster.address], capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            [sys.executable, "-c", GREEDY, cluster.address], capture_output=True, text=True, timeout=120
+        )
     assert done.stdout.split() == ["True", "False"], done.stderr
     told = []
     run_ = _Run(runner_for(None, tmp_path), told.append, lambda: False)
@@ -284,7 +323,7 @@ def test_rays_own_memory_monitor_is_understood_and_the_job_is_tried_again_with_l
     assert "goes on from its last checkpoint" in told[0].text
 
 
-# ---- the program ----------------------------------------------------------------------------------------------------
+# ---- the program -------------------------------------------------------------------------------------------
 
 RAY = (*CHEAP_BATCH, "--size", "352", "--runner", "ray", "--workers", "2", "--json")
 
@@ -333,7 +372,10 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_no_half_file_and_no_process(th
 
 def test_a_machine_that_goes_away_costs_its_jobs_a_new_start_elsewhere(three_photos):
     with ray_cluster(num_cpus=0) as cluster:
-        nodes = [cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1", object_store_memory=100 * 2**20) for _ in range(2)]
+        nodes = [
+            cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1", object_store_memory=100 * 2**20)
+            for _ in range(2)
+        ]
         words = (*CHEAP_BATCH, "--size", "352", "--address", cluster.address, "--json")
         process, gone = start(*words, cwd=three_photos), []
         for line in process.stdout:
@@ -345,7 +387,9 @@ def test_a_machine_that_goes_away_costs_its_jobs_a_new_start_elsewhere(three_pho
     assert plain.status == 0 and prints(three_photos / "prints") == prints(three_photos / "plain")
 
 
-def test_after_the_time_to_stop_running_jobs_end_and_the_rest_is_left(connection, sources, wanted_small, tmp_path):
+def test_after_the_time_to_stop_running_jobs_end_and_the_rest_is_left(
+    connection, sources, wanted_small, tmp_path
+):
     jobs = jobs_in(sources, tmp_path, SMALL)
     events = []
     runner_for(connection, tmp_path).run(jobs, events.append, lambda: len(ended(events, JobStarted)) >= 2)
@@ -353,7 +397,9 @@ def test_after_the_time_to_stop_running_jobs_end_and_the_rest_is_left(connection
     assert prints(tmp_path).items() <= wanted_small.items()
 
 
-def test_idle_workers_help_with_the_tiles_of_the_last_print_and_no_pixel_changes(connection, sources, tmp_path, monkeypatch):
+def test_idle_workers_help_with_the_tiles_of_the_last_print_and_no_pixel_changes(
+    connection, sources, tmp_path, monkeypatch
+):
     """Tiles of 128 px, which a small memory enforces."""
     photos, paintings = sources
     settings = Settings(size_px=512, quality="draft")
@@ -362,15 +408,20 @@ def test_idle_workers_help_with_the_tiles_of_the_last_print_and_no_pixel_changes
     memory_bytes = smallest_bytes(scene) + 2**20
     alone = replace(job, output=tmp_path / "alone.png")
     events, lent = [], []
-    LocalRunner(replace(choose("cpu", "float32", threads=1), budget=Budget(memory_bytes)), settings, None).run([alone], events.append)
+    LocalRunner(
+        replace(choose("cpu", "float32", threads=1), budget=Budget(memory_bytes)), settings, None
+    ).run([alone], events.append)
     runner = replace(runner_for(connection, tmp_path), settings=settings, memory_bytes=memory_bytes)
-    monkeypatch.setattr(RayRunner, "post", lambda self, sign, plain=RayRunner.post: replace(plain(self, sign), share=1.0))
+    monkeypatch.setattr(
+        RayRunner, "post", lambda self, sign, plain=RayRunner.post: replace(plain(self, sign), share=1.0)
+    )
     run_ = _Run(runner, events.append, lambda: False)
     plain_lend = run_._lend
 
     def lend():
         plain_lend()
         lent.extend(member for member in run_.members if member.helps)
+
     run_._lend = lend
     run_.run([job])
     assert lent and job.output.read_bytes() == alone.output.read_bytes()

@@ -7,8 +7,8 @@ import signal
 import pytest
 import ray
 import torch
-from helpers.ray import ray_cluster
 
+from helpers.ray import ray_cluster
 from render.jobs.settings import Settings
 from render.network import device, weights
 from render.network.memory import Budget, Scene
@@ -18,8 +18,16 @@ from render.painting.renderer import TileWork
 
 SIZE, TILE_PX = (208, 304), 112
 LAYERS = {"relu1_1": 1.0, "relu2_1": 2.0}
-POST = dict(device="cpu", precision="float32", settings=Settings(), memory_bytes=2**31, share=1.0, threads=1,
-            sign=("", ""), stall_s=60.0)
+POST = dict(
+    device="cpu",
+    precision="float32",
+    settings=Settings(),
+    memory_bytes=2**31,
+    share=1.0,
+    threads=1,
+    sign=("", ""),
+    stall_s=60.0,
+)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +60,12 @@ def network():
 @pytest.fixture(scope="module")
 def pictures():
     g = torch.Generator().manual_seed(1)
-    return [torch.nn.functional.interpolate(torch.rand(1, 3, 24, 36, generator=g), SIZE, mode="bicubic").clamp(0, 1) for _ in range(3)]
+    return [
+        torch.nn.functional.interpolate(torch.rand(1, 3, 24, 36, generator=g), SIZE, mode="bicubic").clamp(
+            0, 1
+        )
+        for _ in range(3)
+    ]
 
 
 def weighting(loss="wasserstein"):
@@ -70,8 +83,14 @@ def alone(network, pictures, w):
 
     def tiled(size):
         return plan_tiles(size, w.layers, TILE_PX)
-    return Objective(network, w, style_target(network, [(style, 1.0)], w, tiled), content_target(network, content, w, tiled),
-                     tiles=tiled(SIZE))
+
+    return Objective(
+        network,
+        w,
+        style_target(network, [(style, 1.0)], w, tiled),
+        content_target(network, content, w, tiled),
+        tiles=tiled(SIZE),
+    )
 
 
 def together(network, pictures, w, helpers, notify=lambda text: None, stall_s=60.0, kept=1):
@@ -79,12 +98,21 @@ def together(network, pictures, w, helpers, notify=lambda text: None, stall_s=60
 
     image, style, content = pictures
     crew = RayCrew(Bench(network, work(w, kept)), helpers, notify, stall_s=stall_s)
-    target = style_target(network, [(style, 1.0)], w, lambda size: plan_tiles(size, w.layers, TILE_PX), moments_of=crew.moments)
-    return crew, Objective(network, w, target, ContentTarget(squares=crew.content_squares(content)), runner=crew)
+    target = style_target(
+        network, [(style, 1.0)], w, lambda size: plan_tiles(size, w.layers, TILE_PX), moments_of=crew.moments
+    )
+    return crew, Objective(
+        network, w, target, ContentTarget(squares=crew.content_squares(content)), runner=crew
+    )
 
 
 def same(a, b) -> bool:
-    return a.loss == b.loss and a.style == b.style and a.content == b.content and torch.equal(a.gradient, b.gradient)
+    return (
+        a.loss == b.loss
+        and a.style == b.style
+        and a.content == b.content
+        and torch.equal(a.gradient, b.gradient)
+    )
 
 
 @pytest.mark.parametrize("loss", ["gram", "wasserstein"])
@@ -116,7 +144,9 @@ def test_who_has_done_takes_tiles_of_who_is_late_and_the_picture_stays(network, 
     crew.dismiss()
 
 
-def test_the_leader_keeps_as_many_activations_as_its_plan_allows_and_the_picture_stays(network, pictures, helpers):
+def test_the_leader_keeps_as_many_activations_as_its_plan_allows_and_the_picture_stays(
+    network, pictures, helpers
+):
     w = weighting()
     wanted = alone(network, pictures, w)(pictures[0])
     for kept in (0, 3):
@@ -133,7 +163,9 @@ PHASES = ("moments", "content_squares", "sums", "add_gradient")
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_helper_lost_in_any_phase_costs_its_tiles_and_no_bit(cluster, network, pictures, helpers, phase, how, monkeypatch):
+def test_a_helper_lost_in_any_phase_costs_its_tiles_and_no_bit(
+    cluster, network, pictures, helpers, phase, how, monkeypatch
+):
     from render.distributed.tile_parallel import RayCrew
 
     w, told = weighting(), []
@@ -150,14 +182,18 @@ def test_a_helper_lost_in_any_phase_costs_its_tiles_and_no_bit(cluster, network,
                 told_off.append(h)
                 os.kill(victim, how)
             return ref
+
         crew._ask = ask_and_strike
         try:
             return plain(crew, *arguments)
         finally:
             crew._ask = ask
+
     told_off = []
     monkeypatch.setattr(RayCrew, phase, with_a_blow)
-    crew, found = together(network, pictures, w, helpers, told.append, stall_s=15.0 if how == signal.SIGSTOP else 60.0)
+    crew, found = together(
+        network, pictures, w, helpers, told.append, stall_s=15.0 if how == signal.SIGSTOP else 60.0
+    )
     assert same(found(pictures[0]), wanted)
     assert told_off and len(told) == 1 and "a helper was lost" in told[0]
     assert list(crew.helpers) == [1]
@@ -178,6 +214,7 @@ def test_a_mistake_of_the_leaders_own_is_raised(network, pictures, helpers, monk
 
     def broken(*_):
         raise RuntimeError("not enough memory")
+
     crew, found = together(network, pictures, weighting(), helpers)
     monkeypatch.setattr(Bench, "sums", broken)
     with pytest.raises(RuntimeError, match="not enough memory"):

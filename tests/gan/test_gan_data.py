@@ -10,9 +10,9 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
+
 from helpers.gan import digits, idx
 from helpers.pictures import save, save_photo, special
-
 from render.errors import PictureError, UsageError
 from render.gan import data
 from render.network.torchvision_guard import import_torchvision
@@ -20,7 +20,9 @@ from render.network.torchvision_guard import import_torchvision
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)
 
 
-@pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "train-images-idx3-ubyte.gz", "train-images.idx3-ubyte"])
+@pytest.mark.parametrize(
+    "name", ["train-images-idx3-ubyte", "train-images-idx3-ubyte.gz", "train-images.idx3-ubyte"]
+)
 def test_idx_files_are_read_gzipped_or_not(tmp_path, name):
     wanted = digits()
     (tmp_path / name).write_bytes(gzip.compress(idx(wanted)) if name.endswith(".gz") else idx(wanted))
@@ -31,13 +33,16 @@ def test_idx_files_are_read_gzipped_or_not(tmp_path, name):
     assert np.allclose(found.batch(torch.tensor([3]), signed=False)[0, 0].numpy(), wanted[3] / 255)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (lambda d: d[:-10], r"cut short: 39190 bytes for 50 x 28 x 28"),
-    (lambda d: d[:9], "cut short after 9 bytes, within its head"),
-    (lambda d: d + b"x", "too long"),
-    (lambda d: b"\0\0\x0d\x03" + d[4:], "not an IDX file of bytes in 3 dimensions"),
-    (lambda d: b"", "is empty"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d[:-10], r"cut short: 39190 bytes for 50 x 28 x 28"),
+        (lambda d: d[:9], "cut short after 9 bytes, within its head"),
+        (lambda d: d + b"x", "too long"),
+        (lambda d: b"\0\0\x0d\x03" + d[4:], "not an IDX file of bytes in 3 dimensions"),
+        (lambda d: b"", "is empty"),
+    ],
+)
 def test_a_damaged_idx_file_is_named(tmp_path, change, message):
     (tmp_path / "train-images-idx3-ubyte").write_bytes(change(idx(digits())))
     with pytest.raises(PictureError, match=message) as error:
@@ -52,8 +57,14 @@ def test_a_gzip_file_that_was_cut_short_is_named(tmp_path):
 
 
 def test_fashion_mnist_is_downloaded_once_and_damage_is_refused(tmp_path, monkeypatch):
-    files = {f"{part}-{kind}": gzip.compress(idx(array)) for part, count in (("train", 60), ("t10k", 10)) for kind, array in (
-        ("images-idx3-ubyte.gz", digits(count)), ("labels-idx1-ubyte.gz", np.zeros(count, np.uint8)))}
+    files = {
+        f"{part}-{kind}": gzip.compress(idx(array))
+        for part, count in (("train", 60), ("t10k", 10))
+        for kind, array in (
+            ("images-idx3-ubyte.gz", digits(count)),
+            ("labels-idx1-ubyte.gz", np.zeros(count, np.uint8)),
+        )
+    }
     asked = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -65,15 +76,23 @@ def test_fashion_mnist_is_downloaded_once_and_damage_is_refused(tmp_path, monkey
 
         def log_message(self, *_):
             pass
+
     server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     known = import_torchvision().datasets.FashionMNIST
     monkeypatch.setattr(known, "mirrors", [f"http://127.0.0.1:{server.server_port}/"])
-    monkeypatch.setattr(known, "resources", [(name, hashlib.md5(content).hexdigest()) for name, content in files.items()])
+    monkeypatch.setattr(
+        known, "resources", [(name, hashlib.md5(content).hexdigest()) for name, content in files.items()]
+    )
     found = data.load("fashion-mnist", GREY, crop=None, cache=tmp_path / "cache")
     assert np.array_equal(found.images[:, 0].numpy(), digits(60)) and asked
     asked.clear()
-    assert torch.equal(data.load("fashion-mnist", GREY, crop=None, cache=tmp_path / "cache").images, found.images) and not asked
+    assert (
+        torch.equal(
+            data.load("fashion-mnist", GREY, crop=None, cache=tmp_path / "cache").images, found.images
+        )
+        and not asked
+    )
     monkeypatch.setattr(known, "resources", [(name, "0" * 32) for name in files])
     with pytest.raises(UsageError, match="--data fashion-mnist: cannot be downloaded"):
         data.load("fashion-mnist", GREY, crop=None, cache=tmp_path / "other")
@@ -104,7 +123,7 @@ def test_tiles_cover_a_picture_and_the_middle_is_the_middle():
     tiles = data.cut(picture, 32, "tiles")
     seen = {tuple(v) for tile in tiles for v in np.rint(255 * tile.reshape(-1, 3)).astype(int).tolist()}
     assert len(seen) == 96 * 160 and all(tile.shape == (32, 32, 3) for tile in tiles)
-    middle, = data.cut(picture, 96, "centre")
+    (middle,) = data.cut(picture, 96, "centre")
     assert np.rint(255 * middle[0, 0]).tolist() == [0, 32, 0] and middle.shape == (96, 96, 3)
 
 
@@ -119,17 +138,20 @@ def test_what_does_not_fit_the_architecture_is_refused(tmp_path):
         data.load("gone", GREY, crop=None, cache=tmp_path)
 
 
-# --- made to harm ----------------------------------------------------------------------------------------------------
+# --- made to harm -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "train-images-idx3-ubyte.gz"])
-@pytest.mark.parametrize(("head", "rest", "message"), [
-    ((0, 28, 28), b"", "holds nothing"),
-    ((5, 0, 28), b"", "holds nothing"),
-    ((2**32 - 1, 2**32 - 1, 2**32 - 1), b"", "is too large"),
-    ((1, 28, 28), bytes(10**8), "too long"),
-    ((2_000_000, 28, 28), bytes(1000), "cut short: 1000 bytes"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("head", "rest", "message"),
+    [
+        ((0, 28, 28), b"", "holds nothing"),
+        ((5, 0, 28), b"", "holds nothing"),
+        ((2**32 - 1, 2**32 - 1, 2**32 - 1), b"", "is too large"),
+        ((1, 28, 28), bytes(10**8), "too long"),
+        ((2_000_000, 28, 28), bytes(1000), "cut short: 1000 bytes"),
+    ],
+)
 def test_an_idx_file_of_nothing_or_of_too_much_is_refused_within_bounds(tmp_path, name, head, rest, message):
     content = bytes((0, 0, 8, 3)) + struct.pack(">3I", *head) + rest
     (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
@@ -151,7 +173,9 @@ def test_an_idx_file_that_is_a_pipe_or_a_device_is_refused(tmp_path, kind, name)
 
 def test_squares_that_do_not_fit_into_memory_are_refused_before_they_are_cut(tmp_path):
     save(tmp_path / "ribbon.png", np.zeros((16, 60_000, 3), np.uint8))
-    with pytest.raises(UsageError, match=r"needs \d+\.\d GB for \d+ squares of 256 px.*ribbon\.png, becomes 2880000 x 768 px"):
+    with pytest.raises(
+        UsageError, match=r"needs \d+\.\d GB for \d+ squares of 256 px.*ribbon\.png, becomes 2880000 x 768 px"
+    ):
         data.load(str(tmp_path), (3, 256, 256), crop="tiles", cache=tmp_path)
     assert len(data.load(str(tmp_path), COLOUR, crop="centre", cache=tmp_path)) == 1
 

@@ -8,7 +8,8 @@ from render.gan.architectures import ARCHITECTURES
 from render.gan.augment import augmented, colour, cutout, translation
 from render.gan.losses import LOSSES, PENALTY, gradient_penalty
 
-# Weights and biases, counted by hand from the published layers; batch and layer normalisation have two a channel.
+# Weights and biases, counted by hand from the published layers; batch and layer normalisation have two a
+# channel.
 GENERATORS = {
     "fc": 97 * 1024 + 1025 * 1024 + 1025 * 784,
     "dcgan": 97 * 1024 + 2 * 1024 + 1025 * 6272 + 2 * 6272 + (128 * 16 + 1) * 64 + 2 * 64 + 64 * 16 + 1,
@@ -35,18 +36,37 @@ def test_the_networks_of_the_course_have_the_published_layers(name):
 
 
 def test_they_are_trained_as_published():
-    facts = {name: (a.latent, a.distribution, a.learning_rate, a.betas[0], a.batch, a.critic_steps, a.label_noise, a.loss)
-             for name, a in ARCHITECTURES.items()}
+    facts = {
+        name: (
+            a.latent,
+            a.distribution,
+            a.learning_rate,
+            a.betas[0],
+            a.batch,
+            a.critic_steps,
+            a.label_noise,
+            a.loss,
+        )
+        for name, a in ARCHITECTURES.items()
+    }
     assert facts["fc"] == (96, "uniform", 1e-3, 0.5, 128, 1, 0, "minimax")
     assert facts["dcgan"] == (96, "uniform", 1e-3, 0.5, 128, 1, 0, "minimax")
     assert facts["wgan-gp"] == (96, "uniform", 1e-3, 0.5, 128, 5, 0, "wasserstein")
     assert facts["conv"] == (64, "normal", 1e-4, 0.9, 512, 1, 0.05, "minimax")
-    slopes = {name: {m.negative_slope for m in ARCHITECTURES[name].discriminator((1, 28, 28)).modules()
-                     if isinstance(m, torch.nn.LeakyReLU)} for name in GENERATORS}
+    slopes = {
+        name: {
+            m.negative_slope
+            for m in ARCHITECTURES[name].discriminator((1, 28, 28)).modules()
+            if isinstance(m, torch.nn.LeakyReLU)
+        }
+        for name in GENERATORS
+    }
     assert slopes == {"fc": {0.01}, "dcgan": {0.01}, "wgan-gp": {0.01}, "conv": {0.2}}
 
 
-@pytest.mark.parametrize(("name", "size_px"), [*((name, None) for name in GENERATORS), *(("compact", px) for px in (32, 64, 128))])
+@pytest.mark.parametrize(
+    ("name", "size_px"), [*((name, None) for name in GENERATORS), *(("compact", px) for px in (32, 64, 128))]
+)
 def test_latents_become_images_in_range_and_images_logits(name, size_px):
     torch.manual_seed(0)
     a = ARCHITECTURES[name]
@@ -95,7 +115,7 @@ def test_no_discriminator_with_the_penalty_mixes_samples():
     assert not torch.allclose(mixing(torch.cat([one, others]))[0], mixing(torch.cat([one, 0 * others]))[0])
 
 
-# --- losses ----------------------------------------------------------------------------------------------------------
+# --- losses -------------------------------------------------------------------------------------------------
 
 REAL, FAKE = torch.tensor([2.0, -1.0, 0.5]), torch.tensor([-3.0, 0.2, 1.5])
 
@@ -104,31 +124,37 @@ def test_losses_are_the_papers_formulas():
     real, fake = torch.sigmoid(REAL), torch.sigmoid(FAKE)
     wanted = {
         "minimax": (-(real.log().mean() + (1 - fake).log().mean()), -fake.log().mean()),
-        "least-squares": (((REAL - 1)**2).mean() / 2 + (FAKE**2).mean() / 2, ((FAKE - 1)**2).mean() / 2),
+        "least-squares": (((REAL - 1) ** 2).mean() / 2 + (FAKE**2).mean() / 2, ((FAKE - 1) ** 2).mean() / 2),
         "wasserstein": (FAKE.mean() - REAL.mean(), -FAKE.mean()),
         "hinge": ((1 - REAL).clamp(min=0).mean() + (1 + FAKE).clamp(min=0).mean(), -FAKE.mean()),
     }
     assert wanted.keys() == LOSSES.keys()
     for name, (discriminator, generator) in wanted.items():
-        assert LOSSES[name].discriminator(REAL, FAKE).item() == pytest.approx(discriminator.item(), rel=1e-5), name
+        assert LOSSES[name].discriminator(REAL, FAKE).item() == pytest.approx(
+            discriminator.item(), rel=1e-5
+        ), name
         assert LOSSES[name].generator(FAKE).item() == pytest.approx(generator.item(), rel=1e-5), name
 
 
 def test_label_noise_keeps_a_perfect_discriminator_from_a_loss_of_nought():
     perfect = torch.full((1000,), 30.0)
     assert LOSSES["minimax"].discriminator(perfect, -perfect) < 1e-6
-    assert LOSSES["minimax"].discriminator(perfect, -perfect, 0.05).item() == pytest.approx(2 * 0.025 * 30, rel=0.1)
+    assert LOSSES["minimax"].discriminator(perfect, -perfect, 0.05).item() == pytest.approx(
+        2 * 0.025 * 30, rel=0.1
+    )
 
 
 @pytest.mark.parametrize("slope", [1.0, 3.0])
 def test_the_penalty_of_a_linear_critic_is_known(slope):
     weights = torch.rand(1, 3, 4, 4)
     weights *= slope / weights.norm()
-    found = gradient_penalty(lambda x: (weights * x).sum((1, 2, 3)), torch.rand(5, 3, 4, 4), torch.rand(5, 3, 4, 4))
-    assert found.item() == pytest.approx(PENALTY * (slope - 1)**2, abs=1e-5)
+    found = gradient_penalty(
+        lambda x: (weights * x).sum((1, 2, 3)), torch.rand(5, 3, 4, 4), torch.rand(5, 3, 4, 4)
+    )
+    assert found.item() == pytest.approx(PENALTY * (slope - 1) ** 2, abs=1e-5)
 
 
-# --- augmentation ----------------------------------------------------------------------------------------------------
+# --- augmentation -------------------------------------------------------------------------------------------
 
 
 def test_augmentation_lets_gradients_through_and_none_is_none():
@@ -137,7 +163,7 @@ def test_augmentation_lets_gradients_through_and_none_is_none():
     torch.manual_seed(0)
     out = augmented(x, "colour,translation,cutout")
     assert out.shape == x.shape and not torch.equal(out, x)
-    gradient, = torch.autograd.grad(out.sum(), x)
+    (gradient,) = torch.autograd.grad(out.sum(), x)
     assert gradient.abs().sum() > 0
 
 

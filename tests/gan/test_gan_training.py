@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.gan import digits, idx, squares
-from helpers.pictures import save_photo, special
-from helpers.program import run_here
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save as tensor_bytes
 from safetensors.torch import save_file
 
+from helpers.gan import digits, idx, squares
+from helpers.pictures import save_photo, special
+from helpers.program import run_here
 from render.errors import DivergedError, UsageError, WeightsError
 from render.gan import files, foreign, training
 from render.gan.architectures import ARCHITECTURES
@@ -49,16 +49,27 @@ def trained(path: Path, name: str, *epochs: int, data=None, **changes) -> Traini
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_an_interrupted_training_ends_with_the_very_weights_of_one_that_was_not(tmp_path, monkeypatch, name):
     monkeypatch.setattr(training, "FEWEST_STEPS", 2)
-    whole = trained(tmp_path / "whole", name, 3, data=squares(ARCHITECTURES[name].shape or (3, 32, 32), count=8), batch=4, critic_steps=2)
+    whole = trained(
+        tmp_path / "whole",
+        name,
+        3,
+        data=squares(ARCHITECTURES[name].shape or (3, 32, 32), count=8),
+        batch=4,
+        critic_steps=2,
+    )
     parts = trained(tmp_path / "parts", name, 1, 3, data=whole.data, batch=4, critic_steps=2)
     (a, facts_a), (b, facts_b) = files.read(whole.path), files.read(parts.path)
     assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
-    facts_a, facts_b = ({**facts.model_dump(), "history": [replace(epoch, seconds=0) for epoch in facts.history]}
-                        for facts in (facts_a, facts_b))
+    facts_a, facts_b = (
+        {**facts.model_dump(), "history": [replace(epoch, seconds=0) for epoch in facts.history]}
+        for facts in (facts_a, facts_b)
+    )
     assert facts_a == facts_b and len(facts_a["history"]) == 3
     other = trained(tmp_path / "other", name, 1, data=whole.data, batch=4, critic_steps=2, seed=1)
-    assert not torch.equal(files.read(other.path)[0]["ema." + next(iter(other.generator.state_dict()))],
-                           a["ema." + next(iter(other.generator.state_dict()))])
+    assert not torch.equal(
+        files.read(other.path)[0]["ema." + next(iter(other.generator.state_dict()))],
+        a["ema." + next(iter(other.generator.state_dict()))],
+    )
 
 
 def test_a_run_that_dies_within_an_epoch_goes_on_from_the_last_one(tmp_path):
@@ -67,12 +78,16 @@ def test_a_run_that_dies_within_an_epoch_goes_on_from_the_last_one(tmp_path):
     def die(event):
         if isinstance(event, Step) and (event.epoch, event.step) == (2, 3):
             raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt):
         Training(recipe, squares(), CPU, tmp_path / "x").run(3, die)
     resumed = trained(tmp_path / "x", "fc", 3)
     assert [epoch.number for epoch in resumed.history] == [1, 2, 3]
     whole = trained(tmp_path / "whole", "fc", 3)
-    assert all(torch.equal(a, b) for a, b in zip(resumed.generator.state_dict().values(), whole.generator.state_dict().values()))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(resumed.generator.state_dict().values(), whole.generator.state_dict().values())
+    )
 
 
 @pytest.mark.parametrize("loss", ["minimax", "least-squares", "wasserstein", "hinge"])
@@ -84,6 +99,7 @@ def test_the_samples_come_nearer_to_the_data_with_every_loss(tmp_path, loss):
 
     def error():
         return abs(found.samples().mean().item() - wanted)
+
     before = error()
     found.run(30, lambda event: None)
     assert before > 0.2 and error() < 0.8 * before
@@ -102,8 +118,15 @@ def test_the_checkpoint_says_what_it_is_of(tmp_path):
     with safe_open(tmp_path / "gan.safetensors", "pt") as file:
         facts = json.loads(file.metadata()["render"])
     assert facts["architecture"] == "conv" and facts["shape"] == [1, 28, 28]
-    assert facts["recipe"]["label_noise"] == 0.05 and facts["recipe"]["loss"] == "minimax" and facts["recipe"]["seed"] == 0
-    assert facts["data"] == {"name": "squares", "images": 40} and facts["versions"].keys() == {"render", "torch"}
+    assert (
+        facts["recipe"]["label_noise"] == 0.05
+        and facts["recipe"]["loss"] == "minimax"
+        and facts["recipe"]["seed"] == 0
+    )
+    assert facts["data"] == {"name": "squares", "images": 40} and facts["versions"].keys() == {
+        "render",
+        "torch",
+    }
     assert facts["history"][0]["number"] == 1
 
 
@@ -138,7 +161,7 @@ HOSTILE_HEADERS = {
     "updates that are a word": lambda facts: facts.update(updates="many"),
     "no updates": lambda facts: facts.pop("updates"),
     "updates below nought": lambda facts: facts.update(updates=-1),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -155,30 +178,42 @@ def test_a_checkpoint_with_a_hostile_header_is_refused_by_name(tmp_path, header_
     HOSTILE_HEADERS[name](header)
     save_file(tensors, tmp_path / "x", {"render": json.dumps(header)})
     for use in (files.load, lambda path: trained(path, "fc", 2)):
-        with pytest.raises(WeightsError, match=r"/x: .*(Copy it again, or train again|which this version does not know|not a checkpoint)"):
+        with pytest.raises(
+            WeightsError,
+            match=r"/x: .*(Copy it again, or train again|which this version does not know|not a checkpoint)",
+        ):
             use(tmp_path / "x")
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"kind":' * 50_000, "1" * 5_000, "null", "[]", '"\\ud800"', '"' + "x" * 10**6 + '"'])
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, '{"kind":' * 50_000, "1" * 5_000, "null", "[]", '"\\ud800"', '"' + "x" * 10**6 + '"'],
+)
 def test_a_header_that_is_no_table_is_refused_by_name(tmp_path, text):
     save_file({"a": torch.zeros(1)}, tmp_path / "x", {"render": text})
     with pytest.raises(WeightsError, match="/x: not a checkpoint of `render gan train`"):
         files.load(tmp_path / "x")
 
 
-@pytest.mark.parametrize(("key", "value"), [
-    ("adam.generator.0.exp_avg", torch.zeros(3)),
-    ("adam.generator.nonsense", torch.zeros(1)),
-    ("adam.generator.9999.step", torch.zeros(())),
-    ("adam.discriminator.0.step", torch.zeros((), dtype=torch.int64)),
-    ("generator.0.weight", torch.zeros(3)),
-    ("discriminator.1.weight", torch.full((256, 784), math.nan)),
-    ("ema.0.bias", torch.zeros(1024, dtype=torch.int64)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("adam.generator.0.exp_avg", torch.zeros(3)),
+        ("adam.generator.nonsense", torch.zeros(1)),
+        ("adam.generator.9999.step", torch.zeros(())),
+        ("adam.discriminator.0.step", torch.zeros((), dtype=torch.int64)),
+        ("generator.0.weight", torch.zeros(3)),
+        ("discriminator.1.weight", torch.full((256, 784), math.nan)),
+        ("ema.0.bias", torch.zeros(1024, dtype=torch.int64)),
+    ],
+)
 def test_a_checkpoint_with_other_tensors_is_refused_by_name(tmp_path, header_and_tensors, key, value):
     header, tensors = header_and_tensors
     save_file({**tensors, key: value}, tmp_path / "x", {"render": json.dumps(header)})
-    with pytest.raises(WeightsError, match="/x: (its weights are|the generator's optimiser is|the discriminator's optimiser is) not"):
+    with pytest.raises(
+        WeightsError,
+        match="/x: (its weights are|the generator's optimiser is|the discriminator's optimiser is) not",
+    ):
         trained(tmp_path / "x", "fc", 2)
 
 
@@ -226,8 +261,12 @@ def test_a_generator_that_unpacks_to_more_than_memory_is_refused(tmp_path, monke
 @pytest.mark.parametrize("kind", ["pipe", "device"])
 def test_a_checkpoint_that_is_a_pipe_or_a_device_is_refused(tmp_path, kind):
     path = special(tmp_path / "x", kind)
-    for use in (files.load, lambda path: files.load(path, latent=(4,)), lambda path: trained(path, "fc", 1),
-                lambda path: plan_shards(Sampling(path), 1, tmp_path)):
+    for use in (
+        files.load,
+        lambda path: files.load(path, latent=(4,)),
+        lambda path: trained(path, "fc", 1),
+        lambda path: plan_shards(Sampling(path), 1, tmp_path),
+    ):
         with pytest.raises(WeightsError, match="/x: is not a regular file"):
             use(path)
 
@@ -237,7 +276,7 @@ def test_a_penalty_with_batch_normalisation_is_refused(tmp_path):
         trained(tmp_path / "x", "compact", 1, loss="wasserstein")
 
 
-# --- collapse --------------------------------------------------------------------------------------------------------
+# --- collapse -----------------------------------------------------------------------------------------------
 
 
 def test_a_discriminator_that_tells_all_apart_is_said_and_ends_the_training(tmp_path, monkeypatch):
@@ -247,7 +286,9 @@ def test_a_discriminator_that_tells_all_apart_is_said_and_ends_the_training(tmp_
     found = Training(recipe, squares(), CPU, tmp_path / "x")
     found.optimisers["generator"].param_groups[0]["lr"] = 0.0  # it never gets better
     epochs = []
-    with pytest.raises(DivergedError, match="collapsed: the discriminator's loss is at .* for 3 epochs. Use another --loss"):
+    with pytest.raises(
+        DivergedError, match="collapsed: the discriminator's loss is at .* for 3 epochs. Use another --loss"
+    ):
         found.run(30, lambda event: epochs.append(event) if isinstance(event, Epoch) else None)
     assert all("nothing to learn" in epoch.trouble for epoch in epochs[-3:]) and len(epochs) < 30
     assert len(files.read_facts(tmp_path / "x").history) == len(epochs)  # kept
@@ -264,7 +305,9 @@ def test_samples_that_are_all_alike_are_said_once_it_had_time_to_learn(tmp_path,
     found.run(1, lambda event: None)
     monkeypatch.setattr(training, "WARM_UP_STEPS", 5)
     found.run(2, lambda event: None)
-    assert found.history[0].trouble == "" and found.history[1].trouble.startswith("the samples are all alike (0 %")
+    assert found.history[0].trouble == "" and found.history[1].trouble.startswith(
+        "the samples are all alike (0 %"
+    )
 
 
 def test_a_healthy_epoch_has_no_trouble(tmp_path):
@@ -281,17 +324,35 @@ def test_losses_that_are_no_numbers_end_the_training_and_keep_what_was(tmp_path)
     assert len(files.read_facts(tmp_path / "x").history) == 1
 
 
-# --- the command -----------------------------------------------------------------------------------------------------
+# --- the command --------------------------------------------------------------------------------------------
 
 
 def test_render_gan_train_leaves_checkpoint_grids_and_plot_and_goes_on(tmp_path):
     (tmp_path / "[/red]").mkdir(parents=True)  # no markup
     (tmp_path / "[/red]/train-images-idx3-ubyte").write_bytes(idx(digits(30)))
-    words = ["gan", "train", "--data", "[/red]", "--architecture", "fc", "--batch", "4", "--device", "cpu", "--output", "out", "--json"]
+    words = [
+        "gan",
+        "train",
+        "--data",
+        "[/red]",
+        "--architecture",
+        "fc",
+        "--batch",
+        "4",
+        "--device",
+        "cpu",
+        "--output",
+        "out",
+        "--json",
+    ]
     first = run_here(*words, "--epochs", "1", cwd=tmp_path)
     assert first.status == 0 and "from [/red]; " in first.err, first.err
     again = run_here(*words, "--epochs", "2", cwd=tmp_path)
-    assert again.status == 0 and [record["number"] for record in again.of("epoch")] == [2] and "going on after epoch 1" in again.err
+    assert (
+        again.status == 0
+        and [record["number"] for record in again.of("epoch")] == [2]
+        and "going on after epoch 1" in again.err
+    )
     out = tmp_path / "out"
     for name in ("grids/epoch-0001.png", "grids/epoch-0002.png"):
         with Image.open(out / name) as image:
@@ -309,8 +370,11 @@ def test_bad_data_writes_nothing(tmp_path):
     (tmp_path / "d/train-images-idx3-ubyte").write_bytes(idx(digits(30))[:-1])
     for name, size in (("a", (32, 32)), ("b", (32, 40))):
         save_photo(tmp_path / f"p/{name}.png", size=size)
-    for words, status, message in ((("d", "--architecture", "fc"), 1, "cut short"), (("p",), 2, "squares of one size"),
-                                   (("d", "--augment", "noise"), 2, "'noise' is not one of colour, translation, cutout")):
+    for words, status, message in (
+        (("d", "--architecture", "fc"), 1, "cut short"),
+        (("p",), 2, "squares of one size"),
+        (("d", "--augment", "noise"), 2, "'noise' is not one of colour, translation, cutout"),
+    ):
         done = run_here("gan", "train", "--data", *words, "--output", "out", cwd=tmp_path)
         assert (done.status, message in done.err) == (status, True), done.err
         assert not (tmp_path / "out").exists()

@@ -25,7 +25,7 @@ def squares(shape=(1, 28, 28), count=40) -> Data:
     images = np.zeros((count, *shape), np.uint8)
     for image in images:
         top, left = rng.integers(0, shape[1] // 2, 2)
-        image[:, top:top + shape[1] // 2, left:left + shape[1] // 2] = rng.integers(128, 256)
+        image[:, top : top + shape[1] // 2, left : left + shape[1] // 2] = rng.integers(128, 256)
     return Data(torch.from_numpy(images), "squares")
 
 

@@ -10,11 +10,33 @@ from pathlib import Path
 
 # The real VGG-19, stopped early: at 64 px a job takes a fraction of a second.
 SHALLOW = ("style_layers={relu1_1=1, relu2_1=1}", "content_layers={relu2_2=1}", "style_loss=gram")
-QUICK = ("--size", "64", "--quality", "draft", "--device", "cpu", *(word for key in SHALLOW for word in ("--set", key)))
+QUICK = (
+    "--size",
+    "64",
+    "--quality",
+    "draft",
+    "--device",
+    "cpu",
+    *(word for key in SHALLOW for word in ("--set", key)),
+)
 
 # The real network's first layer alone.
-CHEAP = ("--quality", "draft", "--device", "cpu", "--precision", "float32", "--set", "style_loss=gram",
-         "--set", "style_layers={relu1_1=1}", "--set", "content_layers={relu1_1=1}", "--set", "content_weight=0.01")
+CHEAP = (
+    "--quality",
+    "draft",
+    "--device",
+    "cpu",
+    "--precision",
+    "float32",
+    "--set",
+    "style_loss=gram",
+    "--set",
+    "style_layers={relu1_1=1}",
+    "--set",
+    "content_layers={relu1_1=1}",
+    "--set",
+    "content_weight=0.01",
+)
 CHEAP_BATCH = ("batch", "--inputs", "photos", "--styles", "x.png", *CHEAP)
 
 PROGRAM = (sys.executable, "-m", "render")
@@ -37,8 +59,14 @@ class Run:
 
 
 def run(*words, cwd: Path) -> Run:
-    done = subprocess.run([*PROGRAM, *map(str, words)], cwd=cwd, capture_output=True, text=True, timeout=300,
-                          errors="surrogateescape")
+    done = subprocess.run(
+        [*PROGRAM, *map(str, words)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        errors="surrogateescape",
+    )
     assert "Traceback" not in done.stderr, done.stderr
     return Run(done.returncode, done.stdout, done.stderr)
 
@@ -59,6 +87,13 @@ def run_here(*words, cwd: Path) -> Run:
 
 
 def start(*words, cwd: Path) -> subprocess.Popen:
-    """The program in a process group of its own, to be sent signals; its standard output to be read line by line."""
-    return subprocess.Popen([*PROGRAM, *map(str, words)], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                            text=True, start_new_session=True)
+    """The program in a process group of its own, to be sent signals; its standard output to be read line by
+    line."""
+    return subprocess.Popen(
+        [*PROGRAM, *map(str, words)],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )

@@ -11,8 +11,16 @@ def ray_cluster(**head):
     from ray.cluster_utils import Cluster
 
     # At exit means signal handlers, which nodes started from another thread cannot set.
-    cluster = Cluster(initialize_head=True, shutdown_at_exit=False, head_node_args={
-        "node_ip_address": "127.0.0.1", "include_dashboard": False, "object_store_memory": 100 * 2**20, **head})
+    cluster = Cluster(
+        initialize_head=True,
+        shutdown_at_exit=False,
+        head_node_args={
+            "node_ip_address": "127.0.0.1",
+            "include_dashboard": False,
+            "object_store_memory": 100 * 2**20,
+            **head,
+        },
+    )
     try:
         yield cluster
     finally:

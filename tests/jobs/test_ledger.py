@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers.pictures import save_painting, save_photo
 
+from helpers.pictures import save_painting, save_photo
 from render.errors import UsageError
 from render.jobs.events import Done, JobDone, JobFailed, JobStarted, Notice, Progress
 from render.jobs.job import make_job
@@ -30,7 +30,9 @@ def job(tmp_path, output):
 
 def job_of(folder: Path, output: Path, name="a--x.png", **settings):
     photo, painting = save_photo(folder / "photo.png"), save_painting(folder / "painting.png")
-    return make_job(photo, load_style(painting), Look(), Settings(**settings), output / name, weights_sha256="w")
+    return make_job(
+        photo, load_style(painting), Look(), Settings(**settings), output / name, weights_sha256="w"
+    )
 
 
 def finish(ledger: Ledger, job, content=b"a print") -> None:
@@ -87,7 +89,11 @@ def test_rows_tell_what_became_of_each_job(output, tmp_path):
     ledger.record(JobStarted(c))
     ledger.record(JobFailed(c, "photo.png: is empty.", "Traceback: here"))
     rows = {row["output"]: dict(row) for row in ledger.rows()}
-    assert {name: row["status"] for name, row in rows.items()} == {"a.png": "done", "sub/b.png": "running", "c.png": "failed"}
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "a.png": "done",
+        "sub/b.png": "running",
+        "c.png": "failed",
+    }
     assert (rows["a.png"]["seconds"], rows["a.png"]["bytes"], rows["a.png"]["loss"]) == (1.5, 7, 0.25)
     assert rows["a.png"]["started_s"] > 1e9 and rows["c.png"]["started_s"] > 1e9
     assert rows["c.png"]["message"] == "photo.png: is empty.\nTraceback: here"
@@ -133,9 +139,17 @@ def test_a_recoloured_print_is_what_a_batch_with_that_colour_would_have_made(out
     other = job_of(tmp_path, output, color="luminance")
     ledger = Ledger(output)
     finish(ledger, job)
-    ledger.record(JobFailed(job_of(tmp_path, output, seed=1), "no space left"))  # a later batch, which left the print as it was
+    ledger.record(
+        JobFailed(job_of(tmp_path, output, seed=1), "no space left")
+    )  # a later batch, which left the print as it was
     job.output.write_bytes(b"other colours")
-    ledger.recoloured(job.output, other.id, other.settings, Look().model_dump(mode="json"), Done(0.1, 13, 0.25, ("specks: 12",)))
+    ledger.recoloured(
+        job.output,
+        other.id,
+        other.settings,
+        Look().model_dump(mode="json"),
+        Done(0.1, 13, 0.25, ("specks: 12",)),
+    )
     assert ledger.is_done(other) and not ledger.is_done(job)
     (row,) = ledger.rows()
     assert (row["status"], row["message"], json.loads(row["findings"])) == ("done", None, ["specks: 12"])
@@ -186,7 +200,10 @@ def test_one_output_folder_takes_one_batch_at_a_time(output):
 
 
 def test_a_batch_that_died_holds_no_lock(output):
-    code = f"import os; from pathlib import Path; from render.jobs.ledger import Ledger; l = Ledger(Path({str(output)!r})); os._exit(9)"
+    code = (
+        f"import os; from pathlib import Path; from render.jobs.ledger import Ledger; l = "
+        f"Ledger(Path({str(output)!r})); os._exit(9)"
+    )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 9
     Ledger(output).close()
 

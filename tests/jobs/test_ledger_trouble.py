@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from helpers.pictures import painting_pixels, save_painting, save_photo
 from helpers.program import CHEAP_BATCH, run, run_here
-
 from render.cli import screen
 from render.errors import UsageError
 from render.jobs import ledger as ledger_module
@@ -47,8 +47,10 @@ def output(tmp_path) -> Path:
 def jobs(tmp_path, output):
     style = load_style(save_painting(tmp_path / "x.png"))
     photos = [save_photo(tmp_path / f"{name}.png", seed=seed) for seed, name in enumerate("abc")]
-    return [make_job(photo, style, Look(), Settings(), output / f"{photo.stem}--x.png", weights_sha256="w")
-            for photo in photos]
+    return [
+        make_job(photo, style, Look(), Settings(), output / f"{photo.stem}--x.png", weights_sha256="w")
+        for photo in photos
+    ]
 
 
 @pytest.fixture
@@ -63,8 +65,9 @@ def file_of(output: Path) -> Path:
 @contextlib.contextmanager
 def locked(path: Path):
     """Another process has the file for itself. Gives the process."""
-    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == "locked\n"
     try:
         yield process
@@ -74,8 +77,14 @@ def locked(path: Path):
 
 def paint(job) -> Done:
     """A print as a batch writes it: it says itself how it was made."""
-    facts = {"job": job.id, "photo": job.photo.name, "style": {"name": job.style.name},
-             "look": job.look.model_dump(mode="json"), "settings": asdict(job.settings), "loss": 0.25}
+    facts = {
+        "job": job.id,
+        "photo": job.photo.name,
+        "style": {"name": job.style.name},
+        "look": job.look.model_dump(mode="json"),
+        "settings": asdict(job.settings),
+        "loss": 0.25,
+    }
     export.write(job.output, np.float32(painting_pixels() / 255), provenance=facts)
     return Done(1.5, job.output.stat().st_size, 0.25)
 
@@ -108,17 +117,17 @@ def statuses(output: Path) -> list[str]:
     return found
 
 
-# --- locked ----------------------------------------------------------------------------------------------------------
+# --- locked -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("opened", [Ledger, Ledger.peek])
 def test_a_locked_ledger_is_told_with_the_process_that_has_it_and_nothing_is_to_be_deleted(
-        output, jobs, hurried, opened):
+    output, jobs, hurried, opened
+):
     finished(output, jobs[:1])
     before = file_of(output).read_bytes()
-    with locked(file_of(output)) as holder:
-        with pytest.raises(UsageError) as refused:
-            opened(output).rows()
+    with locked(file_of(output)) as holder, pytest.raises(UsageError) as refused:
+        opened(output).rows()
     assert f"is locked by process {holder.pid} (" in str(refused.value) and "elete" not in str(refused.value)
     assert file_of(output).read_bytes() == before and statuses(output) == ["done"]
 
@@ -138,7 +147,7 @@ def test_another_batch_in_the_folder_is_named(output):
     first.close()
 
 
-# --- damaged ---------------------------------------------------------------------------------------------------------
+# --- damaged ------------------------------------------------------------------------------------------------
 
 
 def garbage(path: Path) -> None:
@@ -242,7 +251,7 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(output, jobs):
         Ledger(output)
 
 
-# --- trouble midway --------------------------------------------------------------------------------------------------
+# --- trouble midway -----------------------------------------------------------------------------------------
 
 
 def test_a_ledger_locked_midway_stops_no_job_and_is_written_when_it_is_free(output, jobs, hurried):
@@ -287,7 +296,9 @@ def test_a_ledger_damaged_midway_is_made_anew_with_all_that_is_known(output, job
     again = Ledger(output, tell=told.append)
     # Pages that SQLite still held in memory have overwritten what was damaged: then nobody noticed.
     assert len(told) <= 1 and {row["output"]: row["status"] for row in again.rows()}.items() >= {
-        ("a--x.png", "done"), ("c--x.png", "done")}
+        ("a--x.png", "done"),
+        ("c--x.png", "done"),
+    }
     again.close()
 
 
@@ -329,8 +340,6 @@ def full_disk(folder: Path):
         signal.signal(signal.SIGXFSZ, handler)
 
 
-
-
 @pytest.fixture
 def disk(tmp_path):
     """A folder on a disk of 1 MB, or an ordinary one where we may not mount."""
@@ -346,8 +355,10 @@ def disk(tmp_path):
 def test_on_a_full_disk_results_wait_in_memory_and_are_recorded_once_there_is_space(disk, tmp_path, hurried):
     style = load_style(save_painting(tmp_path / "x.png"))
     photo = save_photo(tmp_path / "a.png")
-    jobs = [make_job(photo, style, Look(), Settings(), disk / f"{i}--x.png", weights_sha256="w")
-            for i in range(40)]  # the ledger needs a new page before the last
+    jobs = [
+        make_job(photo, style, Look(), Settings(), disk / f"{i}--x.png", weights_sha256="w")
+        for i in range(40)
+    ]  # the ledger needs a new page before the last
     ledger = Ledger(disk)
     with full_disk(disk):
         for job in jobs:
@@ -361,14 +372,25 @@ def test_on_a_full_disk_results_wait_in_memory_and_are_recorded_once_there_is_sp
     assert statuses(disk) == ["failed"] * 40
 
 
-# --- junk in a sound file, and the program ---------------------------------------------------------------------------
+# --- junk in a sound file, and the program ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("change", [
-    "findings = 'no json'", "findings = '{\"a\": 1}'", "findings = 7", "findings = x'ff00'",
-    "status = 'failed', message = null", "status = 'failed', message = 3",
-    "status = 'running', started_s = null", "status = 'running', started_s = 'yesterday'",
-    "status = 'of another planet'", "output = '../../../etc'", "bytes = 'many'"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "findings = 'no json'",
+        "findings = '{\"a\": 1}'",
+        "findings = 7",
+        "findings = x'ff00'",
+        "status = 'failed', message = null",
+        "status = 'failed', message = 3",
+        "status = 'running', started_s = null",
+        "status = 'running', started_s = 'yesterday'",
+        "status = 'of another planet'",
+        "output = '../../../etc'",
+        "bytes = 'many'",
+    ],
+)
 def test_junk_in_a_row_is_no_crash(output, jobs, change):
     finished(output, jobs[:2])
     with contextlib.closing(sqlite3.connect(file_of(output))) as db:
@@ -405,10 +427,12 @@ def test_what_a_killed_batch_was_writing_is_cleared_by_the_next_wherever_prints_
     (photos / "italy").mkdir()
     (photos / "b.png").rename(photos / "italy" / "b.png")
     words = [*CHEAP_BATCH, "--size", "32", "--json"]
-    killer = ("import os, signal, sys; from render.cli import main; replace = os.replace\n"
-              "def blow(a, b):\n"
-              "    os.kill(os.getpid(), signal.SIGKILL) if str(b).endswith('b--x.png') else replace(a, b)\n"
-              "os.replace = blow; main.main(sys.argv[1:])")
+    killer = (
+        "import os, signal, sys; from render.cli import main; replace = os.replace\n"
+        "def blow(a, b):\n"
+        "    os.kill(os.getpid(), signal.SIGKILL) if str(b).endswith('b--x.png') else replace(a, b)\n"
+        "os.replace = blow; main.main(sys.argv[1:])"
+    )
     done = subprocess.run([sys.executable, "-c", killer, *words], cwd=batch_folder, capture_output=True)
     assert done.returncode == -signal.SIGKILL and len(list(out.rglob("*.part"))) == 1
     (out / "italy" / "film.part").write_bytes(b"the user's")

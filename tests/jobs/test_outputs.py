@@ -6,9 +6,9 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+
 from helpers.pictures import save_painting, save_photo
 from helpers.program import CHEAP
-
 from render.jobs.ledger import Ledger
 from render.pictures import export, images
 
@@ -16,13 +16,17 @@ SMALL = ("--size", "32", *CHEAP)
 
 
 def contents(folder: str) -> dict[str, bytes]:
-    return {path.as_posix(): path.read_bytes() for path in Path(folder).rglob("*")
-            if path.is_file() and ".render" not in path.parts}
+    return {
+        path.as_posix(): path.read_bytes()
+        for path in Path(folder).rglob("*")
+        if path.is_file() and ".render" not in path.parts
+    }
 
 
 @pytest.fixture
 def render(program, files_are_read_anew):
-    """render(*words): (status, standard output and error together) of a batch or image with a small, cheap look."""
+    """render(*words): (status, standard output and error together) of a batch or image with a small, cheap
+    look."""
 
     def run(*words):
         status, out, err = program(*words, *SMALL)
@@ -39,11 +43,13 @@ def named_alike(folder):
     return contents("d1") | contents("x.png")
 
 
-# --- sources ---------------------------------------------------------------------------------------------------------
+# --- sources ------------------------------------------------------------------------------------------------
 
 
 def test_a_print_that_would_replace_a_photograph_of_the_batch_is_refused_before_any_work(named_alike, render):
-    status, said = render("batch", "--styles", "x.png", "--inputs", "d1/a.png", "d1/a--x.png", "--output", "d1")
+    status, said = render(
+        "batch", "--styles", "x.png", "--inputs", "d1/a.png", "d1/a--x.png", "--output", "d1"
+    )
     assert status == 2 and "d1/a--x.png" in said and "Choose another --output" in said
     assert contents("d1") == named_alike
 
@@ -53,7 +59,17 @@ def test_a_print_that_would_replace_a_style_picture_is_refused(folder, render):
     shutil.copy("x.png", "d1/x.png")
     save_photo(Path("d1/a.png"))
     before = contents("d1")
-    status, said = render("batch", "--styles", "d1/x.png", "d1/a--x.png", "--inputs", "d1/a.png", "--output", "d1", "--overwrite")
+    status, said = render(
+        "batch",
+        "--styles",
+        "d1/x.png",
+        "d1/a--x.png",
+        "--inputs",
+        "d1/a.png",
+        "--output",
+        "d1",
+        "--overwrite",
+    )
     assert status == 2 and "d1/a--x.png" in said
     assert contents("d1") == before
 
@@ -69,7 +85,9 @@ def test_a_source_is_recognised_by_whatever_name_it_has(named_alike, render, lin
 
 def test_an_output_folder_that_is_a_link_to_the_photographs_is_recognised(named_alike, render):
     os.symlink("d1", "prints")
-    status, _ = render("batch", "--styles", "x.png", "--inputs", "d1/a.png", "d1/a--x.png", "--output", "prints", "--fresh")
+    status, _ = render(
+        "batch", "--styles", "x.png", "--inputs", "d1/a.png", "d1/a--x.png", "--output", "prints", "--fresh"
+    )
     assert status == 2 and contents("d1") == named_alike
 
 
@@ -80,7 +98,15 @@ def test_a_single_picture_and_its_preview_replace_no_source_either(folder, rende
     shutil.copy("photos/a.png", "p.proof.png")
     before = contents(".")
     for output, words in (("photos/a.png", ()), ("x.png", ()), ("p.png", ("--soft-proof", "press.icc"))):
-        status, said = render("image", "p.proof.png" if words else "photos/a.png", "x.png", "--output", output, "--overwrite", *words)
+        status, said = render(
+            "image",
+            "p.proof.png" if words else "photos/a.png",
+            "x.png",
+            "--output",
+            output,
+            "--overwrite",
+            *words,
+        )
         assert status == 2 and "would replace" in said
     assert contents(".") == before
 
@@ -92,11 +118,13 @@ def test_the_preview_of_one_print_is_not_another_print(folder, render):
     shutil.copy("x.png", "x.proof.png")
     words = ("batch", "--styles", "x.png", "x.proof.png", "--inputs", "photos")
     status, said = render(*words, "--soft-proof", "press.icc")
-    assert status == 2 and "a--x.proof.png would be written by two jobs" in said and not Path("prints").exists()
+    assert (
+        status == 2 and "a--x.proof.png would be written by two jobs" in said and not Path("prints").exists()
+    )
     assert render(*words)[0] == 0  # without a preview there is nothing to collide with
 
 
-# --- what is there already -------------------------------------------------------------------------------------------
+# --- what is there already ----------------------------------------------------------------------------------
 
 
 def test_a_file_that_no_batch_made_stays_and_the_other_prints_are_made(folder, render):
@@ -105,7 +133,10 @@ def test_a_file_that_no_batch_made_stays_and_the_other_prints_are_made(folder, r
     for _ in range(2):  # that it failed once does not make it ours
         status, said = render("batch", "--styles", "x.png", "--inputs", "photos")
         assert status == 1 and "prints/a--x.png" in said and "--overwrite" in said
-        assert Path("prints/a--x.png").read_bytes() == mine and export.read_provenance("prints/b--x.png") is not None
+        assert (
+            Path("prints/a--x.png").read_bytes() == mine
+            and export.read_provenance("prints/b--x.png") is not None
+        )
 
 
 @pytest.mark.parametrize("word", ["--overwrite", "--fresh"])
@@ -133,7 +164,9 @@ def test_without_its_ledger_a_folder_of_prints_is_still_done(folder, render):
     assert row["status"] == "done" and row["bytes"] == len(before["prints/a--x.png"]) and row["loss"] > 0
 
 
-def test_a_print_that_was_made_before_its_worker_died_is_done_and_nothing_is_kept_of_its_making(folder, render):
+def test_a_print_that_was_made_before_its_worker_died_is_done_and_nothing_is_kept_of_its_making(
+    folder, render
+):
     words = ("batch", "--styles", "x.png", "--inputs", "photos")
     render(*words)
     (facts,) = [export.read_provenance("prints/a--x.png")]
@@ -156,7 +189,12 @@ def test_without_its_ledger_a_print_of_another_look_or_one_cut_short_stays(folde
     status, said = render("batch", "--styles", "x.png", "--inputs", "photos", "--set", "tv_weight=2")
     assert status == 1 and contents("prints") == before
     status, said = render("batch", "--styles", "x.png", "--inputs", "photos")
-    assert status == 1 and "prints/b--x.png" in said and "1 finished earlier" in said and contents("prints") == before
+    assert (
+        status == 1
+        and "prints/b--x.png" in said
+        and "1 finished earlier" in said
+        and contents("prints") == before
+    )
 
 
 def test_the_ledgers_own_prints_are_replaced_when_a_setting_changes(folder, render):
@@ -189,7 +227,7 @@ def test_a_single_picture_replaces_only_an_earlier_try(folder, render):
     assert render("image", "photos/b.png", "x.png", "--output", "p.png")[0] == 2
 
 
-# --- yesterday's prints ----------------------------------------------------------------------------------------------
+# --- yesterday's prints -------------------------------------------------------------------------------------
 
 
 def test_prints_of_the_output_folder_are_no_photographs_also_through_a_glob(folder, render):
@@ -218,10 +256,12 @@ def test_a_print_is_a_photograph_for_another_output_folder(folder, render):
     assert [*contents("again")] == ["again/a--x--x.png"]
 
 
-# --- what is recorded is what is shown -------------------------------------------------------------------------------
+# --- what is recorded is what is shown ----------------------------------------------------------------------
 
 
-def test_a_photograph_that_changes_during_the_batch_fails_and_the_next_run_shows_it(folder, render, monkeypatch):
+def test_a_photograph_that_changes_during_the_batch_fails_and_the_next_run_shows_it(
+    folder, render, monkeypatch
+):
     from render.runners import local
 
     before, attempt = Path("photos/a.png").read_bytes(), local.attempt
@@ -245,7 +285,6 @@ def test_a_photograph_that_changes_during_the_batch_fails_and_the_next_run_shows
 @pytest.mark.parametrize("which", ["x.png", "start.png", "press.icc"])
 def test_so_does_a_job_any_of_whose_other_files_changes(folder, render, monkeypatch, which):
     from helpers.profiles import printer_profile
-
     from render.runners import local
 
     attempt = local.attempt
@@ -260,7 +299,17 @@ def test_so_does_a_job_any_of_whose_other_files_changes(folder, render, monkeypa
         return attempt(*arguments)
 
     monkeypatch.setattr(local, "attempt", edited_meanwhile)
-    status, said = render("batch", "--styles", "x.png", "--inputs", "photos", "--set", "init=start.png", "--soft-proof", "press.icc")
+    status, said = render(
+        "batch",
+        "--styles",
+        "x.png",
+        "--inputs",
+        "photos",
+        "--set",
+        "init=start.png",
+        "--soft-proof",
+        "press.icc",
+    )
     assert status == 1 and f"{which}: has changed" in said.replace(str(folder) + "/", "")
 
 
@@ -270,7 +319,7 @@ def jobs_anew() -> None:
     job.sha256.cache_clear()
 
 
-# --- names that are no text ------------------------------------------------------------------------------------------
+# --- names that are no text ---------------------------------------------------------------------------------
 
 
 def test_a_file_name_that_is_not_utf_8_is_a_name_like_any_other(folder, cli):
@@ -291,8 +340,14 @@ def test_a_file_name_that_is_not_utf_8_is_a_name_like_any_other(folder, cli):
     assert cli("recolor", "prints", "--color", "luminance", cwd=folder).status == 0
 
 
-@pytest.mark.parametrize("locale", [{"LC_ALL": "C"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-                                    {"LC_ALL": "POSIX", "PYTHONIOENCODING": "ascii"}])
+@pytest.mark.parametrize(
+    "locale",
+    [
+        {"LC_ALL": "C"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"LC_ALL": "POSIX", "PYTHONIOENCODING": "ascii"},
+    ],
+)
 def test_names_of_another_alphabet_need_no_locale(folder, cli, monkeypatch, locale):
     os.rename("photos/a.png", "photos/Žižkov 夜.png")
     for name, value in locale.items():
@@ -305,10 +360,12 @@ def test_names_of_another_alphabet_need_no_locale(folder, cli, monkeypatch, loca
     assert cli("status", "prints", cwd=folder).status == 0
 
 
-# --- what is no file -------------------------------------------------------------------------------------------------
+# --- what is no file ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("/dev/zero", path), lambda path: os.mkdir(path)])
+@pytest.mark.parametrize(
+    "make", [os.mkfifo, lambda path: os.symlink("/dev/zero", path), lambda path: os.mkdir(path)]
+)
 def test_what_is_no_file_fails_and_the_batch_goes_on(folder, render, make):
     make("photos/b.png")
     make("y.png")
@@ -325,7 +382,7 @@ def test_a_huge_file_is_refused_by_its_size_and_not_read(folder, render, monkeyp
     assert status == 1 and "photos/b.png: is too large" in said and Path("prints/a--x.png").is_file()
 
 
-# --- other commands --------------------------------------------------------------------------------------------------
+# --- other commands -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -343,11 +400,15 @@ def checkpoint(tmp_path) -> Path:
     return tmp_path / "gan.safetensors"
 
 
-@pytest.mark.parametrize(("mine", "words"), [
-    ("samples/000001.png", ("--count", "3", "--output", "samples")),
-    ("samples/samples.npz", ("--count", "3", "--output", "samples", "--format", "npz")),
-    ("grid.png", ("--count", "4", "--format", "grid", "--output", "grid.png")),
-    ("grid.png", ("--interpolate", "0", "1", "--output", "grid.png"))])
+@pytest.mark.parametrize(
+    ("mine", "words"),
+    [
+        ("samples/000001.png", ("--count", "3", "--output", "samples")),
+        ("samples/samples.npz", ("--count", "3", "--output", "samples", "--format", "npz")),
+        ("grid.png", ("--count", "4", "--format", "grid", "--output", "grid.png")),
+        ("grid.png", ("--interpolate", "0", "1", "--output", "grid.png")),
+    ],
+)
 def test_samples_replace_no_file_that_is_not_theirs(checkpoint, folder, program, mine, words):
     Path(mine).parent.mkdir(exist_ok=True)
     Path(mine).write_text("mine")
@@ -366,13 +427,14 @@ def test_more_samples_than_last_time_go_into_the_same_folder(checkpoint, folder,
 def test_a_training_replaces_no_pictures_that_are_not_its_own(folder, program):
     Path("mine").mkdir()
     Path("mine/losses.png").write_text("mine")
-    status, _, said = program("gan", "train", "--data", "photos", "--crop", "centre", "--size", "32", "--output", "mine")
+    status, _, said = program(
+        "gan", "train", "--data", "photos", "--crop", "centre", "--size", "32", "--output", "mine"
+    )
     assert status == 2 and "mine/losses.png" in said and Path("mine/losses.png").read_text() == "mine"
 
 
 def test_prints_that_are_fetched_replace_no_file_that_is_no_print(tmp_path):
     from render.distributed.follow import receive
-
     from render.errors import RenderError
 
     (tmp_path / "a--x.png").write_text("mine")

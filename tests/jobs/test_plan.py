@@ -4,8 +4,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
-from helpers.pictures import save_painting, save_photo
 
+from helpers.pictures import save_painting, save_photo
 from render.errors import PictureError, UsageError
 from render.jobs import job
 from render.jobs.inputs import Input, find_inputs
@@ -41,15 +41,23 @@ def names(*entries: str, without: str | None = None) -> list[str]:
 def plan(inputs, styles, settings=Settings(), output=Path("prints")):
     told = []
     looks = [(style, apply_settings(style.look)) for style in styles]
-    planned = plan_jobs(inputs, looks, settings, output, weights_sha256=WEIGHTS, failed=lambda *what: told.append(what))
+    planned = plan_jobs(
+        inputs, looks, settings, output, weights_sha256=WEIGHTS, failed=lambda *what: told.append(what)
+    )
     return planned, told
 
 
-# --- which photographs -----------------------------------------------------------------------------------------------
+# --- which photographs --------------------------------------------------------------------------------------
 
 
 def test_a_folder_gives_its_pictures_with_those_of_its_sub_folders(in_folder):
-    touch("photos/b.jpg", "photos/a.PNG", "photos/italy/rome/forum.tif", "photos/notes.txt", "photos/italy/list.csv")
+    touch(
+        "photos/b.jpg",
+        "photos/a.PNG",
+        "photos/italy/rome/forum.tif",
+        "photos/notes.txt",
+        "photos/italy/list.csv",
+    )
     assert names("photos") == ["a", "b", "italy/rome/forum"]
     assert [item.path.as_posix() for item in find_inputs(["photos"])][0] == "photos/a.PNG"
 
@@ -103,7 +111,7 @@ def test_nothing_found_is_wrong_usage(in_folder):
             find_inputs([entry])
 
 
-# --- the plan --------------------------------------------------------------------------------------------------------
+# --- the plan -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -116,15 +124,25 @@ def two_by_two(in_folder):
 
 def test_every_photo_meets_every_style_a_style_at_a_time(two_by_two):
     planned, told = plan(*two_by_two)
-    assert [(job.photo.name, job.style.name) for job in planned] == [("a.png", "x"), ("b.png", "x"), ("a.png", "y"), ("b.png", "y")]
+    assert [(job.photo.name, job.style.name) for job in planned] == [
+        ("a.png", "x"),
+        ("b.png", "x"),
+        ("a.png", "y"),
+        ("b.png", "y"),
+    ]
     assert not told
     assert len({job.id for job in planned}) == 4
 
 
-@pytest.mark.parametrize(("format", "ending"), [("png", ".png"), ("jpeg", ".jpg"), ("tiff", ".tif"), ("webp", ".webp")])
+@pytest.mark.parametrize(
+    ("format", "ending"), [("png", ".png"), ("jpeg", ".jpg"), ("tiff", ".tif"), ("webp", ".webp")]
+)
 def test_prints_are_named_by_photo_and_style_under_the_sub_folders_of_the_input(two_by_two, format, ending):
     planned, _ = plan(*two_by_two, Settings(format=format))
-    assert [job.output.as_posix() for job in planned[:2]] == [f"prints/a--x{ending}", f"prints/sub/b--x{ending}"]
+    assert [job.output.as_posix() for job in planned[:2]] == [
+        f"prints/a--x{ending}",
+        f"prints/sub/b--x{ending}",
+    ]
 
 
 def test_a_dot_in_a_photos_name_is_kept(in_folder):
@@ -166,20 +184,32 @@ def test_names_that_run_together_collide_too(in_folder):
         plan([Input(Path("a.jpg"), "a"), Input(Path("a--b.jpg"), "a--b")], styles)
 
 
-# --- identity --------------------------------------------------------------------------------------------------------
+# --- identity -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def base(photo, painting):
     """What a job is made of, to be changed one thing at a time."""
-    return {"photo": photo, "style": load_style(painting), "look": Look(), "settings": Settings(),
-            "output": Path("prints/a.png"), "weights_sha256": WEIGHTS}
+    return {
+        "photo": photo,
+        "style": load_style(painting),
+        "look": Look(),
+        "settings": Settings(),
+        "output": Path("prints/a.png"),
+        "weights_sha256": WEIGHTS,
+    }
 
 
 def made(base, **changes) -> Job:
     facts = {**base, **changes}
-    return make_job(facts.pop("photo"), facts.pop("style"), facts.pop("look"), facts.pop("settings"),
-                    facts.pop("output"), **facts)
+    return make_job(
+        facts.pop("photo"),
+        facts.pop("style"),
+        facts.pop("look"),
+        facts.pop("settings"),
+        facts.pop("output"),
+        **facts,
+    )
 
 
 def identity(base, **changes) -> str:
@@ -190,9 +220,24 @@ def test_the_same_job_has_the_same_identity(base):
     assert identity(base) == identity(base)
 
 
-OTHER_SETTINGS = {"size_px": 1025, "paper": "A4", "bleed_mm": 3.0, "fit": "fill", "quality": "best", "seed": 1, "format": "tiff",
-                  "dpi": 150.0, "color": "luminance", "photoreal": 0.03, "bit_depth": 16, "profile": "adobe-rgb",
-                  "intent": "perceptual", "soft_proof": "display-p3", "preprocessing": "torchvision", "precision": "bfloat16"}
+OTHER_SETTINGS = {
+    "size_px": 1025,
+    "paper": "A4",
+    "bleed_mm": 3.0,
+    "fit": "fill",
+    "quality": "best",
+    "seed": 1,
+    "format": "tiff",
+    "dpi": 150.0,
+    "color": "luminance",
+    "photoreal": 0.03,
+    "bit_depth": 16,
+    "profile": "adobe-rgb",
+    "intent": "perceptual",
+    "soft_proof": "display-p3",
+    "preprocessing": "torchvision",
+    "precision": "bfloat16",
+}
 
 
 @pytest.mark.parametrize("key", OTHER_SETTINGS)
@@ -231,14 +276,28 @@ def test_a_profile_counts_by_its_content_and_not_by_its_name(base, tmp_path, key
 
 
 def test_the_identity_of_a_recoloured_print_is_that_of_a_job_with_that_colour(base):
-    for settings in (Settings(color="luminance"), Settings(color="histogram", bit_depth=16, format="tiff", paper="A4")):
-        assert finished_id(made(base, settings=replace(settings, color="style")).painted, settings) == identity(base, settings=settings)
+    for settings in (
+        Settings(color="luminance"),
+        Settings(color="histogram", bit_depth=16, format="tiff", paper="A4"),
+    ):
+        assert finished_id(
+            made(base, settings=replace(settings, color="style")).painted, settings
+        ) == identity(base, settings=settings)
 
 
 def test_the_file_shows_other_colours_than_were_painted_where_they_were_changed_afterwards():
-    changed = [settings for settings in (
-        Settings(), Settings(color="match"), Settings(color="luminance"), Settings(color="histogram"), Settings(photoreal=0.03),
-        Settings(profile="adobe-rgb", bit_depth=16, format="tiff")) if settings.changes_what_was_painted]
+    changed = [
+        settings
+        for settings in (
+            Settings(),
+            Settings(color="match"),
+            Settings(color="luminance"),
+            Settings(color="histogram"),
+            Settings(photoreal=0.03),
+            Settings(profile="adobe-rgb", bit_depth=16, format="tiff"),
+        )
+        if settings.changes_what_was_painted
+    ]
     assert changed == [Settings(color="luminance"), Settings(color="histogram"), Settings(photoreal=0.03)]
 
 
@@ -246,9 +305,21 @@ def test_no_setting_is_forgotten_by_the_test_above():
     assert {field.name for field in fields(Settings)} == {*OTHER_SETTINGS, "weights"}
 
 
-OTHER_LOOKS = ["style_loss=gram", "style_layers.relu1_1=2", "content_layers.relu4_2=2", "content_weight=0.2",
-               "style_weight=2", "tv_weight=1", "tv_form=power", "normalisation=gatys", "style_scale=2",
-               "pooling=average", "edge=zero", "optimiser=adam", "init=noise"]
+OTHER_LOOKS = [
+    "style_loss=gram",
+    "style_layers.relu1_1=2",
+    "content_layers.relu4_2=2",
+    "content_weight=0.2",
+    "style_weight=2",
+    "tv_weight=1",
+    "tv_form=power",
+    "normalisation=gatys",
+    "style_scale=2",
+    "pooling=average",
+    "edge=zero",
+    "optimiser=adam",
+    "init=noise",
+]
 
 
 @pytest.mark.parametrize("setting", OTHER_LOOKS)
@@ -274,7 +345,9 @@ def test_the_share_of_a_style_picture_makes_another_job(base, tmp_path):
     ids = set()
     for weight in (1.0, 2.0):
         preset = tmp_path / f"mix{weight}.toml"
-        preset.write_text(f'[[pictures]]\nfile = "painting.png"\n[[pictures]]\nfile = "second.png"\nweight = {weight}\n')
+        preset.write_text(
+            f'[[pictures]]\nfile = "painting.png"\n[[pictures]]\nfile = "second.png"\nweight = {weight}\n'
+        )
         ids.add(identity(base, style=load_style(preset)))
     assert len(ids | {identity(base)}) == 3
 
@@ -292,17 +365,24 @@ def test_names_places_and_dates_make_no_other_job(base, photo, painting, tmp_pat
 
 def test_a_preset_that_says_the_defaults_is_the_bare_picture(base, painting):
     preset = painting.with_name("named.toml")
-    preset.write_text(f'title = "Blots"\n[[pictures]]\nfile = "painting.png"\n[look]\ncontent_weight = {Look().content_weight}\n')
+    preset.write_text(
+        f'title = "Blots"\n[[pictures]]\nfile = "painting.png"\n[look]\ncontent_weight = '
+        f"{Look().content_weight}\n"
+    )
     style = load_style(preset)
     assert identity(base, style=style, look=apply_settings(style.look)) == identity(base)
 
 
 def test_the_weights_count_by_what_they_are_and_not_by_their_files_name(base):
-    assert identity(base, settings=Settings(weights="a/vgg19.pth")) == identity(base, settings=Settings(weights="b/vgg.pth"))
+    assert identity(base, settings=Settings(weights="a/vgg19.pth")) == identity(
+        base, settings=Settings(weights="b/vgg.pth")
+    )
 
 
 def test_a_starting_picture_counts_by_its_content_and_not_by_its_name(base, tmp_path):
-    one, same, other = (save_photo(tmp_path / name, seed=seed) for name, seed in (("1.png", 2), ("2.png", 2), ("3.png", 3)))
+    one, same, other = (
+        save_photo(tmp_path / name, seed=seed) for name, seed in (("1.png", 2), ("2.png", 2), ("3.png", 3))
+    )
     ids = [identity(base, look=apply_settings({}, [f"init={path}"])) for path in (one, same, other)]
     assert ids[0] == ids[1] != ids[2]
     assert identity(base) not in ids
@@ -316,7 +396,7 @@ def test_a_starting_picture_that_is_gone_is_named(base, tmp_path):
         identity(base, look=look)
 
 
-# --- paper -----------------------------------------------------------------------------------------------------------
+# --- paper --------------------------------------------------------------------------------------------------
 
 
 def test_settings_lay_a_photograph_out_by_long_side_or_on_paper():
@@ -325,14 +405,17 @@ def test_settings_lay_a_photograph_out_by_long_side_or_on_paper():
     assert (on_paper.picture, on_paper.sheet, on_paper.dpi) == ((157, 209), (173, 252), 100.0)
 
 
-@pytest.mark.parametrize(("settings", "message"), [
-    (Settings(bleed_mm=3.0), r"--bleed 3mm: .*--print"),
-    (Settings(fit="fill"), r"--fit fill: .*--print"),
-    (Settings(dpi=0.0), r"--dpi 0: must be 10 to 2400"),
-    (Settings(dpi=float("nan")), r"--dpi nan: must be 10 to 2400"),
-    (Settings(paper="A4", dpi=9600.0), r"--dpi 9600: must be 10 to 2400"),
-    (Settings(paper="A99"), r"--print A99: is no paper known here"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (Settings(bleed_mm=3.0), r"--bleed 3mm: .*--print"),
+        (Settings(fit="fill"), r"--fit fill: .*--print"),
+        (Settings(dpi=0.0), r"--dpi 0: must be 10 to 2400"),
+        (Settings(dpi=float("nan")), r"--dpi nan: must be 10 to 2400"),
+        (Settings(paper="A4", dpi=9600.0), r"--dpi 9600: must be 10 to 2400"),
+        (Settings(paper="A99"), r"--print A99: is no paper known here"),
+    ],
+)
 def test_settings_of_paper_that_mean_nothing_are_refused_with_the_fix(settings, message):
     with pytest.raises(UsageError, match=message):
         settings.layout((30, 40))

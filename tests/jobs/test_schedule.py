@@ -18,7 +18,9 @@ def test_scales_double_and_end_at_exactly_the_size_asked_for(size_px):
     *earlier, last = long_sides(size_px)
     assert last == size_px
     assert all(larger == 2 * smaller for smaller, larger in zip(earlier, earlier[1:]))
-    assert all(last > 1.25 * side for side in earlier[-1:])  # a last step too small to matter is not a scale of its own
+    assert all(
+        last > 1.25 * side for side in earlier[-1:]
+    )  # a last step too small to matter is not a scale of its own
 
 
 def test_the_scales_of_well_known_sizes():
@@ -60,8 +62,14 @@ def test_finer_scales_get_fewer_iterations_but_never_too_few(quality):
 
 
 def test_a_better_quality_has_more_iterations_at_every_scale():
-    draft, standard, best = (plan_scales((3, 4), 1024, quality=quality) for quality in ("draft", "standard", "best"))
-    assert [scale.size for scale in draft] == [scale.size for scale in standard] == [scale.size for scale in best]
+    draft, standard, best = (
+        plan_scales((3, 4), 1024, quality=quality) for quality in ("draft", "standard", "best")
+    )
+    assert (
+        [scale.size for scale in draft]
+        == [scale.size for scale in standard]
+        == [scale.size for scale in best]
+    )
     assert all(d.iterations < s.iterations < b.iterations for d, s, b in zip(draft, standard, best))
 
 
@@ -78,7 +86,9 @@ def test_a_narrow_photograph_starts_at_the_first_scale_that_the_network_can_see(
 
 
 def test_a_photograph_too_narrow_for_the_print_is_refused_with_a_size_that_works():
-    with pytest.raises(PictureError, match=r"4000x40 px is too narrow .*Crop it, or use --size (\d+)") as error:
+    with pytest.raises(
+        PictureError, match=r"4000x40 px is too narrow .*Crop it, or use --size (\d+)"
+    ) as error:
         plan_scales((40, 4000), 1024)
     needed = int(str(error.value).rstrip(".").split()[-1])
     assert min(plan_scales((40, 4000), needed)[-1].size) >= SHORTEST_SIDE_PX

@@ -8,10 +8,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from helpers.pictures import special
 from PIL import Image
 from pydantic import ValidationError
 
+from helpers.pictures import special
 from render.errors import PictureError, PresetError, UsageError
 from render.jobs import styles
 from render.jobs.styles import Look, add_style, apply_settings, describe_look, find_styles, load_style
@@ -30,7 +30,9 @@ def preset(path: Path, text: str = "", pictures: str | None = None) -> Path:
         picture(path.with_suffix(".jpg"))
         pictures = f'[[pictures]]\nfile = "{path.stem}.jpg"\n'
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{text}\n{pictures}" if "[look]" not in text else f"{pictures}\n{text}", encoding="utf-8")
+    path.write_text(
+        f"{text}\n{pictures}" if "[look]" not in text else f"{pictures}\n{text}", encoding="utf-8"
+    )
     return path
 
 
@@ -38,7 +40,7 @@ def names(styles) -> list[str]:
     return [style.name for style in styles]
 
 
-# --- the look --------------------------------------------------------------------------------------------------------
+# --- the look -----------------------------------------------------------------------------------------------
 
 
 def test_the_default_look_is_valid_and_its_own_values_make_it_again():
@@ -86,7 +88,7 @@ def test_every_layer_of_vgg19_is_known_and_no_other():
             Look(content_layers={layer: 1})
 
 
-# --- settings from the command line ----------------------------------------------------------------------------------
+# --- settings from the command line -------------------------------------------------------------------------
 
 
 def test_without_settings_the_defaults_hold_and_overrides_come_before_them():
@@ -95,7 +97,9 @@ def test_without_settings_the_defaults_hold_and_overrides_come_before_them():
 
 
 def test_settings_win_over_the_preset_and_the_last_over_the_first():
-    look = apply_settings({"style_weight": 3.0, "pooling": "average"}, ["style_weight=4", " style_weight = 5 "])
+    look = apply_settings(
+        {"style_weight": 3.0, "pooling": "average"}, ["style_weight=4", " style_weight = 5 "]
+    )
     assert look == Look(style_weight=5, pooling="average")
 
 
@@ -119,7 +123,10 @@ def test_one_layer_is_set_and_the_others_stay():
 
 
 def test_a_whole_table_of_layers_replaces_them_all():
-    assert apply_settings({}, ["style_layers={relu1_1=1, pool4=0.5}"]).style_layers == {"relu1_1": 1, "pool4": 0.5}
+    assert apply_settings({}, ["style_layers={relu1_1=1, pool4=0.5}"]).style_layers == {
+        "relu1_1": 1,
+        "pool4": 0.5,
+    }
 
 
 def test_applying_settings_changes_neither_the_preset_nor_the_defaults():
@@ -133,7 +140,10 @@ def test_applying_settings_changes_neither_the_preset_nor_the_defaults():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("style_wieght=2", r"--set style_wieght=2: unknown key 'style_wieght'\. Did you mean 'style_weight'\?"),
+        (
+            "style_wieght=2",
+            r"--set style_wieght=2: unknown key 'style_wieght'\. Did you mean 'style_weight'\?",
+        ),
         ("zzz=2", r"unknown key 'zzz'\. Known keys: style_loss, "),
         ("style_weight", r"--set style_weight: a value is missing\. Write key=value"),
         ("style_scale=9", r"style_scale is 9 and must be 0\.1 to 4\."),
@@ -144,10 +154,16 @@ def test_applying_settings_changes_neither_the_preset_nor_the_defaults():
         ("style_weight=true", r"style_weight is True and must be a number\."),
         ("style_weight='2'", r"style_weight is '2' and must be a number\."),
         ("style_weight=1\nstyle_scale=2", r"must be a number\."),
-        ("pooling=averge", r"pooling is 'averge' and must be one of max \| average\. Did you mean 'average'\?"),
+        (
+            "pooling=averge",
+            r"pooling is 'averge' and must be one of max \| average\. Did you mean 'average'\?",
+        ),
         ("pooling=2", r"pooling is 2 and must be one of max \| average\."),
         ("pooling.x=2", r"--set pooling\.x=2: 'pooling' has no parts\. Write --set pooling=2\."),
-        ("style_layers.rel1_1=1", r"style_layers: 'rel1_1' is not a layer of VGG-19\. Did you mean 'relu1_1'\?"),
+        (
+            "style_layers.rel1_1=1",
+            r"style_layers: 'rel1_1' is not a layer of VGG-19\. Did you mean 'relu1_1'\?",
+        ),
         ("style_layers.relu1_1=-1", r"style_layers: the weight of 'relu1_1' is -1 and must be 0 or more\."),
         ("style_layers.relu1_1=inf", r"style_layers\.relu1_1 is inf and must be a finite number\."),
         ("style_layers.relu1_1=x", r"style_layers\.relu1_1 is 'x' and must be a number\."),
@@ -180,7 +196,7 @@ def test_a_starting_picture_becomes_an_absolute_path(tmp_path, monkeypatch):
     assert apply_settings({}, ["init=noise"]).init == "noise"
 
 
-# --- one style -------------------------------------------------------------------------------------------------------
+# --- one style ----------------------------------------------------------------------------------------------
 
 
 def test_a_preset_gives_its_words_pictures_and_only_the_look_it_names(tmp_path):
@@ -195,8 +211,12 @@ def test_a_preset_gives_its_words_pictures_and_only_the_look_it_names(tmp_path):
     )
     style = load_style(path)
     assert (style.name, style.title, style.author, style.licence, style.description) == (
-        "storm", "Stürm", "A. N. Other", "CC0-1.0", "Waves.",
-    )  # fmt: skip
+        "storm",
+        "Stürm",
+        "A. N. Other",
+        "CC0-1.0",
+        "Waves.",
+    )
     assert style.pictures == (
         styles.StylePicture(tmp_path / "a.jpg", 1.0),
         styles.StylePicture(tmp_path / "sub/b.png", 2.5),
@@ -236,13 +256,22 @@ def test_a_style_travels_to_another_process(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[look]\nstyle_wieght = 2", r"a\.toml: unknown key 'look\.style_wieght'\. Did you mean 'style_weight'\?"),
+        (
+            "[look]\nstyle_wieght = 2",
+            r"a\.toml: unknown key 'look\.style_wieght'\. Did you mean 'style_weight'\?",
+        ),
         ('autor = "me"', r"a\.toml: unknown key 'autor'\. Did you mean 'author'\?"),
-        ("xyzzy = 1", r"unknown key 'xyzzy'\. Known keys: title, author, licence, description, pictures, look\."),
+        (
+            "xyzzy = 1",
+            r"unknown key 'xyzzy'\. Known keys: title, author, licence, description, pictures, look\.",
+        ),
         ("title = 3", r"a\.toml: title is 3 and must be a text in quotes\."),
         ("[look]\nstyle_scale = 9", r"a\.toml: look\.style_scale is 9 and must be 0\.1 to 4\."),
         ("[look]\nstyle_weight = nan", r"look\.style_weight is nan and must be 0 or more\."),
-        ('[look]\npooling = "mx"', r"look\.pooling is 'mx' and must be one of max \| average\. Did you mean 'max'\?"),
+        (
+            '[look]\npooling = "mx"',
+            r"look\.pooling is 'mx' and must be one of max \| average\. Did you mean 'max'\?",
+        ),
         (
             "[look]\nstyle_layers = {rel1_1 = 1}",
             r"look\.style_layers: 'rel1_1' is not a layer of VGG-19\. Did you mean 'relu1_1'",
@@ -271,9 +300,15 @@ def test_a_wrong_preset_is_refused_by_file_and_key_with_the_fix(tmp_path, text, 
             r"style picture 'gone\.jpg' is missing\. Put it at /.*/gone\.jpg, or correct its name",
         ),
         ('[[pictures]]\nfile = "b.jpg"\nweight = 0', r"pictures\.0\.weight is 0 and must be above 0\."),
-        ('[[pictures]]\nfile = "b.jpg"\nwieght = 1', r"unknown key 'pictures\.0\.wieght'\. Did you mean 'weight'\?"),
+        (
+            '[[pictures]]\nfile = "b.jpg"\nwieght = 1',
+            r"unknown key 'pictures\.0\.wieght'\. Did you mean 'weight'\?",
+        ),
         ("[[pictures]]\nweight = 1", r"key 'pictures\.0\.file' is missing\."),
-        ('[[pictures]]\nfile = "b.jpg"\n[[pictures]]\nfile = "./b.jpg"', r"names '\./b\.jpg' twice\. Name it once"),
+        (
+            '[[pictures]]\nfile = "b.jpg"\n[[pictures]]\nfile = "./b.jpg"',
+            r"names '\./b\.jpg' twice\. Name it once",
+        ),
         ('pictures = "b.jpg"', r"pictures is 'b\.jpg' and must be a list\."),
         ('pictures = ["b.jpg"]', r"pictures\.0 is 'b\.jpg' and must be a table\."),
     ],
@@ -297,7 +332,7 @@ def test_files_that_are_no_text_or_are_missing_are_named(tmp_path):
         load_style(tmp_path / "c.toml")
 
 
-# --- many styles -----------------------------------------------------------------------------------------------------
+# --- many styles --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -305,7 +340,9 @@ def folder(tmp_path) -> Path:
     """Two presets and two pictures that no preset uses, at two depths, and things that are no style."""
     folder = tmp_path / "styles"
     preset(folder / "b.toml")
-    preset(folder / "deep/mix.toml", pictures='[[pictures]]\nfile = "../z.png"\n[[pictures]]\nfile = "../b.jpg"')
+    preset(
+        folder / "deep/mix.toml", pictures='[[pictures]]\nfile = "../z.png"\n[[pictures]]\nfile = "../b.jpg"'
+    )
     for name in ("z.png", "a.webp", "deep/c.TIF", ".hidden/x.png", ".d.png"):
         picture(folder / name)
     (folder / "README.md").write_text("about these")
@@ -349,7 +386,9 @@ def test_a_picture_named_alone_is_a_style_though_a_preset_uses_it(folder):
 def test_two_styles_of_one_name_are_refused_because_prints_are_named_by_it(tmp_path):
     for name in ("x/a.jpg", "y/a.jpg"):
         picture(tmp_path / name)
-    with pytest.raises(UsageError, match=r"two styles are called 'a': .*x/a\.jpg and .*y/a\.jpg\..*rename one"):
+    with pytest.raises(
+        UsageError, match=r"two styles are called 'a': .*x/a\.jpg and .*y/a\.jpg\..*rename one"
+    ):
         find_styles([tmp_path])
 
 
@@ -359,7 +398,9 @@ def test_a_folder_or_pattern_without_styles_is_refused(tmp_path):
         find_styles([tmp_path])
     with pytest.raises(PresetError, match=r"\*\.md: matches no \.toml preset and no picture"):
         find_styles([f"{tmp_path}/*.md"])
-    with pytest.raises(PresetError, match="gone: no such file or folder, and no style of that name is shipped"):
+    with pytest.raises(
+        PresetError, match="gone: no such file or folder, and no style of that name is shipped"
+    ):
         find_styles([tmp_path / "gone"])
 
 
@@ -370,12 +411,13 @@ def test_one_broken_preset_in_a_folder_is_named_with_its_path(folder, monkeypatc
         find_styles(["styles"])
 
 
-# --- what is shipped -------------------------------------------------------------------------------------------------
+# --- what is shipped ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def shipped(tmp_path, monkeypatch) -> Path:
-    """An installed copy of the package with a collection of two, in a folder from which nothing else is found."""
+    """An installed copy of the package with a collection of two, in a folder from which nothing else is
+    found."""
     installed = tmp_path / "installed"
     monkeypatch.setattr(styles, "_shipped", lambda: installed)
     preset(installed / "paintings/impasto_nocturne.toml")
@@ -423,7 +465,7 @@ def test_every_style_that_comes_with_the_program_loads_and_says_whose_it_is():
             assert style.description and all(item.path.stat().st_size for item in style.pictures)
 
 
-# --- a new style -----------------------------------------------------------------------------------------------------
+# --- a new style --------------------------------------------------------------------------------------------
 
 HARD_TEXT = 'He said "no\\pe"\n\ttab, \x00 \x1f \x7f, [[pictures]] = # 花 🎨'
 
@@ -441,7 +483,12 @@ def test_an_added_style_is_found_with_every_word_as_given(tmp_path):
     )
     (style,) = find_styles([tmp_path / "mine"])
     assert path == style.path == tmp_path / "mine/new/storm.toml"
-    assert (style.title, style.author, style.licence, style.description) == (HARD_TEXT, HARD_TEXT, "CC0-1.0", HARD_TEXT)
+    assert (style.title, style.author, style.licence, style.description) == (
+        HARD_TEXT,
+        HARD_TEXT,
+        "CC0-1.0",
+        HARD_TEXT,
+    )
     assert style.pictures[0].path.read_bytes() == source.read_bytes()
 
 
@@ -484,20 +531,24 @@ def test_a_name_that_cannot_name_a_file_is_refused(tmp_path, name):
         add_style(picture(tmp_path / "a.png"), folder=tmp_path / "mine", name=name)
 
 
-# --- imports ---------------------------------------------------------------------------------------------------------
+# --- imports ------------------------------------------------------------------------------------------------
 
 
 def test_reading_presets_needs_neither_torch_nor_opencv(tmp_path):
     path = preset(tmp_path / "a.toml")
     code = (
         "import sys; from render.jobs import styles;"
-        f"styles.load_style({str(path)!r}); styles.apply_settings({{}}, ['style_weight=2']); styles.describe_look();"
+        f"styles.load_style({str(path)!r}); styles.apply_settings({{}}, ['style_weight=2']); "
+        f"styles.describe_look();"
         "print(sorted({'torch', 'cv2', 'numpy', 'PIL'} & set(sys.modules)))"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+        == "[]\n"
+    )
 
 
-# --- made to harm ----------------------------------------------------------------------------------------------------
+# --- made to harm -------------------------------------------------------------------------------------------
 
 HARMFUL = {
     "brackets": ("title = " + "[" * 20_000, "nested too deeply"),
@@ -507,11 +558,14 @@ HARMFUL = {
     "a deep key": (".".join("a" * 20_000) + " = 1", "a key has more than 32 parts"),
     "a deep table": (f"[{'.'.join('a' * 20_000)}]\nb = 1", "a key has more than 32 parts"),
     "a deep key of quoted parts": (".".join(['"a"'] * 20_000) + " = 1", "a key has more than 32 parts"),
-    "unknown keys by the thousand": ("\n".join(f"k{i} = 1" for i in range(5_000)), r"unknown key 'k0'.*And 49.. more\."),
+    "unknown keys by the thousand": (
+        "\n".join(f"k{i} = 1" for i in range(5_000)),
+        r"unknown key 'k0'.*And 49.. more\.",
+    ),
     "a long key": (f"{'k' * 50_000} = 1", "unknown key 'kkk"),
     "a long text": (f"[look]\npooling = '{'x' * 50_000}'", "pooling is 'xxx"),
     "an unclosed text": ('title = """' + '\\"""' * 50_000, "is not valid TOML"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", HARMFUL)
@@ -520,12 +574,17 @@ def test_a_preset_made_to_harm_is_refused_in_few_words_and_the_others_go_on(tmp_
     preset(tmp_path / "bad.toml", text)
     preset(tmp_path / "good.toml")
     failures = []
-    assert names(find_styles([tmp_path], failed=failures.append)) == ["bad", "good"]  # bad.jpg: its preset says nothing
+    assert names(find_styles([tmp_path], failed=failures.append)) == [
+        "bad",
+        "good",
+    ]  # bad.jpg: its preset says nothing
     (failure,) = failures
     assert re.search(rf"bad\.toml: .*{message}", str(failure)) and len(str(failure)) < 2_000
 
 
-@pytest.mark.parametrize("text", ["[" * 20_000, "1" * 5_000, f"0x{'f' * 60_000}", "a.b" * 5_000, "{" + "a." * 20_000 + "=1}"])
+@pytest.mark.parametrize(
+    "text", ["[" * 20_000, "1" * 5_000, f"0x{'f' * 60_000}", "a.b" * 5_000, "{" + "a." * 20_000 + "=1}"]
+)
 @pytest.mark.parametrize("key", ["style_weight", "style_layers", "init", "pooling", "style_layers.relu1_1"])
 def test_a_setting_made_to_harm_is_wrong_usage(key, text):
     with pytest.raises(UsageError, match=f"--set.*{key.partition('.')[0]}") as error:
@@ -566,7 +625,12 @@ def test_a_preset_of_many_pictures_or_of_many_bytes_is_refused(tmp_path):
 
 
 def test_a_description_may_have_as_many_dots_as_it_likes(tmp_path):
-    for text in ('"' + "a." * 500 + '"', "'''" + "a." * 500 + "\n'''", '"""\n' + "a." * 500 + '"""', '"" # ' + "a." * 500):
+    for text in (
+        '"' + "a." * 500 + '"',
+        "'''" + "a." * 500 + "\n'''",
+        '"""\n' + "a." * 500 + '"""',
+        '"" # ' + "a." * 500,
+    ):
         assert load_style(preset(tmp_path / "a.toml", f"description = {text}"))
 
 
@@ -584,8 +648,10 @@ def test_pipes_and_devices_are_refused_and_the_other_styles_go_on(tmp_path, kind
 @pytest.mark.parametrize("kind", ["pipe", "device"])
 def test_a_preset_whose_picture_is_a_pipe_or_a_device_is_refused(tmp_path, kind):
     special(tmp_path / "odd.png", kind)
-    for path in (preset(tmp_path / "a.toml", pictures='[[pictures]]\nfile = "odd.png"\n'),
-                 preset(tmp_path / "b.toml", '[look]\ninit = "odd.png"')):
+    for path in (
+        preset(tmp_path / "a.toml", pictures='[[pictures]]\nfile = "odd.png"\n'),
+        preset(tmp_path / "b.toml", '[look]\ninit = "odd.png"'),
+    ):
         with pytest.raises(PresetError, match=rf"{path.name}: .*odd\.png: is not a regular file"):
             load_style(path)
     with pytest.raises(UsageError, match=r"--set init=.*odd\.png: is not a regular file"):

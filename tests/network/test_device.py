@@ -42,6 +42,7 @@ def test_a_gradient_that_ran_out_of_memory_lets_go_of_what_it_did_not_reach():
         x = torch.zeros(1, requires_grad=True)
         with pytest.raises(RuntimeError, match="not enough memory"):
             torch.autograd.grad([_Holds.apply(x, held), _RunsOut.apply(x)], x, [torch.ones(1)] * 2)
+
     fail(held)
     del held
     device.forget_freed_memory("cpu")
@@ -57,8 +58,10 @@ def test_after_running_out_a_budget_is_part_of_the_old_one_and_no_more_than_ther
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits a process's memory as Linux does")
 def test_free_memory_heeds_ulimit():
-    code = ("import resource, psutil; from render.network.device import free_memory_bytes as free;"
-            "now = psutil.Process().memory_info().vms;"
-            "resource.setrlimit(resource.RLIMIT_AS, (now + 2**28,) * 2); print(free('cpu'))")
+    code = (
+        "import resource, psutil; from render.network.device import free_memory_bytes as free;"
+        "now = psutil.Process().memory_info().vms;"
+        "resource.setrlimit(resource.RLIMIT_AS, (now + 2**28,) * 2); print(free('cpu'))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 0 < int(done.stdout) <= 2**28

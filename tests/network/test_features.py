@@ -23,7 +23,8 @@ def pattern(height=48, width=64):
 
 
 def independent_forward(image, pooling=nn.MaxPool2d):
-    """VGG-19 as Simonyan and Zisserman publish it, from the packed file, with nothing of ours but the file's place."""
+    """VGG-19 as Simonyan and Zisserman publish it, from the packed file, with nothing of ours but the file's
+    place."""
     stored = torch.load(weights.embedded_path(), weights_only=True)
     bgr = image[:, [2, 1, 0]] * 255 - torch.tensor([103.939, 116.779, 123.68]).view(1, 3, 1, 1)
     found, x = {}, bgr
@@ -63,7 +64,12 @@ def test_asking_for_a_convolution_does_not_hand_out_its_rectified_copy(network):
 
 
 def test_nothing_deeper_than_the_deepest_layer_is_run():
-    assert [layer.name for layer in needed(["relu1_2", "conv1_1"])] == ["conv1_1", "relu1_1", "conv1_2", "relu1_2"]
+    assert [layer.name for layer in needed(["relu1_2", "conv1_1"])] == [
+        "conv1_1",
+        "relu1_1",
+        "conv1_2",
+        "relu1_2",
+    ]
 
 
 def test_bfloat16_features_are_near_float32_ones(network):
@@ -83,9 +89,15 @@ def test_the_table_tells_each_layers_channels_and_stride(network):
 @pytest.mark.parametrize("name", ["relu1_1", "relu2_1", "relu3_1", "conv4_2", "pool3", "relu5_1"])
 def test_the_reach_is_as_far_as_a_pixel_is_felt(name):
     # A network of ones with average pooling feels every pixel that it can reach.
-    ones = {n: (torch.full((o, i, 3, 3), 1 / (9 * i)), torch.zeros(o)) for n, i, o in (
-        (layer.name, c_in, 1) for layer, c_in in zip(
-            [layer for layer in LAYERS.values() if layer.kind == "conv"], [3] + [1] * 15))}
+    ones = {
+        n: (torch.full((o, i, 3, 3), 1 / (9 * i)), torch.zeros(o))
+        for n, i, o in (
+            (layer.name, c_in, 1)
+            for layer, c_in in zip(
+                [layer for layer in LAYERS.values() if layer.kind == "conv"], [3] + [1] * 15
+            )
+        )
+    }
     from render.network.features import Network
 
     network = Network(ones, mean=(0, 0, 0), deviation=(1, 1, 1), pooling="average")

@@ -37,12 +37,16 @@ class TestEveryStyleLoss:
 
     def test_does_not_change_when_both_are_scaled(self, loss):
         a, b = features(seed=1), features(seed=2)
-        torch.testing.assert_close(loss(moments(30 * a), moments(30 * b)), loss(moments(a), moments(b)), rtol=1e-4, atol=0)
+        torch.testing.assert_close(
+            loss(moments(30 * a), moments(30 * b)), loss(moments(a), moments(b)), rtol=1e-4, atol=0
+        )
 
     def test_gradient_equals_finite_differences(self, loss):
         wanted = moments(features(4, 6, 7, seed=2))
         x = features(4, 6, 7, seed=1) + 0.1
-        assert torch.autograd.gradcheck(lambda x: loss(moments(x), wanted), (x.requires_grad_(),), rtol=1e-4, atol=1e-7)
+        assert torch.autograd.gradcheck(
+            lambda x: loss(moments(x), wanted), (x.requires_grad_(),), rtol=1e-4, atol=1e-7
+        )
 
 
 def test_relative_gram_is_one_for_a_black_image():
@@ -139,7 +143,9 @@ def test_covariances_of_very_few_pixels_are_decomposed():
         x = x.relu()
         covariance = x.T @ x / 6 - torch.outer(x.mean(0), x.mean(0))
         values, vectors = eigh(covariance)
-        torch.testing.assert_close((vectors * values) @ vectors.T, covariance, rtol=0, atol=1e-4 * covariance.abs().max().item())
+        torch.testing.assert_close(
+            (vectors * values) @ vectors.T, covariance, rtol=0, atol=1e-4 * covariance.abs().max().item()
+        )
 
 
 @pytest.mark.parametrize("form", losses.TV_LOSSES)
@@ -159,8 +165,11 @@ def test_total_variation_by_bands_equals_that_of_the_whole_and_its_derivative(fo
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(1, 64, 192, 256), (1, 512, 96, 128), (1, 3, 1000, 1400)])
 def test_a_sum_over_a_large_map_does_not_depend_on_the_number_of_threads(shape, dtype):
-    """Seen: a sum of more than 32 768 pixels is split among the threads, and content layers near the picture have more."""
-    x = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(dtype, memory_format=torch.channels_last)
+    """Seen: a sum of more than 32 768 pixels is split among the threads, and content layers near the picture
+    have more."""
+    x = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(
+        dtype, memory_format=torch.channels_last
+    )
     before, found, slopes = torch.get_num_threads(), [], []
     try:
         for threads in (1, 2, 3):

@@ -51,7 +51,9 @@ def test_a_picture_of_one_tile_is_kept_and_run_once():
 
 def test_more_memory_keeps_more_tiles_and_changes_nothing_that_changes_pixels():
     plans = [plan_memory(scene(3072), Budget(gib * GIB)) for gib in (4, 8, 16, 64)]
-    assert [plan.kept for plan in plans] == sorted(plan.kept for plan in plans) and plans[0].kept < plans[-1].kept == 9
+    assert [plan.kept for plan in plans] == sorted(plan.kept for plan in plans) and plans[0].kept < plans[
+        -1
+    ].kept == 9
     assert len({(plan.tile_px, plan.optimiser, plan.history) for plan in plans}) == 1
 
 
@@ -93,8 +95,17 @@ def test_workers_share_the_budget():
     assert Budget(8 * GIB).part(1 / 2) == Budget(4 * GIB)
 
 
-@pytest.mark.parametrize(("text", "count"), [("6GiB", 6 * GIB), ("6.5 GB", 6_500_000_000), ("800mb", 800_000_000),
-                                             ("2G", 2 * GIB), ("1,5GiB", int(1.5 * GIB)), ("4000000000", 4_000_000_000)])
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("6GiB", 6 * GIB),
+        ("6.5 GB", 6_500_000_000),
+        ("800mb", 800_000_000),
+        ("2G", 2 * GIB),
+        ("1,5GiB", int(1.5 * GIB)),
+        ("4000000000", 4_000_000_000),
+    ],
+)
 def test_amounts_of_memory_are_read(text, count):
     assert parse_bytes(text) == count
 

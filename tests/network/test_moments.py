@@ -13,7 +13,9 @@ def features(*shape, dtype=torch.float32, seed=0):
     return x.to(dtype).contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("height, width", [(3, 5), (64, 64), (65, 67)])  # less than, equal to and more than a chunk
+@pytest.mark.parametrize(
+    "height, width", [(3, 5), (64, 64), (65, 67)]
+)  # less than, equal to and more than a chunk
 def test_sums_equal_einsum(height, width):
     x = features(7, height, width, dtype=torch.float64)
     m = moments(x)

@@ -33,8 +33,11 @@ def start(seed=0):
     return torch.rand(SHAPE, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("make, iterations, factor", [(lambda: Lbfgs(10), 60, 1e-4), (Adam, 300, 1e-2), (Sgd, 200, 0.05)],
-                         ids=["lbfgs", "adam", "sgd"])
+@pytest.mark.parametrize(
+    "make, iterations, factor",
+    [(lambda: Lbfgs(10), 60, 1e-4), (Adam, 300, 1e-2), (Sgd, 200, 0.05)],
+    ids=["lbfgs", "adam", "sgd"],
+)
 def test_every_optimiser_finds_the_bottom_of_a_bowl(make, iterations, factor):
     result = minimise(bowl, start(), make(), iterations=iterations)
     assert bowl(result).loss < factor * bowl(start()).loss
@@ -78,7 +81,9 @@ def test_lbfgs_never_returns_worse_than_it_has_seen():
 
     def rugged(image):
         e = bowl(image)
-        e = evaluation(e.loss + 0.3 * torch.sin(200 * image).sum().item(), e.gradient + 60 * torch.cos(200 * image))
+        e = evaluation(
+            e.loss + 0.3 * torch.sin(200 * image).sum().item(), e.gradient + 60 * torch.cos(200 * image)
+        )
         seen.append(e.loss)
         return e
 
@@ -120,7 +125,9 @@ def test_bands_equal_the_plain_whole(rows, monkeypatch):
     assert pushes_out.any()
     assert torch.equal(optimise._free(g, x), torch.where(pushes_out, 0, g))
     assert optimise._dot(g, x) == pytest.approx((g.double() * x.double()).sum().item(), rel=1e-5)
-    assert optimise._dot(g.bfloat16(), x) == pytest.approx((g.bfloat16().double() * x.double()).sum().item(), rel=1e-5)
+    assert optimise._dot(g.bfloat16(), x) == pytest.approx(
+        (g.bfloat16().double() * x.double()).sum().item(), rel=1e-5
+    )
     assert optimise._mean_size(g) == pytest.approx(g.abs().mean().item(), rel=1e-6)
     added = g.clone()
     optimise._add(added, x.bfloat16(), -0.3)
@@ -152,14 +159,16 @@ def test_a_loss_that_is_not_a_number_is_an_error_that_names_the_iteration():
 
 def test_a_gradient_that_is_infinite_is_an_error():
     with pytest.raises(DivergedError):
-        minimise(lambda image: evaluation(1.0, torch.full_like(image, math.inf)), start(), Lbfgs(5), iterations=10)
+        minimise(
+            lambda image: evaluation(1.0, torch.full_like(image, math.inf)), start(), Lbfgs(5), iterations=10
+        )
 
 
 def test_a_loss_that_never_changes_is_an_error_and_one_that_is_nought_is_not():
     with pytest.raises(DivergedError, match="stalled"):
         minimise(lambda image: evaluation(5.0, torch.ones_like(image)), start(), Lbfgs(5), iterations=10)
     at_rest = torch.full(SHAPE, 0.4)
-    in_a_dent = lambda image: evaluation(1 + bowl(image).loss, bowl(image).gradient + 1e-9)  # noqa: E731
+    in_a_dent = lambda image: evaluation(1 + bowl(image).loss, bowl(image).gradient + 1e-9)
     assert torch.allclose(minimise(in_a_dent, at_rest, Lbfgs(5), iterations=10), at_rest, atol=1e-3)
     assert torch.equal(minimise(bowl, at_rest, Lbfgs(5), iterations=10), at_rest)
 
@@ -195,17 +204,23 @@ def test_an_optimiser_that_was_kept_and_restored_goes_on_to_the_same_bits(make, 
         if state.iteration == stop:
             kept["image"] = state.image.clone()
             kept["optimiser"] = {name: tensor.clone() for name, tensor in state.optimiser.tensors().items()}
-            kept["facts"] = {name: getattr(state, name) for name in ("iteration", "first_loss", "lowest", "highest")}
+            kept["facts"] = {
+                name: getattr(state, name) for name in ("iteration", "first_loss", "lowest", "highest")
+            }
             raise Stopped
 
-    rugged = lambda image: evaluation(bowl(image).loss + 0.3 * torch.sin(90 * image).sum().item(),  # noqa: E731
-                                      bowl(image).gradient + 27 * torch.cos(90 * image))
+    rugged = lambda image: evaluation(
+        bowl(image).loss + 0.3 * torch.sin(90 * image).sum().item(),
+        bowl(image).gradient + 27 * torch.cos(90 * image),
+    )
     whole = minimise(rugged, start(), make(), iterations=14)
     with pytest.raises(Stopped):
         minimise(rugged, start(), make(), iterations=14, between=keep)
     again = make()
     again.restore(kept["optimiser"])
-    assert torch.equal(optimise.minimise(rugged, State(kept["image"], again, **kept["facts"]), iterations=14), whole)
+    assert torch.equal(
+        optimise.minimise(rugged, State(kept["image"], again, **kept["facts"]), iterations=14), whole
+    )
     fresh = optimise.minimise(rugged, State(kept["image"].clone(), make(), **kept["facts"]), iterations=14)
     if stop > 1:  # without its state it goes elsewhere
         assert not torch.equal(fresh, whole)
@@ -216,11 +231,13 @@ def test_pairs_in_bfloat16_do_not_slow_lbfgs_down():
     for rounded in (True, False):
         o = Lbfgs(10)
         if not rounded:
+
             def remember(s, y):
                 curvature = optimise._dot(s, y)
                 if curvature > 1e-10 * optimise._dot(y, y):
                     o.pairs.append((s.clone(), y.clone(), curvature))
                     del o.pairs[:-10]
+
             o._remember = remember
         losses.append(bowl(minimise(bowl, start(), o, iterations=40)).loss)
     assert losses[0] < 10 * losses[1] + 1e-6

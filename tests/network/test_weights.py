@@ -10,9 +10,9 @@ import zipfile
 
 import pytest
 import torch
-from helpers.pictures import special
 from safetensors.torch import save_file
 
+from helpers.pictures import special
 from render.errors import WeightsError
 from render.network import weights
 from render.network.layers import convolutions
@@ -29,8 +29,11 @@ def torchvision_names(parameters):
 
     model = torchvision.models.vgg19(weights=None)
     names = [name for name, module in model.features.named_modules() if isinstance(module, torch.nn.Conv2d)]
-    return {f"features.{n}.{part}": tensor.contiguous() for n, (name, pair) in zip(names, parameters.items())
-            for part, tensor in zip(("weight", "bias"), pair)}
+    return {
+        f"features.{n}.{part}": tensor.contiguous()
+        for n, (name, pair) in zip(names, parameters.items())
+        for part, tensor in zip(("weight", "bias"), pair)
+    }
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +46,9 @@ def state_dict(caffe):
 
 def test_embedded_weights_are_the_published_ones(caffe):
     assert caffe.sha256 == weights.SOURCES["caffe"].sha256 == weights.fingerprint()
-    assert [(name, *reversed(w.shape[:2])) for name, (w, b) in caffe.parameters.items()] == list(convolutions())
+    assert [(name, *reversed(w.shape[:2])) for name, (w, b) in caffe.parameters.items()] == list(
+        convolutions()
+    )
     # No filter of the first bank is dead.
     assert caffe.parameters["conv1_1"][0].flatten(1).norm(dim=1).min() > 0.01
 
@@ -85,7 +90,9 @@ def test_torchvision_preprocessing_is_imagenets(state_dict, tmp_path):
     loaded = weights.load(str(path))
     image = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     weight, bias = loaded.parameters["conv1_1"]
-    normal = (image - torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+    normal = (image - torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)) / torch.tensor(
+        [0.229, 0.224, 0.225]
+    ).view(1, 3, 1, 1)
     wanted = torch.nn.functional.conv2d(normal, weight, bias, padding=1)
     torch.testing.assert_close(loaded.network()(image, ["conv1_1"])["conv1_1"], wanted)
 
@@ -129,13 +136,24 @@ def test_other_files_are_refused_by_name(state_dict, tmp_path):
 
 def test_stored_values_that_are_no_plain_numbers_are_refused_by_name(state_dict, tmp_path):
     whole = state_dict["features.0.weight"]
-    values = {"text": "x", "none": None, "list": [1.0], "integers": whole.int(), "complex": whole.to(torch.complex64),
-              "sparse": whole.to_sparse(), "meta": whole.to("meta")}
+    values = {
+        "text": "x",
+        "none": None,
+        "list": [1.0],
+        "integers": whole.int(),
+        "complex": whole.to(torch.complex64),
+        "sparse": whole.to_sparse(),
+        "meta": whole.to("meta"),
+    }
     for name, value in values.items():
         torch.save({**state_dict, "features.0.weight": value}, tmp_path / f"{name}.pth")
-        with pytest.raises(WeightsError, match=rf"{name}\.pth: (conv1_1 holds no plain numbers|not a safetensors)"):
+        with pytest.raises(
+            WeightsError, match=rf"{name}\.pth: (conv1_1 holds no plain numbers|not a safetensors)"
+        ):
             weights.load(str(tmp_path / f"{name}.pth"), preprocessing="caffe")
-    claims = torch.zeros(1, dtype=torch.float16).expand(10**6, 10**6)  # two bytes in the file, 4 TB as float32
+    claims = torch.zeros(1, dtype=torch.float16).expand(
+        10**6, 10**6
+    )  # two bytes in the file, 4 TB as float32
     torch.save({**state_dict, "features.0.weight": claims}, tmp_path / "claims.pth")
     with pytest.raises(WeightsError, match=r"claims\.pth: conv1_1 has shape \(1000000, 1000000\)"):
         weights.load(str(tmp_path / "claims.pth"), preprocessing="caffe")
@@ -144,7 +162,10 @@ def test_stored_values_that_are_no_plain_numbers_are_refused_by_name(state_dict,
 def test_a_file_that_unpacks_to_more_than_memory_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "bomb.pth"
     torch.save({"a": torch.zeros(1_000_000)}, tmp_path / "plain.pth")
-    with zipfile.ZipFile(tmp_path / "plain.pth") as plain, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pth") as plain,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
         for entry in plain.infolist():
             packed.writestr(entry.filename, plain.read(entry))
     monkeypatch.setattr(weights, "MAX_BYTES", 1_000_000)
@@ -172,7 +193,10 @@ def test_weights_of_a_name_that_no_disk_can_have_are_missing(name):
 
 
 def test_torchvision_imports_beside_a_torch_without_its_operators():
-    code = "from render.network.torchvision_guard import import_torchvision as f; m = f(); print(m.models.VGG19_Weights.IMAGENET1K_V1.url)"
+    code = (
+        "from render.network.torchvision_guard import import_torchvision as f; m = f(); "
+        "print(m.models.VGG19_Weights.IMAGENET1K_V1.url)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == weights.SOURCES["torchvision"].origin
 
@@ -182,7 +206,7 @@ def server(tmp_path):
     """A local server of the files in tmp_path/served."""
     folder = tmp_path / "served"
     folder.mkdir()
-    handler = lambda *a: http.server.SimpleHTTPRequestHandler(*a, directory=folder)  # noqa: E731
+    handler = lambda *a: http.server.SimpleHTTPRequestHandler(*a, directory=folder)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
         threading.Thread(target=httpd.serve_forever, daemon=True).start()
         yield folder, f"http://127.0.0.1:{httpd.server_port}"
@@ -219,7 +243,11 @@ def test_torchvision_weights_are_downloaded_and_checked(state_dict, server, torc
 def test_a_download_whose_hash_differs_or_fails_says_so(server, torchvision_url):
     folder, address = server
     (folder / "vgg19-00000000.pth").write_bytes(b"not these")
-    for url in (f"{address}/vgg19-00000000.pth", f"{address}/missing-00000000.pth", "http://127.0.0.1:1/x-00000000.pth"):
+    for url in (
+        f"{address}/vgg19-00000000.pth",
+        f"{address}/missing-00000000.pth",
+        "http://127.0.0.1:1/x-00000000.pth",
+    ):
         torchvision_url(url)
         with pytest.raises(WeightsError, match="could not be downloaded.*--weights FILE"):
             weights.load("torchvision")

@@ -1,4 +1,5 @@
-"""Finished scales of unfinished jobs: kept whole or not at all, and going on from one gives the same picture."""
+"""Finished scales of unfinished jobs: kept whole or not at all, and going on from one gives the same
+picture."""
 
 import json
 import os
@@ -9,10 +10,10 @@ import sys
 import numpy as np
 import pytest
 import torch
-from helpers.pictures import save_painting, save_photo
-from helpers.program import SHALLOW, run, start
 from safetensors.torch import load_file, save_file
 
+from helpers.pictures import save_painting, save_photo
+from helpers.program import SHALLOW, run, start
 from render.jobs import schedule
 from render.jobs.job import make_job
 from render.jobs.settings import Settings
@@ -30,7 +31,13 @@ from render.runners import local
 def stored() -> Checkpoint:
     generator = torch.Generator().manual_seed(0)
     image, m, s0 = (torch.rand((1, 3, 5, 7), generator=generator) for _ in range(3))
-    return Checkpoint(1, image, {"m": m}, {"s0": s0.bfloat16(), "point": image}, {"state": {"iteration": 3, "lowest": 0.1 + 0.2}})
+    return Checkpoint(
+        1,
+        image,
+        {"m": m},
+        {"s0": s0.bfloat16(), "point": image},
+        {"state": {"iteration": 3, "lowest": 0.1 + 0.2}},
+    )
 
 
 def test_what_was_stored_is_loaded_bit_for_bit(tmp_path, stored):
@@ -39,15 +46,19 @@ def test_what_was_stored_is_loaded_bit_for_bit(tmp_path, stored):
     assert found.scale == 1
     assert torch.equal(found.image, stored.image)  # float: never through 8 bits
     assert set(found.carried) == {"m"} and torch.equal(found.carried["m"], stored.carried["m"])
-    assert found.optimiser["s0"].dtype == torch.bfloat16 and torch.equal(found.optimiser["s0"], stored.optimiser["s0"])
+    assert found.optimiser["s0"].dtype == torch.bfloat16 and torch.equal(
+        found.optimiser["s0"], stored.optimiser["s0"]
+    )
     assert torch.equal(found.optimiser["point"], stored.image)  # one memory under two names
     assert found.facts == stored.facts  # floats too, to the last bit
 
 
 def test_what_is_written_is_safetensors_as_the_library_reads_it(tmp_path):
     generator = torch.Generator().manual_seed(0)
-    tensors = {f"{kind}".removeprefix("torch."): torch.randint(0, 2, size, generator=generator).to(kind)
-               for kind, size in zip(checkpoint._TYPES, ((), (3,), (2, 5), (0, 4), (7,), (1, 3), (5,), (3, 3), (9,)))}
+    tensors = {
+        f"{kind}".removeprefix("torch."): torch.randint(0, 2, size, generator=generator).to(kind)
+        for kind, size in zip(checkpoint._TYPES, ((), (3,), (2, 5), (0, 4), (7,), (1, 3), (5,), (3, 3), (9,)))
+    }
     checkpoint.save(tmp_path / "a.safetensors", tensors, {"a": 1})
     found = load_file(tmp_path / "a.safetensors")
     assert found.keys() == tensors.keys()
@@ -97,19 +108,21 @@ def test_one_bit_that_turned_anywhere_is_damage(tmp_path, stored):
     path = checkpoint.path_of(tmp_path, "job1")
     whole = path.read_bytes()
     for place in range(8, len(whole), 13):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1:])
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         assert checkpoint.load(tmp_path, "job1") is None
     path.write_bytes(whole)
     assert checkpoint.load(tmp_path, "job1") is not None
 
 
-@pytest.mark.parametrize("facts", [None, {}, {"render": "no json"}, {"render": "[1]"}, {"render": json.dumps({"job": "job1"})}])
+@pytest.mark.parametrize(
+    "facts", [None, {}, {"render": "no json"}, {"render": "[1]"}, {"render": json.dumps({"job": "job1"})}]
+)
 def test_a_file_of_other_origin_is_as_good_as_none(tmp_path, stored, facts):
     save_file({"image": stored.image}, checkpoint.path_of(tmp_path, "job1"), facts)
     assert checkpoint.load(tmp_path, "job1") is None
 
 
-# --- resuming, with the real network ---------------------------------------------------------------------------------
+# --- resuming, with the real network ------------------------------------------------------------------------
 
 
 class Stopped(BaseException):
@@ -128,13 +141,21 @@ def job(tmp_path, request):
     """Two scales, 256 and 336 px, of a narrow photograph: few pixels."""
     look = apply_settings({}, [*SHALLOW, *request.param])
     style = load_style(save_painting(tmp_path / "x.png"))
-    return make_job(save_photo(tmp_path / "a.png", size=(16, 200)), style, look,
-                    Settings(size_px=336, quality="draft"), tmp_path / "a--x.png", weights_sha256="w")
+    return make_job(
+        save_photo(tmp_path / "a.png", size=(16, 200)),
+        style,
+        look,
+        Settings(size_px=336, quality="draft"),
+        tmp_path / "a--x.png",
+        weights_sha256="w",
+    )
 
 
 @pytest.mark.parametrize("job", [(), ("optimiser=adam", "init=noise"), ("optimiser=sgd",)], indirect=True)
 @pytest.mark.parametrize("interval_s", [1e9, 0.0], ids=["by scale", "by step"])
-def test_a_resumed_job_gives_exactly_the_picture_of_an_uninterrupted_one(renderer, job, tmp_path, interval_s, monkeypatch):
+def test_a_resumed_job_gives_exactly_the_picture_of_an_uninterrupted_one(
+    renderer, job, tmp_path, interval_s, monkeypatch
+):
     monkeypatch.setattr(schedule, "QUALITIES", {"draft": (12, 1.0)})
     monkeypatch.setattr(schedule, "FEWEST_ITERATIONS", 10)
     keeping = Keeping.under(tmp_path / "kept", interval_s=interval_s)
@@ -165,14 +186,18 @@ def test_a_resumed_job_gives_exactly_the_picture_of_an_uninterrupted_one(rendere
 
 
 @pytest.mark.parametrize("job", [()], indirect=True)
-@pytest.mark.parametrize("facts", [{"plan": {"tile": 1}, "state": {}}, {"plan": {}}, {"state": {"iterations": 3}}])
+@pytest.mark.parametrize(
+    "facts", [{"plan": {"tile": 1}, "state": {}}, {"plan": {}}, {"state": {"iterations": 3}}]
+)
 def test_a_checkpoint_of_another_version_is_as_good_as_none(renderer, job, tmp_path, monkeypatch, facts):
     monkeypatch.setattr(schedule, "QUALITIES", {"draft": (1, 1.0)})
     monkeypatch.setattr(schedule, "FEWEST_ITERATIONS", 1)
     keeping = Keeping.under(tmp_path / "kept")
     renderer.render(job)
     whole = job.output.read_bytes()
-    checkpoint.store(keeping.checkpoints, job.painted, Checkpoint(0, torch.full((1, 3, 20, 256), 0.5), facts=facts))
+    checkpoint.store(
+        keeping.checkpoints, job.painted, Checkpoint(0, torch.full((1, 3, 20, 256), 0.5), facts=facts)
+    )
     renderer.render(job, keeping=keeping)
     assert job.output.read_bytes() == whole
 
@@ -180,8 +205,23 @@ def test_a_checkpoint_of_another_version_is_as_good_as_none(renderer, job, tmp_p
 def test_a_process_killed_at_any_moment_loses_no_step_and_no_bit(tmp_path):
     save_photo(tmp_path / "photos/a.png", size=(16, 200))
     save_painting(tmp_path / "x.png")
-    words = ["batch", "--inputs", "photos", "--styles", "x.png", "--size", "336", "--quality", "draft", "--device", "cpu",
-             "--json", "--checkpoint-every", "0", *(word for key in SHALLOW for word in ("--set", key))]
+    words = [
+        "batch",
+        "--inputs",
+        "photos",
+        "--styles",
+        "x.png",
+        "--size",
+        "336",
+        "--quality",
+        "draft",
+        "--device",
+        "cpu",
+        "--json",
+        "--checkpoint-every",
+        "0",
+        *(word for key in SHALLOW for word in ("--set", key)),
+    ]
     assert run(*words, "--output", "whole", cwd=tmp_path).status == 0
     seen = []
     for kill_at in (4, 38):  # evaluations over both scales; the same output folder each time
@@ -205,7 +245,9 @@ def test_a_process_killed_at_any_moment_loses_no_step_and_no_bit(tmp_path):
     first = last.of("progress")[0]
     assert (first["scale"], first["iteration"]) >= max(seen)  # goes on, and not from the beginning
     name = "a--x.png"
-    assert np.array_equal(images.read(tmp_path / "killed" / name).pixels, images.read(tmp_path / "whole" / name).pixels)
+    assert np.array_equal(
+        images.read(tmp_path / "killed" / name).pixels, images.read(tmp_path / "whole" / name).pixels
+    )
     assert not list((tmp_path / "killed/.render/checkpoints").iterdir())
 
 
@@ -220,7 +262,8 @@ from render.jobs.settings import Settings
 from render.jobs.styles import Look, load_style
 from render.network import device
 from render.runners import local
-schedule.QUALITIES, schedule.FEWEST_ITERATIONS, schedule.FIRST_PX = {"draft": (2, 1.0)}, 2, 512  # in fresh processes too
+# in fresh processes too
+schedule.QUALITIES, schedule.FEWEST_ITERATIONS, schedule.FIRST_PX = {"draft": (2, 1.0)}, 2, 512
 
 def report(event):
     if isinstance(event, JobStarted):
@@ -234,7 +277,8 @@ def report(event):
 if __name__ == "__main__":
     held = np.ones(int(sys.argv[2]) * 2**17)  # by this process, and by no other
     chosen = device.choose("cpu", "float32", threads=1, memory_bytes=64 * 2**30)  # a budget that is not there
-    job = make_job(Path("photo.png"), load_style(Path("painting.png")), Look(), Settings(size_px=512, quality="draft"),
+    settings = Settings(size_px=512, quality="draft")
+    job = make_job(Path("photo.png"), load_style(Path("painting.png")), Look(), settings,
                    Path("print.png"), weights_sha256="")
     local.LocalRunner(chosen, Settings(), None).run([job], report)
 """
@@ -247,20 +291,28 @@ def test_running_out_of_memory_halves_the_tiles_or_begins_afresh_says_so_and_goe
     (tmp_path / "batch.py").write_text(RUNS_OUT)
 
     def attempt(more_mb: int, held_mb: int = 0) -> str:
-        done = subprocess.run([sys.executable, "batch.py", str(more_mb), str(held_mb)], cwd=tmp_path, capture_output=True,
-                              text=True)
+        done = subprocess.run(
+            [sys.executable, "batch.py", str(more_mb), str(held_mb)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     def difference() -> float:
         return np.abs(images.read(tmp_path / "print.png").pixels - whole).mean()
+
     assert attempt(10**5).split() == ["JobDone"]
     whole = images.read(tmp_path / "print.png").pixels
     squeezed = attempt(520)
     assert "out of memory at 512 px with tiles of" in squeezed and squeezed.split()[-1] == "JobDone"
     assert difference() < 0.5 / 255  # float error, and dithering
     afresh = attempt(60, held_mb=1200)
-    assert "ran out of memory: once more, in a fresh process and with 32.0GiB" in afresh and afresh.split()[-1] == "JobDone"
+    assert (
+        "ran out of memory: once more, in a fresh process and with 32.0GiB" in afresh
+        and afresh.split()[-1] == "JobDone"
+    )
     assert difference() < 0.5 / 255
     hopeless = attempt(60)
     assert hopeless.split()[-1] == "JobFailed" and "memory" in hopeless

@@ -5,8 +5,8 @@ from dataclasses import replace
 from itertools import chain, repeat
 
 import pytest
-from helpers.pictures import save_painting, save_photo
 
+from helpers.pictures import save_painting, save_photo
 from render.cli import screen
 from render.errors import PictureError
 from render.jobs.job import make_job
@@ -29,7 +29,14 @@ def scale(side, iterations=10):
 @pytest.fixture
 def job(tmp_path):
     style = load_style(save_painting(tmp_path / "painting.png"))
-    return make_job(save_photo(tmp_path / "photo.png"), style, Look(), Settings(size_px=64), tmp_path / "out.png", weights_sha256="")
+    return make_job(
+        save_photo(tmp_path / "photo.png"),
+        style,
+        Look(),
+        Settings(size_px=64),
+        tmp_path / "out.png",
+        weights_sha256="",
+    )
 
 
 def work(job, *scales, memory=Budget(64 * 2**30)):
@@ -56,22 +63,28 @@ def test_each_job_has_a_cost_and_an_unreadable_photograph_its_error(tmp_path):
     photo = save_photo(tmp_path / "photo.png")
     torn = tmp_path / "torn.png"
     torn.write_bytes(b"no picture")
-    jobs = [make_job(path, style, Look(), Settings(size_px=size), tmp_path / "out.png", weights_sha256="")
-            for path, size in ((photo, 64), (photo, 512), (torn, 64))]
+    jobs = [
+        make_job(path, style, Look(), Settings(size_px=size), tmp_path / "out.png", weights_sha256="")
+        for path, size in ((photo, 64), (photo, 512), (torn, 64))
+    ]
     (_, small), (_, large), (_, error) = estimate(jobs, CPU, Renderer(CPU, weights.load()))
     assert 0 < small.seconds < large.seconds and small.memory_bytes < large.memory_bytes
     assert [max(s.size) for s in large.scales] == [256, 512]
     assert isinstance(error, PictureError) and "torn.png" in str(error)
-    assert large.seconds / small.seconds == pytest.approx(work(jobs[1], *large.scales) / work(jobs[0], *small.scales))
+    assert large.seconds / small.seconds == pytest.approx(
+        work(jobs[1], *large.scales) / work(jobs[0], *small.scales)
+    )
 
 
-# --- the speed, by a clock of the test's ------------------------------------------------------------------------------
+# --- the speed, by a clock of the test's --------------------------------------------------------------------
 
 
 class Machine:
-    """Two cores on which an evaluation takes as many seconds as the test says, and others use what they are given.
+    """Two cores on which an evaluation takes as many seconds as the test says, and others use what they are
+    given.
 
-    walls: of one evaluation after the other; own_s: of processor time in each; others: cores in other programs' hands.
+    walls: of one evaluation after the other; own_s: of processor time in each; others: cores in other
+    programs' hands.
     """
 
     def __init__(self, walls, *, own_s, others=0.0):
@@ -81,7 +94,9 @@ class Machine:
     def evaluate(self):
         wall_s, now = next(self.walls), self.now
         self.evaluations += 1
-        self.now = Clocks(now.wall_s + wall_s, now.own_s + self.own_s, now.all_s + self.own_s + self.others * wall_s)
+        self.now = Clocks(
+            now.wall_s + wall_s, now.own_s + self.own_s, now.all_s + self.own_s + self.others * wall_s
+        )
 
     def time(self, threads=2):
         return idle_time(self.evaluate, threads=threads, read=lambda: self.now, cores=2)
@@ -89,7 +104,9 @@ class Machine:
 
 def test_on_an_idle_machine_a_few_evaluations_that_agree_are_enough_and_the_best_counts():
     machine = Machine([9.0, 0.31, 0.30, 0.30, 0.1], own_s=0.5)
-    assert machine.time() == (pytest.approx(0.30), 0.0) and machine.evaluations == 4, "the first one loads kernels"
+    assert machine.time() == (pytest.approx(0.30), 0.0) and machine.evaluations == 4, (
+        "the first one loads kernels"
+    )
 
 
 def test_evaluations_that_do_not_agree_are_repeated_until_two_do():
@@ -108,7 +125,9 @@ def test_on_a_busy_machine_the_time_is_what_the_threads_had_of_the_processor():
     machine = Machine(repeat(1.2), own_s=0.6, others=1.5)
     seconds, others_share = machine.time()
     assert seconds == pytest.approx(0.3) and others_share == pytest.approx(0.75)
-    assert Machine(repeat(1.2), own_s=0.6, others=1.5).time(threads=None)[0] == pytest.approx(1.2), "a GPU's is not ours"
+    assert Machine(repeat(1.2), own_s=0.6, others=1.5).time(threads=None)[0] == pytest.approx(1.2), (
+        "a GPU's is not ours"
+    )
 
 
 def test_processor_time_does_not_count_on_an_idle_machine_where_one_thread_waits_for_another():
@@ -125,8 +144,13 @@ def test_the_real_clocks_go_forward_and_know_others_from_this_process():
 
 @pytest.mark.parametrize(("others_share", "busy"), [(0.05, False), (0.43, True)])
 def test_a_busy_machine_is_said_to_be_one(job, capsys, others_share, busy):
-    costs = [(job, Cost((scale(64),), (plan_memory(scene_of(job, scale(64), 4), Budget(2**33)),), 60.0, None, share))
-             for share in (0.0, others_share)]
+    costs = [
+        (
+            job,
+            Cost((scale(64),), (plan_memory(scene_of(job, scale(64), 4), Budget(2**33)),), 60.0, None, share),
+        )
+        for share in (0.0, others_share)
+    ]
     for as_json in (False, True):
         screen.print_plan(costs, [], Summary(), device=CPU, workers=1, as_json=as_json)
     *said, record = capsys.readouterr().out.splitlines()

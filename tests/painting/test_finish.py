@@ -1,15 +1,16 @@
-"""From the painted picture to the file: what finish() writes and what it finds. Painted pictures here are made, not painted."""
+"""From the painted picture to the file: what finish() writes and what it finds. Painted pictures here are
+made, not painted."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from helpers.limits import small_disk
 from helpers.pictures import painting_pixels, photo_pixels, save
 from helpers.profiles import adobe_like_profile, printer_profile
-from PIL import Image
-
 from render.errors import PictureError, UsageError
 from render.jobs.job import proof_path
 from render.jobs.settings import Settings
@@ -22,13 +23,22 @@ PHOTO = photo_pixels(SIZE)
 DEEP = Settings(size_px=64, bit_depth=16)
 
 
-def finished(folder: Path, settings: Settings = DEEP, painted: np.ndarray = PAINTED, *, photo: np.ndarray = PHOTO,
-             name="print.png", **exif) -> tuple[Path, tuple[str, ...]]:
+def finished(
+    folder: Path,
+    settings: Settings = DEEP,
+    painted: np.ndarray = PAINTED,
+    *,
+    photo: np.ndarray = PHOTO,
+    name="print.png",
+    **exif,
+) -> tuple[Path, tuple[str, ...]]:
     """(the print, what was found)"""
     seen = images.read(save(folder / "photo.png", photo, **exif))
     output = folder / "prints" / name
     layout = settings.layout(seen.size)
-    return output, finish(output, painted, seen, layout, Finish.of(settings), provenance={"made": "by a test"})
+    return output, finish(
+        output, painted, seen, layout, Finish.of(settings), provenance={"made": "by a test"}
+    )
 
 
 def shown(path: Path) -> np.ndarray:
@@ -48,9 +58,13 @@ def test_in_the_paintings_colours_the_file_is_what_was_painted(tmp_path):
 
 @pytest.mark.parametrize("bit_depth", [8, 16])
 @pytest.mark.parametrize("name", ["print.png", "print.tif"])
-def test_a_picture_that_lies_in_memory_as_the_optimiser_left_it_gives_the_same_file(tmp_path, bit_depth, name):
+def test_a_picture_that_lies_in_memory_as_the_optimiser_left_it_gives_the_same_file(
+    tmp_path, bit_depth, name
+):
     settings = Settings(size_px=64, bit_depth=bit_depth, format=export.format_of(name))
-    planes = np.ascontiguousarray(PAINTED.transpose(2, 0, 1)).transpose(1, 2, 0)  # (H, W, 3), a channel after another
+    planes = np.ascontiguousarray(PAINTED.transpose(2, 0, 1)).transpose(
+        1, 2, 0
+    )  # (H, W, 3), a channel after another
     assert not planes.flags.c_contiguous
     path, _ = finished(tmp_path, settings, planes, name=name)
     other, _ = finished(tmp_path, settings, name=f"other{name}")
@@ -58,7 +72,9 @@ def test_a_picture_that_lies_in_memory_as_the_optimiser_left_it_gives_the_same_f
 
 
 def test_luminance_has_the_painted_lightness_and_the_photos_hue_and_chroma(tmp_path):
-    grey = np.repeat(0.3 + 0.3 * PAINTED.mean(2, keepdims=True), 3, axis=2)  # mid greys: every colour can be shown
+    grey = np.repeat(
+        0.3 + 0.3 * PAINTED.mean(2, keepdims=True), 3, axis=2
+    )  # mid greys: every colour can be shown
     pale = np.uint8(128 + (PHOTO.astype(float) - 128) * 0.2)
     path, _ = finished(tmp_path, replace(DEEP, color="luminance"), grey, photo=pale)
     found, painted, photo = lab(shown(path)), lab(grey), lab(pale / np.float32(255))
@@ -70,7 +86,11 @@ def test_luminance_has_the_painted_lightness_and_the_photos_hue_and_chroma(tmp_p
 def test_histogram_has_about_the_photos_mean_colour_and_the_painted_forms(tmp_path):
     path, _ = finished(tmp_path, replace(DEEP, color="histogram"))
     found, photo = shown(path), PHOTO / 255
-    assert np.abs(found.mean((0, 1)) - photo.mean((0, 1))).max() < 0.03 < np.abs(PAINTED.mean((0, 1)) - photo.mean((0, 1))).max()
+    assert (
+        np.abs(found.mean((0, 1)) - photo.mean((0, 1))).max()
+        < 0.03
+        < np.abs(PAINTED.mean((0, 1)) - photo.mean((0, 1))).max()
+    )
     assert np.corrcoef(found.mean(2).ravel(), PAINTED.mean(2).ravel())[0, 1] > 0.6
 
 
@@ -81,8 +101,17 @@ def test_photoreal_gives_the_photos_detail_and_the_paintings_mean_colour(tmp_pat
     def detail(pixels):
         return np.diff(lab(pixels)[..., 0], axis=1).ravel()
 
-    assert np.corrcoef(detail(found), detail(photo))[0, 1] > 0.9 > 0.3 > np.corrcoef(detail(PAINTED), detail(photo))[0, 1]
-    assert np.abs((lab(found) - lab(PAINTED)).mean((0, 1))).max() < 0.02 < np.abs((lab(photo) - lab(PAINTED)).mean((0, 1))).max()
+    assert (
+        np.corrcoef(detail(found), detail(photo))[0, 1]
+        > 0.9
+        > 0.3
+        > np.corrcoef(detail(PAINTED), detail(photo))[0, 1]
+    )
+    assert (
+        np.abs((lab(found) - lab(PAINTED)).mean((0, 1))).max()
+        < 0.02
+        < np.abs((lab(photo) - lab(PAINTED)).mean((0, 1))).max()
+    )
     plain, _ = finished(tmp_path, replace(DEEP, photoreal=0.0), name="plain.png")
     assert np.abs(shown(plain) - PAINTED).max() < 2e-3  # a length of 0 keeps the painting
 
@@ -109,7 +138,9 @@ def test_another_profile_is_embedded_and_shows_the_same_colours(tmp_path):
     wide, _ = finished(tmp_path, replace(DEEP, profile="adobe-rgb"), name="wide.png")
     with Image.open(wide) as image:
         assert image.info["icc_profile"] == icc.load_profile("adobe-rgb").data
-        assert np.abs(np.asarray(image).astype(int) - np.asarray(Image.open(plain)).astype(int)).max() > 5  # other numbers
+        assert (
+            np.abs(np.asarray(image).astype(int) - np.asarray(Image.open(plain)).astype(int)).max() > 5
+        )  # other numbers
     assert np.abs(shown(wide) - shown(plain)).max() < 2 / 255
 
 
@@ -120,15 +151,18 @@ def test_a_profile_from_a_file_is_the_one_in_the_print(tmp_path):
         assert image.info["icc_profile"] == adobe_like_profile()
 
 
-@pytest.mark.parametrize(("settings", "message"), [
-    ({"profile": "press.icc"}, r"press\.icc: is a profile for CMYK.*--soft-proof"),
-    ({"profile": "notes.txt"}, r"notes\.txt: is not an ICC profile"),
-    ({"profile": "sgrb"}, r"no such profile\. Do you mean srgb\?"),
-    ({"soft_proof": "notes.txt"}, r"notes\.txt: is not an ICC profile"),
-    ({"soft_proof": "gone.icc"}, r"gone\.icc: no such profile"),
-    ({"bit_depth": 16, "format": "jpeg"}, r"jpeg holds 8 bits per channel, not 16\. Use png or tiff"),
-    ({"intent": "vivid"}, r"'vivid' is no rendering intent"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"profile": "press.icc"}, r"press\.icc: is a profile for CMYK.*--soft-proof"),
+        ({"profile": "notes.txt"}, r"notes\.txt: is not an ICC profile"),
+        ({"profile": "sgrb"}, r"no such profile\. Do you mean srgb\?"),
+        ({"soft_proof": "notes.txt"}, r"notes\.txt: is not an ICC profile"),
+        ({"soft_proof": "gone.icc"}, r"gone\.icc: no such profile"),
+        ({"bit_depth": 16, "format": "jpeg"}, r"jpeg holds 8 bits per channel, not 16\. Use png or tiff"),
+        ({"intent": "vivid"}, r"'vivid' is no rendering intent"),
+    ],
+)
 def test_a_file_that_cannot_be_made_is_refused_before_any_work(tmp_path, monkeypatch, settings, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "press.icc").write_bytes(printer_profile(b"CMYK"))
@@ -145,7 +179,9 @@ def test_a_soft_proof_shows_the_paper_and_says_whose_it_is(tmp_path):
     proof = path.with_name("print.proof.png")
     assert proof == proof_path(path)
     red, green, blue = shown(proof)[:20].mean((0, 1))
-    assert shown(path)[:20].min() == 1 and max(red, green, blue) < 0.98 and blue < green - 0.03  # yellowish paper
+    assert (
+        shown(path)[:20].min() == 1 and max(red, green, blue) < 0.98 and blue < green - 0.03
+    )  # yellowish paper
     assert export.read_provenance(proof)["proof_of"] == "print.png"
     assert sorted(file.name for file in path.parent.iterdir()) == ["print.png", "print.proof.png"]
 
@@ -187,7 +223,7 @@ def test_transparency_is_laid_out_like_the_picture_and_the_sheet_is_opaque(tmp_p
     assert alpha.sum() == alpha.size - height * width
 
 
-# --- what is found ---------------------------------------------------------------------------------------------------
+# --- what is found ------------------------------------------------------------------------------------------
 
 
 def calm(size=(96, 128)) -> np.ndarray:
@@ -227,9 +263,21 @@ def test_a_seam_is_looked_for_where_tiles_met(tmp_path):
     size = (256, 256)
     painted = calm(size)
     painted[128:, 128:] += 0.08
-    settings, photo = Settings(size_px=256), images.read(save(tmp_path / "photo.png", np.uint8(255 * calm(size))))
+    settings, photo = (
+        Settings(size_px=256),
+        images.read(save(tmp_path / "photo.png", np.uint8(255 * calm(size)))),
+    )
+
     def found(borders):
-        return finish(tmp_path / "p.png", painted, photo, settings.layout(size), Finish.of(settings), provenance={}, borders=borders)
+        return finish(
+            tmp_path / "p.png",
+            painted,
+            photo,
+            settings.layout(size),
+            Finish.of(settings),
+            provenance={},
+            borders=borders,
+        )
 
     assert [finding.partition(": ")[0] for finding in found(((128,), (128,)))] == ["seam"]
     assert found(((), ())) == ()

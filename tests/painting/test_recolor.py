@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.pictures import photo_pixels, save, save_photo
-from helpers.profiles import printer_profile
 from PIL import Image
 
+from helpers.pictures import photo_pixels, save, save_photo
+from helpers.profiles import printer_profile
 from render.errors import UsageError
 from render.jobs import job
 from render.jobs.ledger import Ledger
@@ -35,7 +35,7 @@ def kept(output="prints") -> list[str]:
     return sorted(path.name for path in Path(output, ".render", "painted").glob("*"))
 
 
-# --- a batch again, with other colours -------------------------------------------------------------------------------
+# --- a batch again, with other colours ----------------------------------------------------------------------
 
 
 def test_what_was_painted_is_kept_where_the_print_does_not_show_it(folder, batch):
@@ -49,8 +49,13 @@ def test_a_batch_again_in_other_colours_does_not_paint_again(folder, batch):
     first, _ = batch("--color", "luminance", *DEEP)
     loss = first["done"][0]["loss"]
     assert painted_again(first)
-    for words in (("--color", "histogram", *DEEP), ("--color", "style", *DEEP), ("--photoreal", *DEEP),
-                  ("--color", "luminance", "--format", "tiff"), ("--profile", "adobe-rgb")):
+    for words in (
+        ("--color", "histogram", *DEEP),
+        ("--color", "style", *DEEP),
+        ("--photoreal", *DEEP),
+        ("--color", "luminance", "--format", "tiff"),
+        ("--profile", "adobe-rgb"),
+    ):
         records, status = batch(*words)
         assert status == 0 and not painted_again(records)
         assert records["done"][0]["loss"] == loss
@@ -92,7 +97,7 @@ def test_the_colour_modes_are_four_different_prints(folder, batch):
     assert all(distance < 0.8 * styled for distance in kept_colours)  # the photo's colours, by whatever way
 
 
-# --- recolor ---------------------------------------------------------------------------------------------------------
+# --- recolor ------------------------------------------------------------------------------------------------
 
 
 def test_a_print_in_the_photos_colours_and_back_is_that_of_a_fresh_batch(folder, batch, program):
@@ -116,28 +121,36 @@ def test_a_batch_then_finds_the_recoloured_print_finished_and_no_other(folder, b
 
 
 def within_one_level(shown: np.ndarray, photo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(darkest, lightest) that each channel of a print in the photo's colours may be, when what was painted lies within
-    one 8-bit level of `shown` in every channel. (H, W, 3) each.
+    """(darkest, lightest) that each channel of a print in the photo's colours may be, when what was painted
+    lies within one 8-bit level of `shown` in every channel. (H, W, 3) each.
 
-    The painted picture counts by its Oklab lightness alone, which grows with each channel; so it lies between that of
-    one level less and one level more, and the print's colour on the way between the two. That way is walked in steps, as
-    a channel need not grow with the lightness: near the gamut's edge chroma is given up. Between two steps, half the
-    distance of their colours is allowed for.
+    The painted picture counts by its Oklab lightness alone, which grows with each channel; so it lies between
+    that of one level less and one level more, and the print's colour on the way between the two. That way is
+    walked in steps, as a channel need not grow with the lightness: near the gamut's edge chroma is given up.
+    Between two steps, half the distance of their colours is allowed for.
     """
-    way = np.stack([color.recolour("luminance", np.clip(shown + levels / 255, 0, 1).astype(np.float32), photo)
-                    for levels in np.linspace(-1, 1, 41)])
+    way = np.stack(
+        [
+            color.recolour("luminance", np.clip(shown + levels / 255, 0, 1).astype(np.float32), photo)
+            for levels in np.linspace(-1, 1, 41)
+        ]
+    )
     between = np.abs(np.diff(way, axis=0)).max(axis=0) / 2
     return way.min(axis=0) - between, way.max(axis=0) + between
 
 
 def dithered_within(print_: np.ndarray, darkest: np.ndarray, lightest: np.ndarray) -> np.ndarray:
-    """Whether each channel is a level that dithering may give a value in the range: one below it, or one above."""
+    """Whether each channel is a level that dithering may give a value in the range: one below it, or one
+    above."""
     return (print_ * 255 >= np.floor(darkest * 255) - 0.01) & (print_ * 255 <= np.ceil(lightest * 255) + 0.01)
 
 
-def test_of_a_print_of_8_bits_the_colours_are_right_to_the_dither_and_the_way_back_is_exact(folder, batch, program):
-    # The fresh print is dithered once, from what was painted; the recoloured one from what the 8-bit print shows of that.
-    # How far apart one level drives them is the photograph's affair: a blue's three channels lie far apart in lightness.
+def test_of_a_print_of_8_bits_the_colours_are_right_to_the_dither_and_the_way_back_is_exact(
+    folder, batch, program
+):
+    # The fresh print is dithered once, from what was painted; the recoloured one from what the 8-bit print
+    # shows of that. How far apart one level drives them is the photograph's affair: a blue's three channels
+    # lie far apart in lightness.
     batch()
     styled, photo = shown("prints/a--x.png"), shown("photos/a.png")
     batch("--color", "luminance", "--output", "fresh")
@@ -222,10 +235,15 @@ def test_a_print_far_from_its_batch_is_recoloured_when_its_photo_is_named(folder
 def test_a_soft_proof_is_no_print_and_is_made_again_with_its_print(folder, batch, program):
     Path("press.icc").write_bytes(printer_profile(b"CMYK"))
     batch("--soft-proof", "press.icc")
-    assert sorted(path.name for path in Path("prints").glob("*.*") if path.is_file()) == ["a--x.png", "a--x.proof.png"]
+    assert sorted(path.name for path in Path("prints").glob("*.*") if path.is_file()) == [
+        "a--x.png",
+        "a--x.proof.png",
+    ]
     proof = shown("prints/a--x.proof.png")
     status, out, _ = program("recolor", "prints", "--color", "luminance")
-    assert status == 0 and [line.split()[0] for line in out.splitlines() if not line.startswith(" ")] == ["done"]
+    assert status == 0 and [line.split()[0] for line in out.splitlines() if not line.startswith(" ")] == [
+        "done"
+    ]
     assert np.abs(shown("prints/a--x.proof.png") - proof).mean() > 0.005
     before = Path("prints/a--x.proof.png").read_bytes()
     status, _, err = program("recolor", "prints/a--x.proof.png", "--color", "style")
@@ -237,7 +255,10 @@ def test_what_the_checks_see_of_the_new_colours_is_told_and_recorded(folder, bat
     batch()
     ledger = Ledger(Path("prints"))
     with ledger._db:
-        ledger._db.execute("update jobs set findings = '[\"specks: of the old colours\"]', message = 'old', status = 'failed'")
+        ledger._db.execute(
+            "update jobs set findings = '[\"specks: of the old colours\"]', message = 'old', status = "
+            "'failed'"
+        )
     ledger.close()
     program("recolor", "prints", "--color", "luminance")
     ledger = Ledger.peek(Path("prints"))
@@ -248,7 +269,7 @@ def test_what_the_checks_see_of_the_new_colours_is_told_and_recorded(folder, bat
     assert row["bytes"] == Path("prints/a--x.png").stat().st_size
 
 
-# --- what cannot be recoloured ---------------------------------------------------------------------------------------
+# --- what cannot be recoloured ------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -319,12 +340,18 @@ def test_a_folder_where_a_batch_is_rendering_is_left_alone(folder, batch, progra
     assert status == 1 and "another batch is rendering there" in err
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (("empty", "--color", "style"), "empty: no prints there"),
-    (("x.png", "empty", "--color", "style"), "empty: no prints there"),
-    (("empty", "--color", "style", "--photo", "photos/a.png"), "--photo: name a single print with it"),
-    (("x.png", "x.png", "--color", "style", "--photo", "photos/a.png"), "--photo: name a single print with it"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("empty", "--color", "style"), "empty: no prints there"),
+        (("x.png", "empty", "--color", "style"), "empty: no prints there"),
+        (("empty", "--color", "style", "--photo", "photos/a.png"), "--photo: name a single print with it"),
+        (
+            ("x.png", "x.png", "--color", "style", "--photo", "photos/a.png"),
+            "--photo: name a single print with it",
+        ),
+    ],
+)
 def test_wrong_usage_is_refused_before_any_work(folder, program, words, message):
     Path("empty").mkdir()
     status, out, err = program("recolor", *words)
@@ -342,12 +369,21 @@ def test_only_colours_of_finished_pictures_can_be_asked_for(folder, program):
 
 
 def test_prints_are_found_in_sub_folders_and_what_is_kept_beside_them_is_not(tmp_path):
-    names = ("a.png", "sub/b.tif", "sub/c.jpg", "a.proof.png", ".render/painted/d.png", "notes.txt", ".hidden.png")
+    names = (
+        "a.png",
+        "sub/b.tif",
+        "sub/c.jpg",
+        "a.proof.png",
+        ".render/painted/d.png",
+        "notes.txt",
+        ".hidden.png",
+    )
     (tmp_path / ".render" / "checkpoints").mkdir(parents=True)
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert find_prints([tmp_path, tmp_path / "gone.png"]) == tuple(
-        tmp_path / name for name in ("a.png", "sub/b.tif", "sub/c.jpg", "gone.png"))
+        tmp_path / name for name in ("a.png", "sub/b.tif", "sub/c.jpg", "gone.png")
+    )
     with pytest.raises(UsageError, match="no prints there"):
         find_prints([tmp_path, tmp_path / ".render" / "checkpoints"])

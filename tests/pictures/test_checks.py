@@ -13,7 +13,12 @@ from render.pictures import images
 from render.pictures.checks import examine
 
 PAINTINGS = sorted((Path(__file__).parents[2] / "presets" / "paintings").glob("*.jpg"))
-CALM = ("stained_glass", "watercolour_wash", "impasto_nocturne", "neoplastic_grid")  # 2 grey levels show there
+CALM = (
+    "stained_glass",
+    "watercolour_wash",
+    "impasto_nocturne",
+    "neoplastic_grid",
+)  # 2 grey levels show there
 SIDE_PX, TILE_PX = 1024, 256
 TILE = np.s_[TILE_PX : 2 * TILE_PX, TILE_PX : 2 * TILE_PX]
 
@@ -62,7 +67,7 @@ def enlarged(pixels: np.ndarray) -> np.ndarray:
     return images.resize(pixels, (2 * pixels.shape[0], 2 * pixels.shape[1]))
 
 
-# --- no false alarm --------------------------------------------------------------------------------------------------
+# --- no false alarm -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", PAINTINGS, ids=lambda path: path.stem)
@@ -71,7 +76,9 @@ def test_a_painting_as_it_is_draws_no_alarm(path, tile_px):
     assert kinds(by_name(path.stem), tile_px=tile_px) == []
 
 
-@pytest.mark.parametrize("name", ["stained_glass", "neoplastic_grid", "sumi_e_ink"])  # flat areas, straight edges, paper
+@pytest.mark.parametrize(
+    "name", ["stained_glass", "neoplastic_grid", "sumi_e_ink"]
+)  # flat areas, straight edges, paper
 def test_an_enlarged_painting_draws_no_alarm(name):
     assert kinds(enlarged(by_name(name))) == []
 
@@ -94,7 +101,7 @@ def test_small_prints_are_examined_too(size):
     assert kinds(pixels) == []
 
 
-# --- seams -----------------------------------------------------------------------------------------------------------
+# --- seams --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", CALM)
@@ -115,7 +122,9 @@ def test_a_tile_eight_grey_levels_off_is_found_everywhere_and_told_with_its_plac
     assert {top, left} <= {TILE_PX - 1, TILE_PX, 2 * TILE_PX - 1} and {height, width} == {2, TILE_PX}
 
 
-@pytest.mark.parametrize("name", ["stained_glass", "watercolour_wash", "impasto_nocturne", "art_nouveau_curves"])
+@pytest.mark.parametrize(
+    "name", ["stained_glass", "watercolour_wash", "impasto_nocturne", "art_nouveau_curves"]
+)
 def test_a_tile_of_more_contrast_is_found(name):
     pixels = by_name(name)
     pixels[TILE] = 0.5 + 1.05 * (pixels[TILE] - 0.5)
@@ -154,7 +163,7 @@ def test_a_straight_edge_on_a_tile_border_is_no_seam():
     assert kinds(pixels) == []
 
 
-# --- dead patches ----------------------------------------------------------------------------------------------------
+# --- dead patches -------------------------------------------------------------------------------------------
 
 
 def with_patch(pixels: np.ndarray, share: float, colour) -> np.ndarray:
@@ -178,7 +187,9 @@ def test_a_small_flat_spot_is_no_dead_patch():
 
 
 def test_flat_areas_are_the_style_where_most_of_the_print_is_flat():
-    cut_paper = np.repeat(np.repeat(np.random.default_rng(0).random((6, 8, 3), dtype=np.float32), 90, 0), 90, 1)
+    cut_paper = np.repeat(
+        np.repeat(np.random.default_rng(0).random((6, 8, 3), dtype=np.float32), 90, 0), 90, 1
+    )
     assert examine(cut_paper, photo_for(cut_paper)) == ()
 
 
@@ -190,7 +201,7 @@ def test_plain_paper_of_the_photograph_may_stay_plain_white_or_black_but_not_gre
     assert "dead patch" in kinds(print_)  # the photograph has something there
 
 
-# --- specks ----------------------------------------------------------------------------------------------------------
+# --- specks -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", PAINTINGS, ids=lambda path: path.stem)
@@ -213,7 +224,7 @@ def test_specks_that_the_photograph_has_are_no_fault():
     assert examine(pixels, pixels) == ()
 
 
-# --- clipping --------------------------------------------------------------------------------------------------------
+# --- clipping -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", PAINTINGS, ids=lambda path: path.stem)
@@ -232,7 +243,7 @@ def test_clipping_that_the_photograph_has_is_no_fault():
     assert "clipping" not in kinds(pixels, pixels)
 
 
-# --- a frame ---------------------------------------------------------------------------------------------------------
+# --- a frame ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", PAINTINGS, ids=lambda path: path.stem)
@@ -253,7 +264,7 @@ def test_one_dark_side_is_no_frame():
     assert kinds(pixels) == []
 
 
-# --- all together ----------------------------------------------------------------------------------------------------
+# --- all together -------------------------------------------------------------------------------------------
 
 
 def test_pictures_of_different_sizes_are_refused():

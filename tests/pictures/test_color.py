@@ -1,4 +1,5 @@
-"""Colour preservation: lightness, hue and chroma by mode, matched statistics, and bands of rows that leave no seam."""
+"""Colour preservation: lightness, hue and chroma by mode, matched statistics, and bands of rows that leave no
+seam."""
 
 import tracemalloc
 
@@ -13,7 +14,9 @@ from render.pictures.color import AFTER, MODES, from_oklab, match_colours, recol
 def picture(height=40, width=56, *, seed=0, low=0.0, high=1.0):
     """Soft random colours between low and high."""
     coarse = np.random.default_rng(seed).random((6, 7, 3), dtype=np.float32)
-    return (low + (high - low) * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)).astype(np.float32)
+    return (low + (high - low) * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)).astype(
+        np.float32
+    )
 
 
 def chroma_and_hue(rgb):
@@ -51,12 +54,17 @@ def test_pictures_of_unequal_sizes_are_refused(mode, photo):
         recolour(mode, picture(), photo)
 
 
-# --- Oklab -----------------------------------------------------------------------------------------------------------
+# --- Oklab --------------------------------------------------------------------------------------------------
 
 
 def test_oklab_of_the_primaries_is_the_published_one():
     found = to_oklab(np.array([[1, 1, 1], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32))
-    css = [[1, 0, 0], [0.62796, 0.22486, 0.12585], [0.86644, -0.23389, 0.17950], [0.45201, -0.03246, -0.31153]]
+    css = [
+        [1, 0, 0],
+        [0.62796, 0.22486, 0.12585],
+        [0.86644, -0.23389, 0.17950],
+        [0.45201, -0.03246, -0.31153],
+    ]
     np.testing.assert_allclose(found, css, atol=2e-5)  # CSS Color 4's sample values
 
 
@@ -108,7 +116,7 @@ def test_a_smooth_ramp_of_lightness_stays_smooth_at_the_gamuts_edge(hue_of, monk
     assert largest_step() > 0.02 or hue_of != (0, 0, 1)
 
 
-# --- luminance -------------------------------------------------------------------------------------------------------
+# --- luminance ----------------------------------------------------------------------------------------------
 
 
 def test_luminance_has_the_painted_lightness_and_the_photos_hue_and_no_more_than_its_chroma():
@@ -129,7 +137,7 @@ def test_luminance_keeps_the_photos_chroma_exactly_where_a_screen_can_show_it():
     assert np.abs(chroma - chroma_and_hue(painted)[0]).max() > 0.01
 
 
-# --- match -----------------------------------------------------------------------------------------------------------
+# --- match --------------------------------------------------------------------------------------------------
 
 
 def test_matched_colours_have_the_photos_mean_and_covariance():
@@ -175,7 +183,10 @@ def test_a_constant_style_takes_the_photos_mean_and_its_noise_is_not_blown_up(no
 
 
 def test_a_grey_style_takes_the_photos_mean_and_no_noise_of_colour():
-    style, photo = picture().mean(axis=-1, keepdims=True).repeat(3, axis=-1), picture(seed=7, low=0.3, high=0.7)
+    style, photo = (
+        picture().mean(axis=-1, keepdims=True).repeat(3, axis=-1),
+        picture(seed=7, low=0.3, high=0.7),
+    )
     out = match_colours(style, photo)
     np.testing.assert_allclose(out.mean(axis=(0, 1)), photo.mean(axis=(0, 1)), atol=2e-3)
     assert np.linalg.matrix_rank(out.reshape(-1, 3) - out.mean(axis=(0, 1)), tol=1e-3) == 1
@@ -186,7 +197,7 @@ def test_without_the_ridge_a_constant_style_would_be_noise(monkeypatch):
     assert match_colours(noisy_constant(0.001), picture(seed=7)).std(axis=(0, 1)).min() > 0.1
 
 
-# --- histogram -------------------------------------------------------------------------------------------------------
+# --- histogram ----------------------------------------------------------------------------------------------
 
 
 def distance(rgb, other):
@@ -213,7 +224,10 @@ def test_a_smooth_sky_is_not_torn_where_the_photos_colours_have_a_gap(monkeypatc
     photo = np.where(painted < 0.5, painted / 4, 1 - painted / 4)
 
     def steepest():
-        return np.diff(to_oklab(recolour("histogram", painted, photo))[0, :, 0]).max() / np.diff(painted[0, :, 0]).max()
+        return (
+            np.diff(to_oklab(recolour("histogram", painted, photo))[0, :, 0]).max()
+            / np.diff(painted[0, :, 0]).max()
+        )
 
     assert steepest() < 8
     monkeypatch.setattr(color, "SMOOTHNESS", 0.001)
@@ -221,7 +235,9 @@ def test_a_smooth_sky_is_not_torn_where_the_photos_colours_have_a_gap(monkeypatc
 
 
 def test_histogram_makes_no_bands_of_equal_colour():
-    ramp = np.linspace(0.2, 0.8, 4000, dtype=np.float32).reshape(1, -1, 1).repeat(3, axis=-1).repeat(8, axis=0)
+    ramp = (
+        np.linspace(0.2, 0.8, 4000, dtype=np.float32).reshape(1, -1, 1).repeat(3, axis=-1).repeat(8, axis=0)
+    )
     photo = np.rint(ramp * 20) / 20 ** np.float32(1)  # 13 greys
     smooth = recolour("histogram", ramp, cv2.GaussianBlur(photo, (0, 0), 60))[0, :, 1]
     assert len(np.unique(smooth)) > 3500
@@ -236,7 +252,7 @@ def test_constant_pictures_take_the_photos_colour_and_a_constant_photo_flattens(
     np.testing.assert_allclose(recolour("histogram", picture(20, 30), constant), constant, atol=0.02)
 
 
-# --- bands -----------------------------------------------------------------------------------------------------------
+# --- bands --------------------------------------------------------------------------------------------------
 
 CHANGES = {
     "luminance": lambda a, b: recolour("luminance", a, b),

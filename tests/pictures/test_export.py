@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from PIL import ExifTags, Image
+
 from helpers.limits import small_disk
 from helpers.pictures import HEIGHT, WIDTH, save
 from helpers.profiles import printer_profile
-from PIL import ExifTags, Image
-
 from render.errors import PictureError, UsageError
 from render.pictures import export, icc, images
 from render.system import files
@@ -36,7 +36,8 @@ def test_the_ending_decides_the_format():
         "webp",
     ]
     with pytest.raises(
-        UsageError, match=r"a\.gif: no picture format is known by the ending '\.gif'\. Use one of \.png, \.jpg"
+        UsageError,
+        match=r"a\.gif: no picture format is known by the ending '\.gif'\. Use one of \.png, \.jpg",
     ):
         export.format_of("a.gif")
 
@@ -63,7 +64,9 @@ def test_a_print_reads_back_with_its_pixels_profile_resolution_and_provenance(tm
 
 
 @ALL_FORMATS
-def test_alpha_is_written_where_the_format_has_it_and_composited_over_white_where_not(tmp_path, pixels, ending):
+def test_alpha_is_written_where_the_format_has_it_and_composited_over_white_where_not(
+    tmp_path, pixels, ending
+):
     alpha = np.repeat(np.linspace(0, 1, WIDTH, dtype=np.float32)[None], HEIGHT, axis=0)
     path = tmp_path / f"a.{ending}"
     export.write(path, pixels, alpha=alpha, provenance=MADE_BY, quality=100)
@@ -122,14 +125,18 @@ def test_every_colour_of_a_print_survives_its_own_profile(tmp_path):
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_nan_and_infinity_are_never_a_finished_picture(tmp_path, pixels, ending, bad):
     pixels[5, 5, 1] = bad
-    with pytest.raises(PictureError, match=rf"a\.{ending}: not written, because the picture holds NaN or infinite"):
+    with pytest.raises(
+        PictureError, match=rf"a\.{ending}: not written, because the picture holds NaN or infinite"
+    ):
         export.write(tmp_path / f"a.{ending}", pixels, provenance={})
     assert list(tmp_path.iterdir()) == []
 
 
 def test_nan_in_alpha_is_refused_too(tmp_path, pixels):
     with pytest.raises(PictureError, match="NaN"):
-        export.write(tmp_path / "a.png", pixels, alpha=np.full((HEIGHT, WIDTH), np.nan, np.float32), provenance={})
+        export.write(
+            tmp_path / "a.png", pixels, alpha=np.full((HEIGHT, WIDTH), np.nan, np.float32), provenance={}
+        )
 
 
 def test_a_print_larger_than_its_format_allows_is_refused_with_the_formats_that_do(tmp_path):
@@ -162,7 +169,10 @@ def test_a_full_disk_leaves_the_old_print_and_no_part_of_the_new(tmp_path, endin
     noise = np.random.default_rng(0).random((64, 64, 3), dtype=np.float32)
     export.write(path, noise, provenance={"version": 1})
     before = path.read_bytes()
-    with small_disk(), pytest.raises(PictureError, match=rf"{tmp_path}: cannot write a\.{ending} there \(.+\)\. Free space"):
+    with (
+        small_disk(),
+        pytest.raises(PictureError, match=rf"{tmp_path}: cannot write a\.{ending} there \(.+\)\. Free space"),
+    ):
         export.write(path, noise, provenance={"version": 2})
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
@@ -193,11 +203,18 @@ def test_whoever_reads_while_a_print_is_replaced_sees_the_old_or_the_new_one_who
 @ALL_FORMATS
 def test_a_disk_that_is_really_full_says_what_was_needed_and_what_is_free(tmp_path, ending):
     """A file system of 1 MB, which only root may make."""
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", tmp_path], capture_output=True).returncode:
+    if (
+        os.geteuid()
+        or subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", tmp_path], capture_output=True
+        ).returncode
+    ):
         pytest.skip("no permission to mount")
     try:
         noise = np.random.default_rng(0).random((1200, 1000, 3), dtype=np.float32)
-        with pytest.raises(PictureError, match=r"No space left on device: up to 3\.6 MB needed, 1\.0 MB free there") as caught:
+        with pytest.raises(
+            PictureError, match=r"No space left on device: up to 3\.6 MB needed, 1\.0 MB free there"
+        ) as caught:
             export.write(tmp_path / f"a.{ending}", noise, provenance={}, quality=100)
         assert caught.value.__cause__.errno == errno.ENOSPC
         assert list(tmp_path.iterdir()) == []
@@ -219,7 +236,9 @@ def test_a_stream_that_fails_half_way_leaves_nothing(tmp_path):
 
 def test_an_unwritable_folder_is_named(open_folder, pixels, request):
     request.getfixturevalue("as_nobody")
-    with pytest.raises(PictureError, match=r"cannot write a\.png there \(Permission denied\).*another --output"):
+    with pytest.raises(
+        PictureError, match=r"cannot write a\.png there \(Permission denied\).*another --output"
+    ):
         export.write(open_folder / "a.png", pixels, provenance={})
 
 
@@ -235,7 +254,7 @@ def test_a_written_file_has_the_permissions_of_any_other(tmp_path, pixels):
     assert (tmp_path / "a.png").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
-# --- 16 bits ---------------------------------------------------------------------------------------------------------
+# --- 16 bits ------------------------------------------------------------------------------------------------
 
 DEEP_FORMATS = pytest.mark.parametrize("ending", ["png", "tif"])
 
@@ -264,14 +283,19 @@ def test_sixteen_bits_are_read_back_equal_by_every_reader(tmp_path, ending, chan
         assert np.abs(np.asarray(image).astype(int) - (values >> 8)).max() <= 1
     if ending == "tif":
         np.testing.assert_array_equal(tifffile.imread(path), values)
-    np.testing.assert_allclose(images.read(path).pixels if channels == 3 else images.read(path).alpha,
-                               pixels if channels == 3 else alpha, atol=1e-6)  # fmt: skip
+    np.testing.assert_allclose(
+        images.read(path).pixels if channels == 3 else images.read(path).alpha,
+        pixels if channels == 3 else alpha,
+        atol=1e-6,
+    )
 
 
 @DEEP_FORMATS
 def test_a_sixteen_bit_print_carries_profile_resolution_and_provenance(tmp_path, ending):
     path, profile = tmp_path / f"a.{ending}", icc.load_profile("adobe-rgb")
-    export.write(path, deep_pixels()[1], provenance=MADE_BY, dpi=240, bit_depth=16, profile=profile, carried=CARRIED)
+    export.write(
+        path, deep_pixels()[1], provenance=MADE_BY, dpi=240, bit_depth=16, profile=profile, carried=CARRIED
+    )
     assert export.read_provenance(path) == MADE_BY and images.read(path).carried == CARRIED
     with Image.open(path) as image:
         assert image.info["icc_profile"] == profile.data
@@ -280,7 +304,9 @@ def test_a_sixteen_bit_print_carries_profile_resolution_and_provenance(tmp_path,
 
 @pytest.mark.parametrize("format", ["jpeg", "webp"])
 def test_sixteen_bits_in_a_format_of_eight_are_refused_before_any_work(tmp_path, format):
-    with pytest.raises(UsageError, match=rf"{format} holds 8 bits per channel, not 16\. Use png or tiff, or 8 bits"):
+    with pytest.raises(
+        UsageError, match=rf"{format} holds 8 bits per channel, not 16\. Use png or tiff, or 8 bits"
+    ):
         export.check_output(format, bit_depth=16)
     with pytest.raises(UsageError):
         export.write(tmp_path / f"a.{format}", deep_pixels()[1], provenance={}, bit_depth=16)
@@ -313,7 +339,9 @@ def test_a_tiff_that_may_pass_the_limit_is_a_bigtiff_with_the_same_content(tmp_p
     values = values if bit_depth == 16 else export.dithered(pixels)
     path = tmp_path / "a.tif"
     limit = values.nbytes - 1 if big else values.nbytes
-    export.write(path, pixels, provenance=MADE_BY, dpi=240, bit_depth=bit_depth, carried=CARRIED, big_tiff_bytes=limit)
+    export.write(
+        path, pixels, provenance=MADE_BY, dpi=240, bit_depth=bit_depth, carried=CARRIED, big_tiff_bytes=limit
+    )
     with tifffile.TiffFile(path) as tiff:
         assert tiff.is_bigtiff == big
         np.testing.assert_array_equal(tiff.asarray(), values)
@@ -329,7 +357,13 @@ def test_a_tiff_that_may_pass_the_limit_is_a_bigtiff_with_the_same_content(tmp_p
 def test_writing_needs_memory_for_bands_and_not_for_the_print(tmp_path, ending, bit_depth):
     pixels = np.full((6000, 1000, 3), 0.3, np.float32)
     tracemalloc.start()
-    export.write(tmp_path / f"a.{ending}", pixels, provenance={}, bit_depth=bit_depth, profile=icc.load_profile("adobe-rgb"))
+    export.write(
+        tmp_path / f"a.{ending}",
+        pixels,
+        provenance={},
+        bit_depth=bit_depth,
+        profile=icc.load_profile("adobe-rgb"),
+    )
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < pixels.nbytes / 2  # the same for any height; 72 MB is the picture
@@ -341,11 +375,17 @@ def test_a_png_is_no_larger_than_pillows(tmp_path):
     values = np.rint(pixels * 255).astype(np.uint8)
     export.write(tmp_path / "a.png", (values / 255).astype(np.float32), provenance={})
     Image.fromarray(values).save(tmp_path / "b.png")
-    ours, theirs, plain = (tmp_path / "a.png").stat().st_size, (tmp_path / "b.png").stat().st_size, len(zlib.compress(values))
-    assert ours < theirs * 1.05 + 1000 < plain  # profile and EXIF take some; without filters it would be larger
+    ours, theirs, plain = (
+        (tmp_path / "a.png").stat().st_size,
+        (tmp_path / "b.png").stat().st_size,
+        len(zlib.compress(values)),
+    )
+    assert (
+        ours < theirs * 1.05 + 1000 < plain
+    )  # profile and EXIF take some; without filters it would be larger
 
 
-# --- profiles --------------------------------------------------------------------------------------------------------
+# --- profiles -----------------------------------------------------------------------------------------------
 
 
 @ALL_FORMATS
@@ -365,7 +405,9 @@ def test_a_print_in_a_printers_own_space_is_made_by_the_intent(tmp_path, pixels)
     profile = icc.load_profile(tmp_path / "printer.icc")
     for intent in ("relative", "absolute"):
         export.write(tmp_path / f"{intent}.png", pixels, provenance={}, profile=profile, intent=intent)
-    relative, absolute = (np.asarray(Image.open(tmp_path / f"{intent}.png")) for intent in ("relative", "absolute"))
+    relative, absolute = (
+        np.asarray(Image.open(tmp_path / f"{intent}.png")) for intent in ("relative", "absolute")
+    )
     assert np.abs(relative.astype(int) - absolute).mean() > 1
     expected = icc.convert(pixels, profile, "absolute") * 255
     assert np.abs(absolute - expected).max() < 1
@@ -373,11 +415,13 @@ def test_a_print_in_a_printers_own_space_is_made_by_the_intent(tmp_path, pixels)
 
 @pytest.mark.parametrize("name", icc.BUILT_IN)
 def test_paper_white_stays_flat_in_every_space(tmp_path, name):
-    export.write(tmp_path / "a.png", np.ones((40, 40, 3), np.float32), provenance={}, profile=icc.load_profile(name))
+    export.write(
+        tmp_path / "a.png", np.ones((40, 40, 3), np.float32), provenance={}, profile=icc.load_profile(name)
+    )
     assert np.asarray(Image.open(tmp_path / "a.png")).min() == 255
 
 
-# --- dithering -------------------------------------------------------------------------------------------------------
+# --- dithering ----------------------------------------------------------------------------------------------
 
 
 def rounded(values: np.ndarray) -> np.ndarray:
@@ -415,16 +459,24 @@ def test_dithering_moves_no_value_by_a_level_and_is_the_same_in_bands():
     values = np.random.default_rng(0).random((100, 90, 3), dtype=np.float32)
     whole = export.dithered(values)
     assert np.abs(whole - values * 255).max() < 1
-    np.testing.assert_array_equal(np.vstack([export.dithered(values[:37]), export.dithered(values[37:], top_px=37)]), whole)
+    np.testing.assert_array_equal(
+        np.vstack([export.dithered(values[:37]), export.dithered(values[37:], top_px=37)]), whole
+    )
     assert (export.dithered(values[37:]) != whole[37:]).any()  # the pattern belongs to the place
 
 
-# --- EXIF of the photograph ------------------------------------------------------------------------------------------
+# --- EXIF of the photograph ---------------------------------------------------------------------------------
 
 CARRIED = {
-    "Make": "Canon", "Model": "EOS R5", "Artist": "Jürgen Ødegård", "Copyright": "© 2024 花子", "LensModel": "RF50mm F1.2",
-    "DateTimeOriginal": "2024:05:06 07:08:09", "OffsetTimeOriginal": "+02:00", "SubsecTimeOriginal": "123",
-}  # fmt: skip
+    "Make": "Canon",
+    "Model": "EOS R5",
+    "Artist": "Jürgen Ødegård",
+    "Copyright": "© 2024 花子",
+    "LensModel": "RF50mm F1.2",
+    "DateTimeOriginal": "2024:05:06 07:08:09",
+    "OffsetTimeOriginal": "+02:00",
+    "SubsecTimeOriginal": "123",
+}
 
 
 def photo_exif() -> Image.Exif:
@@ -436,18 +488,24 @@ def photo_exif() -> Image.Exif:
     exif[ExifTags.Base.ImageDescription] = "OLYMPUS DIGITAL CAMERA"
     exif[ExifTags.Base.Orientation], exif[ExifTags.Base.Software] = 6, "Lightroom"
     exif[ExifTags.Base.XResolution] = exif[ExifTags.Base.YResolution] = 72.0
-    exif.get_ifd(ExifTags.IFD.Exif).update({
-        ExifTags.Base.DateTimeOriginal: "2024:05:06 07:08:09", ExifTags.Base.OffsetTimeOriginal: "+02:00",
-        ExifTags.Base.SubsecTimeOriginal: "123", ExifTags.Base.LensModel: "RF50mm F1.2",
-        ExifTags.Base.BodySerialNumber: "0123456789",
-    })  # fmt: skip
+    exif.get_ifd(ExifTags.IFD.Exif).update(
+        {
+            ExifTags.Base.DateTimeOriginal: "2024:05:06 07:08:09",
+            ExifTags.Base.OffsetTimeOriginal: "+02:00",
+            ExifTags.Base.SubsecTimeOriginal: "123",
+            ExifTags.Base.LensModel: "RF50mm F1.2",
+            ExifTags.Base.BodySerialNumber: "0123456789",
+        }
+    )
     exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
     return exif
 
 
 @ALL_FORMATS
 @pytest.mark.parametrize("source", ["jpg", "png", "webp"])
-def test_who_when_and_with_what_is_carried_over_and_ours_goes_before(tmp_path, colours, pixels, source, ending):
+def test_who_when_and_with_what_is_carried_over_and_ours_goes_before(
+    tmp_path, colours, pixels, source, ending
+):
     photo = save(tmp_path / f"photo.{source}", colours, exif=photo_exif())
     carried = images.read(photo).carried
     assert carried == CARRIED
@@ -458,7 +516,9 @@ def test_who_when_and_with_what_is_carried_over_and_ours_goes_before(tmp_path, c
         exif = image.getexif()
         assert exif[ExifTags.Base.Orientation] == 1 and exif[ExifTags.Base.XResolution] == 240
         assert exif[ExifTags.Base.Software].startswith("render ")
-        assert ExifTags.IFD.GPSInfo not in exif and ExifTags.Base.BodySerialNumber not in exif.get_ifd(ExifTags.IFD.Exif)
+        assert ExifTags.IFD.GPSInfo not in exif and ExifTags.Base.BodySerialNumber not in exif.get_ifd(
+            ExifTags.IFD.Exif
+        )
     data = path.read_bytes()
     assert b"Canon" in data and b"0123456789" not in data
     assert b"0123456789" in photo.read_bytes() and b"OLYMPUS" not in data
@@ -466,7 +526,9 @@ def test_who_when_and_with_what_is_carried_over_and_ours_goes_before(tmp_path, c
 
 def test_who_when_and_with_what_is_carried_over_from_a_tiff_too(tmp_path, colours):
     exif = photo_exif()
-    exif[ExifTags.Base.Artist] = exif[ExifTags.Base.Copyright] = "Jane Doe"  # Pillow writes TIFFs in ASCII only
+    exif[ExifTags.Base.Artist] = exif[ExifTags.Base.Copyright] = (
+        "Jane Doe"  # Pillow writes TIFFs in ASCII only
+    )
     photo = save(tmp_path / "photo.tif", colours, exif=exif.tobytes())
     assert images.read(photo).carried == CARRIED | {"Artist": "Jane Doe", "Copyright": "Jane Doe"}
 
@@ -475,8 +537,15 @@ def test_a_photograph_without_exif_carries_nothing(tmp_path, colours):
     assert images.read(save(tmp_path / "a.jpg", colours)).carried == {}
 
 
-@pytest.mark.parametrize("block", [b"Exif\0\0II*\0\xff\xff\xff\x7f", b"Exif\0\0garbage", b"Exif\0\0",
-                                   b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x7f" * 90])
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"Exif\0\0II*\0\xff\xff\xff\x7f",
+        b"Exif\0\0garbage",
+        b"Exif\0\0",
+        b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x7f" * 90,
+    ],
+)
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_broken_exif_fails_no_print(tmp_path, colours, pixels, block):
     photo = save(tmp_path / "a.jpg", colours, exif=block)

@@ -6,11 +6,11 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from PIL import Image, ImageCms
+
 from helpers.pictures import special
 from helpers.profiles import PAPER, adobe_like_profile, icc_xyz, linear_grey_profile, printer_profile
 from helpers.profiles import icc as assembled
-from PIL import Image, ImageCms
-
 from render.errors import UsageError
 from render.pictures import icc
 
@@ -35,7 +35,12 @@ def little_cms(values: np.ndarray, data: bytes, intent: str) -> np.ndarray:
     if intent == "relative":
         flags |= ImageCms.Flags.BLACKPOINTCOMPENSATION
     transform = ImageCms.buildTransform(
-        ImageCms.createProfile("sRGB"), ImageCms.ImageCmsProfile(io.BytesIO(data)), "RGB", "RGB", icc.INTENTS[intent], flags
+        ImageCms.createProfile("sRGB"),
+        ImageCms.ImageCmsProfile(io.BytesIO(data)),
+        "RGB",
+        "RGB",
+        icc.INTENTS[intent],
+        flags,
     )
     return np.asarray(ImageCms.applyTransform(Image.fromarray(values), transform))
 
@@ -51,7 +56,7 @@ def profile_file(tmp_path):
     return write
 
 
-# --- built in --------------------------------------------------------------------------------------------------------
+# --- built in -----------------------------------------------------------------------------------------------
 
 
 @BUILT_IN
@@ -63,15 +68,27 @@ def test_a_built_in_profile_is_one_to_little_cms_too_and_the_same_bytes_on_every
     assert icc.BUILT_IN[name]() == profile.data and profile.data[24:30] == bytes((0x07, 0xD0, 0, 1, 0, 1))
 
 
-@pytest.mark.parametrize(("name", "published"), [
-    # Adobe RGB (1998) Color Image Encoding, 4.3.5.1, and Apple's own Display P3.icc: red, green and blue in D50 XYZ.
-    ("adobe-rgb", ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))),
-    ("display-p3", ((0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407))),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        # Adobe RGB (1998) Color Image Encoding, 4.3.5.1, and Apple's own Display P3.icc: red, green and blue
+        # in D50 XYZ.
+        (
+            "adobe-rgb",
+            ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457)),
+        ),
+        (
+            "display-p3",
+            ((0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407)),
+        ),
+    ],
+)
 def test_the_primaries_are_the_published_ones(name, published):
     ours = icc._matrix_of(icc.load_profile(name).data).to_xyz.T
     np.testing.assert_allclose(ours, published, atol=6e-5)
-    assert np.abs(ours - icc._matrix_of(icc.load_profile("srgb").data).to_xyz.T).max() > 0.05  # sRGB's are others
+    assert (
+        np.abs(ours - icc._matrix_of(icc.load_profile("srgb").data).to_xyz.T).max() > 0.05
+    )  # sRGB's are others
 
 
 @BUILT_IN
@@ -82,7 +99,7 @@ def test_white_stays_white_black_black_and_grey_grey(name):
     assert np.ptp(result, axis=2).max() < 2e-4
 
 
-# --- converting ------------------------------------------------------------------------------------------------------
+# --- converting ---------------------------------------------------------------------------------------------
 
 
 def assert_a_level_at_most(off: np.ndarray) -> None:
@@ -104,7 +121,9 @@ def test_conversion_agrees_with_little_cms_to_a_level(name, intent):
 @INTENT
 def test_a_matrix_profile_of_the_output_class_agrees_too(profile_file, intent):
     tags = {name: data for name, data in icc._tags(adobe_like_profile()).items() if name != b"wtpt"}
-    data = assembled(b"prtr", b"RGB ", b"XYZ ", tags | {b"wtpt": icc_xyz(PAPER)})  # absolute: on this paper's white
+    data = assembled(
+        b"prtr", b"RGB ", b"XYZ ", tags | {b"wtpt": icc_xyz(PAPER)}
+    )  # absolute: on this paper's white
     profile, values = icc.load_profile(profile_file(data)), colours()
     ours = icc.convert(unit(values), profile, intent)
     assert_a_level_at_most(ours * 255 - little_cms(values, data, intent))
@@ -123,7 +142,9 @@ def test_a_profile_of_tables_agrees_with_little_cms_almost_everywhere(profile_fi
 def test_intents_of_a_printer_differ(profile_file):
     profile, white = icc.load_profile(profile_file(printer_profile())), np.ones((4, 4, 3), np.float32)
     assert icc.convert(white, profile, "relative").min() > 0.99
-    assert icc.convert(white, profile, "absolute").min() < 0.97  # the screen's white on yellowish paper: less red
+    assert (
+        icc.convert(white, profile, "absolute").min() < 0.97
+    )  # the screen's white on yellowish paper: less red
 
 
 @BUILT_IN
@@ -149,8 +170,13 @@ def test_there_and_back_is_the_same_picture(name):
 
 
 def test_every_kind_of_parametric_curve_agrees_with_little_cms():
-    numbers = {0: (2.2,), 1: (2.4, 0.9, 0.1), 2: (2.0, 0.9, 0.05, 0.05), 3: (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045),
-               4: (2.4, 0.85, 0.1, 0.2, 0.02, 0.1, 0.0)}  # fmt: skip
+    numbers = {
+        0: (2.2,),
+        1: (2.4, 0.9, 0.1),
+        2: (2.0, 0.9, 0.05, 0.05),
+        3: (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045),
+        4: (2.4, 0.85, 0.1, 0.2, 0.02, 0.1, 0.0),
+    }
     columns = {name: data for name, data in icc._tags(adobe_like_profile()).items() if name.endswith(b"XYZ")}
     for kind, parameters in numbers.items():
         curve = b"para\0\0\0\0" + kind.to_bytes(2, "big") + b"\0\0" + icc._fixed(parameters)
@@ -159,8 +185,14 @@ def test_every_kind_of_parametric_curve_agrees_with_little_cms():
         curves = dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
         data = assembled(b"mntr", b"RGB ", b"XYZ ", columns | curves)
         ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
-        transform = ImageCms.buildTransform(ImageCms.ImageCmsProfile(io.BytesIO(data)), ImageCms.createProfile("sRGB"), "RGB",
-                                            "RGB", 1, ImageCms.Flags.NOOPTIMIZE)
+        transform = ImageCms.buildTransform(
+            ImageCms.ImageCmsProfile(io.BytesIO(data)),
+            ImageCms.createProfile("sRGB"),
+            "RGB",
+            "RGB",
+            1,
+            ImageCms.Flags.NOOPTIMIZE,
+        )
         theirs = np.asarray(ImageCms.applyTransform(Image.fromarray(ramp), transform))[0]
         assert np.abs(icc.to_srgb(unit(ramp), data)[0] * 255 - theirs).max() <= 1, kind
         inside = (linear > linear[0]) & (linear <= 1)
@@ -182,7 +214,7 @@ def test_an_unknown_intent_is_refused_with_the_known_ones():
         icc.convert(np.zeros((2, 2, 3), np.float32), icc.load_profile("srgb"), "vivid")
 
 
-# --- loading ---------------------------------------------------------------------------------------------------------
+# --- loading ------------------------------------------------------------------------------------------------
 
 
 def test_a_profile_is_read_from_a_file_and_describes_itself(profile_file):
@@ -191,16 +223,25 @@ def test_a_profile_is_read_from_a_file_and_describes_itself(profile_file):
     assert profile == icc.Profile(str(path), path.read_bytes(), "made by a test")
 
 
-@pytest.mark.parametrize(("data", "words"), [
-    (b"", r"is empty \(0 bytes\)"),
-    (b"a letter to a friend" * 20, "is not an ICC profile"),
-    (printer_profile()[:5000], "is cut short"),
-    (printer_profile(b"CMYK"), r"for CMYK and prints are written in RGB\. The print shop converts from RGB.*--soft-proof"),
-    (linear_grey_profile(), "for GRAY and prints are written in RGB. Use srgb, adobe-rgb"),
-    (assembled(b"scnr", b"RGB ", b"XYZ ", icc._tags(adobe_like_profile())), "of class input; display, output or colour"),
-    (assembled(b"link", b"RGB ", b"RGB ", {}), "of class device link"),
-    (assembled(b"prtr", b"RGB ", b"Lab ", {}), "cannot be converted to"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", r"is empty \(0 bytes\)"),
+        (b"a letter to a friend" * 20, "is not an ICC profile"),
+        (printer_profile()[:5000], "is cut short"),
+        (
+            printer_profile(b"CMYK"),
+            r"for CMYK and prints are written in RGB\. The print shop converts from RGB.*--soft-proof",
+        ),
+        (linear_grey_profile(), "for GRAY and prints are written in RGB. Use srgb, adobe-rgb"),
+        (
+            assembled(b"scnr", b"RGB ", b"XYZ ", icc._tags(adobe_like_profile())),
+            "of class input; display, output or colour",
+        ),
+        (assembled(b"link", b"RGB ", b"RGB ", {}), "of class device link"),
+        (assembled(b"prtr", b"RGB ", b"Lab ", {}), "cannot be converted to"),
+    ],
+)
 def test_a_profile_that_cannot_be_written_in_is_refused_with_its_name_and_the_fix(profile_file, data, words):
     path = profile_file(data)
     with pytest.raises(UsageError, match=rf"printer\.icc: .*{words}"):
@@ -208,7 +249,10 @@ def test_a_profile_that_cannot_be_written_in_is_refused_with_its_name_and_the_fi
 
 
 def test_a_missing_profile_a_folder_and_a_pipe_are_refused(tmp_path):
-    with pytest.raises(UsageError, match=r"adobergb: no such profile\. Do you mean adobe-rgb\? Use srgb, adobe-rgb, display-p3"):
+    with pytest.raises(
+        UsageError,
+        match=r"adobergb: no such profile\. Do you mean adobe-rgb\? Use srgb, adobe-rgb, display-p3",
+    ):
         icc.load_profile("adobergb")
     with pytest.raises(UsageError, match="is a folder, not a profile"):
         icc.load_profile(tmp_path)
@@ -220,11 +264,15 @@ def test_a_missing_profile_a_folder_and_a_pipe_are_refused(tmp_path):
             icc.load_profile(name)
 
 
-@pytest.mark.parametrize(("at", "found"), [(12, b"mnt\x80"), (16, b"RG\x80 "), (16, b"\xff\xff\xff\xff"), (16, b"\0\0\0\0")])
+@pytest.mark.parametrize(
+    ("at", "found"), [(12, b"mnt\x80"), (16, b"RG\x80 "), (16, b"\xff\xff\xff\xff"), (16, b"\0\0\0\0")]
+)
 def test_a_profile_of_a_kind_or_space_that_is_no_text_is_refused_by_name(profile_file, at, found):
     data = bytearray(adobe_like_profile())
     data[at : at + 4] = found
-    with pytest.raises(UsageError, match=r"printer\.icc: (is an ICC profile of class|is a profile for|is a damaged)"):
+    with pytest.raises(
+        UsageError, match=r"printer\.icc: (is an ICC profile of class|is a profile for|is a damaged)"
+    ):
         icc.load_profile(profile_file(bytes(data)))
 
 
@@ -251,12 +299,25 @@ def test_a_damaged_profile_is_refused_or_used_and_never_a_traceback(profile_file
 
 
 def parametric(kind: int, *numbers: float) -> bytes:
-    return b"para\0\0\0\0" + struct.pack(">HH", kind, 0) + struct.pack(f">{len(numbers)}i", *(round(65536 * n) for n in numbers))
+    return (
+        b"para\0\0\0\0"
+        + struct.pack(">HH", kind, 0)
+        + struct.pack(f">{len(numbers)}i", *(round(65536 * n) for n in numbers))
+    )
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("curve", [parametric(1, 2.2, 0, 0.5), parametric(2, 2.2, 0, 0.5, 0.1), parametric(0, 0), parametric(0, -3),
-                                   parametric(0, 30_000), parametric(3, 2.4, -1, 0, 0.1, 0.04)])
+@pytest.mark.parametrize(
+    "curve",
+    [
+        parametric(1, 2.2, 0, 0.5),
+        parametric(2, 2.2, 0, 0.5, 0.1),
+        parametric(0, 0),
+        parametric(0, -3),
+        parametric(0, 30_000),
+        parametric(3, 2.4, -1, 0, 0.1, 0.04),
+    ],
+)
 def test_a_curve_that_cannot_be_turned_round_is_left_to_little_cms(profile_file, curve):
     tags = icc._tags(adobe_like_profile()) | dict.fromkeys(icc._CURVES, curve)
     path = profile_file(assembled(b"mntr", b"RGB ", b"XYZ ", tags))
@@ -271,14 +332,16 @@ def test_a_curve_that_cannot_be_turned_round_is_left_to_little_cms(profile_file,
 @pytest.mark.filterwarnings("error")
 def test_primaries_that_are_all_one_colour_are_left_to_little_cms(profile_file):
     tags = icc._tags(adobe_like_profile())
-    path = profile_file(assembled(b"mntr", b"RGB ", b"XYZ ", tags | dict.fromkeys(icc._COLUMNS, tags[b"gXYZ"])))
+    path = profile_file(
+        assembled(b"mntr", b"RGB ", b"XYZ ", tags | dict.fromkeys(icc._COLUMNS, tags[b"gXYZ"]))
+    )
     try:
         assert np.isfinite(icc.convert(unit(colours(400)), icc.load_profile(path))).all()
     except UsageError as error:
         assert str(path) in str(error)
 
 
-# --- soft proofs -----------------------------------------------------------------------------------------------------
+# --- soft proofs --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("space", [b"RGB ", b"CMYK", b"GRAY"])

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin
+
 from helpers.pictures import HEIGHT, WIDTH, save
 from helpers.profiles import (
     ADOBE_GAMMA,
@@ -21,12 +23,10 @@ from helpers.profiles import (
     red_for_cyan_profile,
     srgb_curve,
 )
-from PIL import ExifTags, Image, ImageCms, PngImagePlugin
-
 from render.errors import PictureError
 from render.pictures import images
 
-# --- reading: every kind of file -------------------------------------------------------------------------------------
+# --- reading: every kind of file ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ending", ["png", "tif", "bmp", "ppm", "gif", "jpg", "webp", "avif", "jp2"])
@@ -67,7 +67,9 @@ def test_sixteen_bit_grey_keeps_its_sixteen_bits(tmp_path, ending, big_endian):
 def test_32_bit_grey_counts_as_16_bit_and_larger_values_are_refused(tmp_path):
     values = np.full((16, 16), 65535, np.int32)
     assert images.read(save(tmp_path / "a.tif", values)).pixels.min() == 1
-    with pytest.raises(PictureError, match=r"b\.tif: has grey values from 70000 to 70000; 0\.\.65535 are expected"):
+    with pytest.raises(
+        PictureError, match=r"b\.tif: has grey values from 70000 to 70000; 0\.\.65535 are expected"
+    ):
         images.read(save(tmp_path / "b.tif", values + 4465))
 
 
@@ -89,7 +91,9 @@ def test_floating_point_grey_of_another_range_is_refused(tmp_path, bad):
 def test_cmyk_without_a_profile_is_converted_as_pillow_does(tmp_path):
     cmyk = Image.new("CMYK", (16, 16), (255, 0, 0, 0))
     for name in ("a.tif", "a.jpg"):
-        np.testing.assert_allclose(images.read(save(tmp_path / name, cmyk)).pixels[8, 8], (0, 1, 1), atol=0.02)
+        np.testing.assert_allclose(
+            images.read(save(tmp_path / name, cmyk)).pixels[8, 8], (0, 1, 1), atol=0.02
+        )
 
 
 def test_lab_pictures_are_read_in_their_colour(tmp_path):
@@ -112,7 +116,7 @@ def test_only_the_first_of_several_pictures_is_read(tmp_path):
         np.testing.assert_allclose(images.read(path).pixels[8, 8], (1, 0, 0), atol=0.03)
 
 
-# --- reading: 16 bits in colour --------------------------------------------------------------------------------------
+# --- reading: 16 bits in colour -----------------------------------------------------------------------------
 
 
 def deep_colours(channels: int = 3) -> np.ndarray:
@@ -124,7 +128,10 @@ def save_deep(path: Path, values: np.ndarray, **options) -> Path:
     if path.suffix == ".tif":
         tifffile.imwrite(path, values, photometric="rgb", **options)
     else:
-        cv2.imwrite(str(path), cv2.cvtColor(values, cv2.COLOR_RGB2BGR if values.shape[2] == 3 else cv2.COLOR_RGBA2BGRA))
+        cv2.imwrite(
+            str(path),
+            cv2.cvtColor(values, cv2.COLOR_RGB2BGR if values.shape[2] == 3 else cv2.COLOR_RGBA2BGRA),
+        )
     return path
 
 
@@ -136,10 +143,17 @@ def with_chunk(path: Path, kind: bytes, data: bytes) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("name", "options"), [
-    ("a.png", {}), ("a.tif", {}), ("a.tif", {"byteorder": ">"}), ("a.tif", {"tile": (16, 16)}),
-    ("a.tif", {"compression": "adobe_deflate", "predictor": True}), ("a.tif", {"bigtiff": True}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.png", {}),
+        ("a.tif", {}),
+        ("a.tif", {"byteorder": ">"}),
+        ("a.tif", {"tile": (16, 16)}),
+        ("a.tif", {"compression": "adobe_deflate", "predictor": True}),
+        ("a.tif", {"bigtiff": True}),
+    ],
+)
 def test_sixteen_bit_colour_keeps_its_sixteen_bits(tmp_path, name, options):
     values = deep_colours()
     photo = images.read(save_deep(tmp_path / name, values, **options))
@@ -151,8 +165,15 @@ def test_sixteen_bit_colour_keeps_its_sixteen_bits(tmp_path, name, options):
 @pytest.mark.parametrize("reader", [images.read, images.probe])
 def test_sixteen_bits_in_separate_planes_are_refused_and_eight_are_read(tmp_path, reader, colours, pixels):
     for name, values in (("deep.tif", deep_colours()), ("plain.tif", colours)):
-        tifffile.imwrite(tmp_path / name, np.ascontiguousarray(values.transpose(2, 0, 1)), photometric="rgb", planarconfig="separate")
-    with pytest.raises(PictureError, match=r"deep\.tif: is a 16-bit TIFF with its colours in separate planes.*interleaved"):
+        tifffile.imwrite(
+            tmp_path / name,
+            np.ascontiguousarray(values.transpose(2, 0, 1)),
+            photometric="rgb",
+            planarconfig="separate",
+        )
+    with pytest.raises(
+        PictureError, match=r"deep\.tif: is a 16-bit TIFF with its colours in separate planes.*interleaved"
+    ):
         reader(tmp_path / "deep.tif")
     reader(tmp_path / "plain.tif")
     np.testing.assert_array_equal(images.read(tmp_path / "plain.tif").pixels, pixels)
@@ -174,7 +195,9 @@ def test_sixteen_bit_pictures_stand_upright_as_eight_bit_ones_do(tmp_path, name,
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     if name == "a.png":
-        deep = with_chunk(save_deep(tmp_path / name, values), b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"))
+        deep = with_chunk(
+            save_deep(tmp_path / name, values), b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0")
+        )
     else:
         deep = save_deep(tmp_path / name, values, extratags=[(274, 3, 1, orientation, True)])
     plain = save(tmp_path / f"plain{deep.suffix}", (values >> 8).astype(np.uint8), exif=exif)
@@ -186,7 +209,9 @@ def test_sixteen_bit_pictures_stand_upright_as_eight_bit_ones_do(tmp_path, name,
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
 def test_a_profile_of_a_sixteen_bit_picture_is_applied_in_sixteen_bits(tmp_path, name):
-    values = np.repeat(np.linspace(20000, 21000, HEIGHT * WIDTH).astype(np.uint16).reshape(HEIGHT, WIDTH, 1), 3, axis=2)
+    values = np.repeat(
+        np.linspace(20000, 21000, HEIGHT * WIDTH).astype(np.uint16).reshape(HEIGHT, WIDTH, 1), 3, axis=2
+    )
     data = adobe_like_profile()
     if name == "a.png":
         path = with_chunk(save_deep(tmp_path / name, values), b"iCCP", b"x\0\0" + zlib.compress(data))
@@ -217,7 +242,7 @@ def test_a_truncated_sixteen_bit_picture_is_never_read(tmp_path, name, share):
         images.read(path)
 
 
-# --- reading: transparency -------------------------------------------------------------------------------------------
+# --- reading: transparency ----------------------------------------------------------------------------------
 
 
 def test_colours_under_alpha_are_composited_over_white_and_alpha_is_kept(tmp_path, colours, pixels):
@@ -229,7 +254,9 @@ def test_colours_under_alpha_are_composited_over_white_and_alpha_is_kept(tmp_pat
 
 
 def test_an_opaque_alpha_channel_is_dropped(tmp_path, colours, pixels):
-    photo = images.read(save(tmp_path / "a.png", np.dstack([colours, np.full((HEIGHT, WIDTH), 255, np.uint8)])))
+    photo = images.read(
+        save(tmp_path / "a.png", np.dstack([colours, np.full((HEIGHT, WIDTH), 255, np.uint8)]))
+    )
     assert photo.alpha is None
     np.testing.assert_allclose(photo.pixels, pixels, atol=1e-7)
 
@@ -254,7 +281,9 @@ def test_every_way_of_being_transparent_is_understood(tmp_path, mode):
     elif mode == "P":
         path = save(tmp_path / "a.png", transparent_palette(), transparency=1)
     elif mode == "1":
-        path = save(tmp_path / "a.png", Image.fromarray(np.arange(256).reshape(16, 16) >= 128), transparency=0)
+        path = save(
+            tmp_path / "a.png", Image.fromarray(np.arange(256).reshape(16, 16) >= 128), transparency=0
+        )
     else:
         image = Image.new(mode, (16, 16), 9 if mode == "L" else (9, 9, 9))
         image.paste(200 if mode == "L" else (200, 200, 200), (0, 8, 16, 16))
@@ -265,7 +294,7 @@ def test_every_way_of_being_transparent_is_understood(tmp_path, mode):
     assert photo.pixels[-1, -1].min() < 0.9 or mode == "1"
 
 
-# --- reading: orientation and colour ---------------------------------------------------------------------------------
+# --- reading: orientation and colour ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "tif", "webp"])
@@ -273,7 +302,9 @@ def test_every_way_of_being_transparent_is_understood(tmp_path, mode):
 def test_pictures_stand_upright_and_probe_agrees(tmp_path, ending, orientation):
     upright = Image.new("RGB", (48, 32), "black")
     upright.paste((255, 255, 255), (0, 0, 24, 16))  # the upper left quarter is white
-    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}.get(orientation)  # PIL.Image.Transpose that camera held it by
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}.get(
+        orientation
+    )  # PIL.Image.Transpose that camera held it by
     stored = upright if undo is None else upright.transpose(Image.Transpose(undo))
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
@@ -360,7 +391,9 @@ def test_sixteen_bit_grey_stays_fine_through_a_profile(tmp_path):
 @pytest.mark.parametrize("ending", ["tif", "jpg"])
 def test_a_cmyk_profile_says_what_the_inks_look_like(tmp_path, ending):
     path = save(
-        tmp_path / f"a.{ending}", Image.new("CMYK", (16, 16), (255, 0, 0, 0)), icc_profile=red_for_cyan_profile()
+        tmp_path / f"a.{ending}",
+        Image.new("CMYK", (16, 16), (255, 0, 0, 0)),
+        icc_profile=red_for_cyan_profile(),
     )
     red, green, blue = images.read(path).pixels[8, 8]
     assert red > 0.9 and green < 0.15 and blue < 0.15
@@ -383,7 +416,7 @@ def test_a_profile_that_cannot_be_used_is_a_warning_and_colours_are_taken_as_srg
     assert "a.png: its colour profile cannot be used" in caplog.text
 
 
-# --- reading: what goes wrong ----------------------------------------------------------------------------------------
+# --- reading: what goes wrong -------------------------------------------------------------------------------
 
 BOTH = pytest.mark.parametrize("reader", [images.read, images.probe])
 
@@ -475,12 +508,16 @@ def empty_png(path: Path, width: int, height: int) -> Path:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = chunk(b"IHDR", struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b""))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+    )
     return path
 
 
 @BOTH
-@pytest.mark.parametrize("side", [24_500, 60_000])  # past Pillow's warning and past its error, were its limit ours
+@pytest.mark.parametrize(
+    "side", [24_500, 60_000]
+)  # past Pillow's warning and past its error, were its limit ours
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_picture_of_absurd_size_is_refused_by_its_header(tmp_path, reader, side):
     path = empty_png(tmp_path / "a.png", side, side)
@@ -491,7 +528,7 @@ def test_a_picture_of_absurd_size_is_refused_by_its_header(tmp_path, reader, sid
 def test_a_big_scan_opens_and_pillows_own_limit_is_put_back(tmp_path):
     before = Image.MAX_IMAGE_PIXELS
     assert images.probe(empty_png(tmp_path / "a.png", 17_000, 17_000)) == (17_000, 17_000)
-    assert Image.MAX_IMAGE_PIXELS == before
+    assert before == Image.MAX_IMAGE_PIXELS
     with pytest.raises(Image.DecompressionBombError):
         Image.open(tmp_path / "a.png")
 
@@ -511,17 +548,19 @@ def test_pillows_limit_is_put_back_after_many_threads(tmp_path, colours):
         thread.start()
     for thread in threads:
         thread.join()
-    assert Image.MAX_IMAGE_PIXELS == before
+    assert before == Image.MAX_IMAGE_PIXELS
 
 
 @BOTH
 def test_a_side_below_16_px_is_too_small_and_16_is_enough(tmp_path, reader):
     reader(save(tmp_path / "a.png", Image.new("RGB", (16, 16))))
-    with pytest.raises(PictureError, match=r"b\.png: is too small \(200 x 15 px\)\. Use a picture of at least 16 px"):
+    with pytest.raises(
+        PictureError, match=r"b\.png: is too small \(200 x 15 px\)\. Use a picture of at least 16 px"
+    ):
         reader(save(tmp_path / "b.png", Image.new("RGB", (200, 15))))
 
 
-# --- resizing --------------------------------------------------------------------------------------------------------
+# --- resizing -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

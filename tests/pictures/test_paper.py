@@ -29,21 +29,43 @@ def on_paper(photo_size, name="A2", **options) -> Layout:
 def assert_same_shape(size, other, slack_px=0.5):
     """Both sides of `size` are those of `other` times one factor, but for rounding."""
     factor = max(size) / max(other)
-    assert all(abs(side - factor * of) <= slack_px * max(1, factor) for side, of in zip(size, other, strict=True))
+    assert all(
+        abs(side - factor * of) <= slack_px * max(1, factor) for side, of in zip(size, other, strict=True)
+    )
 
 
-# --- papers ----------------------------------------------------------------------------------------------------------
+# --- papers -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("text", "sides_mm"), [
-    ("A2", (420, 594)), ("a2", (420, 594)), (" A0 ", (841, 1189)), ("b6", (125, 176)), ("A3+", (329, 483)),
-    ("Letter", (215.9, 279.4)), ("LEGAL", (215.9, 355.6)), ("tabloid", (279.4, 431.8)),
-    ("60x90cm", (600, 900)), ("60X90CM", (600, 900)), ("60 x 90 cm", (600, 900)), ("60cm x 90cm", (600, 900)),
-    ("60×90cm", (600, 900)), ("60*90cm", (600, 900)), ("10x15cm", (100, 150)), ("300x400mm", (300, 400)),
-    ("24x36in", (609.6, 914.4)), ('24x36"', (609.6, 914.4)), ('24"x36"', (609.6, 914.4)),
-    ("8.5x11in", (215.9, 279.4)), ("8,5x11in", (215.9, 279.4)), ("24 x 36 inches", (609.6, 914.4)),
-    ("60cm x 90", (600, 900)), ("1in x 50.8mm", (25.4, 50.8)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "sides_mm"),
+    [
+        ("A2", (420, 594)),
+        ("a2", (420, 594)),
+        (" A0 ", (841, 1189)),
+        ("b6", (125, 176)),
+        ("A3+", (329, 483)),
+        ("Letter", (215.9, 279.4)),
+        ("LEGAL", (215.9, 355.6)),
+        ("tabloid", (279.4, 431.8)),
+        ("60x90cm", (600, 900)),
+        ("60X90CM", (600, 900)),
+        ("60 x 90 cm", (600, 900)),
+        ("60cm x 90cm", (600, 900)),
+        ("60×90cm", (600, 900)),
+        ("60*90cm", (600, 900)),
+        ("10x15cm", (100, 150)),
+        ("300x400mm", (300, 400)),
+        ("24x36in", (609.6, 914.4)),
+        ('24x36"', (609.6, 914.4)),
+        ('24"x36"', (609.6, 914.4)),
+        ("8.5x11in", (215.9, 279.4)),
+        ("8,5x11in", (215.9, 279.4)),
+        ("24 x 36 inches", (609.6, 914.4)),
+        ("60cm x 90", (600, 900)),
+        ("1in x 50.8mm", (25.4, 50.8)),
+    ],
+)
 def test_paper_is_understood_as_people_write_it(text, sides_mm):
     paper = parse_paper(text)
     assert (paper.width_mm, paper.height_mm) == pytest.approx(sides_mm)
@@ -63,13 +85,26 @@ def test_every_known_paper_is_found_by_its_name_in_any_case():
             assert parse_paper(text) == Paper(name, *sides)
 
 
-@pytest.mark.parametrize(("text", "fix"), [
-    ("A7", "did you mean A"), ("lettre", "did you mean letter?"), ("tabliod", "did you mean tabloid?"),
-    ("poster", "Use A0 to A6"), ("", "60x90cm"), ("60x90x2cm", "60x90cm"), ("60xcm", "60x90cm"), ("60x90px", "60x90cm"),
-    ("60x90", "--print 60x90cm"), ("nanxinfcm", "60x90cm"),
-    ("0x90cm", "--print 10x900mm"), ("-60x90cm", "--print 10x900mm"), ("0x0cm", "--print 10x10mm"),
-    ("3000x4000cm", "--print 15000x20000mm"), ("1x999999cm", "--print 10x20000mm"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        ("A7", "did you mean A"),
+        ("lettre", "did you mean letter?"),
+        ("tabliod", "did you mean tabloid?"),
+        ("poster", "Use A0 to A6"),
+        ("", "60x90cm"),
+        ("60x90x2cm", "60x90cm"),
+        ("60xcm", "60x90cm"),
+        ("60x90px", "60x90cm"),
+        ("60x90", "--print 60x90cm"),
+        ("nanxinfcm", "60x90cm"),
+        ("0x90cm", "--print 10x900mm"),
+        ("-60x90cm", "--print 10x900mm"),
+        ("0x0cm", "--print 10x10mm"),
+        ("3000x4000cm", "--print 15000x20000mm"),
+        ("1x999999cm", "--print 10x20000mm"),
+    ],
+)
 def test_what_is_no_paper_is_quoted_and_one_that_works_is_named(text, fix):
     with pytest.raises(UsageError) as error:
         parse_paper(text)
@@ -83,30 +118,55 @@ def test_the_size_named_for_an_absurd_one_is_accepted(text):
     parse_paper(str(error.value).rstrip(".").split()[-1])
 
 
-@pytest.mark.parametrize(("text", "mm"), [
-    ("3mm", 3), ("0.3cm", 3), ("0,3 cm", 3), ("0.125in", 3.175), ('.125"', 3.175), ("1 inch", 25.4), ("0", 0), ("0mm", 0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "mm"),
+    [
+        ("3mm", 3),
+        ("0.3cm", 3),
+        ("0,3 cm", 3),
+        ("0.125in", 3.175),
+        ('.125"', 3.175),
+        ("1 inch", 25.4),
+        ("0", 0),
+        ("0mm", 0),
+    ],
+)
 def test_a_length_is_understood_with_its_unit(text, mm):
     assert parse_length_mm(text) == pytest.approx(mm)
 
 
-@pytest.mark.parametrize(("text", "fix"), [
-    ("3", "--bleed 3mm"), ("-3mm", "--bleed 3mm"), ("3px", "--bleed 3mm"), ("", "--bleed 3mm"), ("mm", "--bleed 3mm"),
-    ("1e3mm", "--bleed 3mm"), ("21000mm", "--bleed 3mm"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        ("3", "--bleed 3mm"),
+        ("-3mm", "--bleed 3mm"),
+        ("3px", "--bleed 3mm"),
+        ("", "--bleed 3mm"),
+        ("mm", "--bleed 3mm"),
+        ("1e3mm", "--bleed 3mm"),
+        ("21000mm", "--bleed 3mm"),
+    ],
+)
 def test_what_is_no_length_is_quoted_and_one_that_works_is_named(text, fix):
     with pytest.raises(UsageError) as error:
         parse_length_mm(text)
     assert f"--bleed {text}" in str(error.value) and fix in str(error.value)
 
 
-# --- layouts ---------------------------------------------------------------------------------------------------------
+# --- layouts ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "dpi", "sheet"), [
-    ("A2", 300, (4961, 7016)), ("A4", 300, (2480, 3508)), ("24x36in", 300, (7200, 10800)), ("10x15cm", 300, (1181, 1772)),
-    ("letter", 600, (5100, 6600)), ("A2", 150, (2480, 3508)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "dpi", "sheet"),
+    [
+        ("A2", 300, (4961, 7016)),
+        ("A4", 300, (2480, 3508)),
+        ("24x36in", 300, (7200, 10800)),
+        ("10x15cm", 300, (1181, 1772)),
+        ("letter", 600, (5100, 6600)),
+        ("A2", 150, (2480, 3508)),
+    ],
+)
 def test_well_known_papers_have_their_well_known_pixels(name, dpi, sheet):
     assert on_paper((300, 400), name, dpi=dpi, fit="fill").sheet == sheet
 
@@ -125,7 +185,10 @@ def test_paper_is_turned_to_the_photographs_orientation_and_stays_as_typed_for_a
     for name in ("30x40cm", "40x30cm"):
         tall, wide = (on_paper(size, name, fit="pad").sheet for size in ((400, 300), (300, 400)))
         assert tall == wide[::-1] == (4724, 3543)
-    assert on_paper((100, 100), "30x40cm", fit="pad").sheet == on_paper((100, 100), "40x30cm", fit="pad").sheet[::-1]
+    assert (
+        on_paper((100, 100), "30x40cm", fit="pad").sheet
+        == on_paper((100, 100), "40x30cm", fit="pad").sheet[::-1]
+    )
 
 
 @pytest.mark.parametrize("mode", FITS)
@@ -133,11 +196,15 @@ def test_paper_is_turned_to_the_photographs_orientation_and_stays_as_typed_for_a
 @pytest.mark.parametrize("name", PAPER_NAMES)
 def test_every_layout_lies_inside_its_photograph_and_its_sheet_and_keeps_proportions(mode, size, name):
     layout = on_paper(size, name, bleed_mm=3, fit=mode)
-    for (top, left), (height, width), frame in ((layout.crop[:2], layout.crop[2:], size),
-                                                (layout.offset, layout.picture, layout.sheet)):
+    for (top, left), (height, width), frame in (
+        (layout.crop[:2], layout.crop[2:], size),
+        (layout.offset, layout.picture, layout.sheet),
+    ):
         assert min(top, left) >= 0 and min(height, width) >= 1
         assert top + height <= frame[0] and left + width <= frame[1]
-        assert abs(2 * top + height - frame[0]) <= 1 and abs(2 * left + width - frame[1]) <= 1  # in the middle
+        assert (
+            abs(2 * top + height - frame[0]) <= 1 and abs(2 * left + width - frame[1]) <= 1
+        )  # in the middle
     assert_same_shape(layout.picture, layout.crop[2:])
     assert layout.dpi == 300
 
@@ -195,13 +262,18 @@ def test_an_unknown_fit_is_refused_and_the_known_ones_are_named():
         on_paper((3, 4), fit="cover")
 
 
-# --- enough pixels ---------------------------------------------------------------------------------------------------
+# --- enough pixels ------------------------------------------------------------------------------------------
 
 
 def test_a_photograph_with_half_the_prints_pixels_is_enough_and_one_with_fewer_is_told():
     assert enough_pixels(on_paper((2480, 3508))) is None
     warning = enough_pixels(on_paper((1240, 1754)))
-    assert "75 dpi" in warning and "59.4 x 42.0 cm" in warning and "29.7 x 20.9 cm" in warning and "300 dpi" in warning
+    assert (
+        "75 dpi" in warning
+        and "59.4 x 42.0 cm" in warning
+        and "29.7 x 20.9 cm" in warning
+        and "300 dpi" in warning
+    )
 
 
 @pytest.mark.parametrize("size", PHOTO_SIZES)
@@ -210,7 +282,9 @@ def test_the_largest_print_named_by_the_warning_is_large_enough_and_draws_no_war
     warning = enough_pixels(on_paper(size, "B0", fit=mode))
     width, height = warning.split("Up to ")[1].split(" cm")[0].split(" x ")
     assert enough_pixels(on_paper(size, f"{width}x{height}cm", fit=mode)) is None
-    assert enough_pixels(on_paper(size, f"{float(width) * 1.1}x{float(height) * 1.1}cm", fit=mode)) is not None
+    assert (
+        enough_pixels(on_paper(size, f"{float(width) * 1.1}x{float(height) * 1.1}cm", fit=mode)) is not None
+    )
 
 
 def test_what_fill_crops_away_does_not_count_as_pixels():
@@ -222,10 +296,12 @@ def test_what_fill_crops_away_does_not_count_as_pixels():
 def test_a_coarse_print_needs_fewer_pixels_and_a_fine_one_no_more():
     size = (1240, 1754)  # 75 dpi on A2
     assert enough_pixels(on_paper(size, dpi=100)) is None
-    assert "150 dpi" in enough_pixels(on_paper(size, dpi=300)) and "150 dpi" in enough_pixels(on_paper(size, dpi=600))
+    assert "150 dpi" in enough_pixels(on_paper(size, dpi=300)) and "150 dpi" in enough_pixels(
+        on_paper(size, dpi=600)
+    )
 
 
-# --- pixels ----------------------------------------------------------------------------------------------------------
+# --- pixels -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", [(3,), ()])

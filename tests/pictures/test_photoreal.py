@@ -1,4 +1,5 @@
-"""The photorealistic mode: the screened Poisson equation against a linear solve, and what the print then looks like."""
+"""The photorealistic mode: the screened Poisson equation against a linear solve, and what the print then
+looks like."""
 
 import tracemalloc
 
@@ -20,7 +21,9 @@ def noise(*shape, seed=0):
 def picture(height=60, width=80, *, seed=0, low=0.25, high=0.75):
     """Soft random colours between low and high."""
     coarse = noise(5, 6, 3, seed=seed)
-    return (low + (high - low) * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)).astype(np.float32)
+    return (low + (high - low) * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)).astype(
+        np.float32
+    )
 
 
 def differences(height, width):
@@ -52,7 +55,7 @@ def solved(painted, photo, length_px):
     return photo + plane
 
 
-# --- the solve -------------------------------------------------------------------------------------------------------
+# --- the solve ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("length_px", [0.0, 0.7, 3.0, 50.0])
@@ -110,7 +113,9 @@ def test_bands_change_nothing(band_px, monkeypatch):
 
 def test_solving_each_half_alone_would_show_as_a_seam():
     painted, photo = noise(40, 40, seed=1), noise(40, 40, seed=2)
-    halves = np.concatenate([solved(painted[part], photo[part], 5.0) for part in (slice(0, 20), slice(20, 40))])
+    halves = np.concatenate(
+        [solved(painted[part], photo[part], 5.0) for part in (slice(0, 20), slice(20, 40))]
+    )
     assert np.abs(halves - solved(painted, photo, 5.0)).max() > 0.02
 
 
@@ -124,7 +129,7 @@ def test_beside_the_result_only_bands_are_held(monkeypatch):
     assert painted.nbytes <= peak < 1.2 * painted.nbytes
 
 
-# --- the picture -----------------------------------------------------------------------------------------------------
+# --- the picture --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("strength", [0.0, 0.03, 2.0])
@@ -168,7 +173,9 @@ def test_an_edge_of_the_photo_appears_and_an_edge_of_the_painting_goes():
 def test_a_print_looks_as_its_preview():
     painted, photo = picture(60, 80, seed=1), picture(60, 80, seed=2)
     small = keep_structure(painted, photo)
-    large = keep_structure(*(cv2.resize(x, (240, 180), interpolation=cv2.INTER_CUBIC) for x in (painted, photo)))
+    large = keep_structure(
+        *(cv2.resize(x, (240, 180), interpolation=cv2.INTER_CUBIC) for x in (painted, photo))
+    )
     again = cv2.resize(large, (80, 60), interpolation=cv2.INTER_AREA)
     np.testing.assert_allclose(again, small, atol=0.02)
     assert np.abs(keep_structure(painted, photo, strength=0.01) - small).max() > 0.05  # a third of the length

@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from helpers.pictures import save_painting, save_photo
 from helpers.runners import Painter
-
 from render.jobs.events import JobDone, JobStarted, Progress
 from render.jobs.job import make_job
 from render.jobs.ledger import Ledger
@@ -19,8 +19,14 @@ from render.runners.batch import Summary, run_batch, split
 def jobs(tmp_path):
     style = load_style(save_painting(tmp_path / "x.png"))
     return [
-        make_job(save_photo(tmp_path / f"{name}.png", seed=seed), style, Look(), Settings(),
-                 tmp_path / "prints" / f"{name}--x.png", weights_sha256="w")
+        make_job(
+            save_photo(tmp_path / f"{name}.png", seed=seed),
+            style,
+            Look(),
+            Settings(),
+            tmp_path / "prints" / f"{name}--x.png",
+            weights_sha256="w",
+        )
         for seed, name in enumerate("abc")
     ]
 
@@ -47,9 +53,15 @@ def test_every_job_is_recorded_counted_and_reported(jobs, ledger):
 def test_what_to_look_at_is_told_by_print_and_is_no_failure(jobs, ledger):
     class Careless(Painter):
         def run(self, some, report, stop):
-            super().run(some, lambda event: report(
-                replace(event, done=replace(event.done, findings=("border: 2 px", "specks: 12")))
-                if isinstance(event, JobDone) and event.job is jobs[1] else event), stop)
+            super().run(
+                some,
+                lambda event: report(
+                    replace(event, done=replace(event.done, findings=("border: 2 px", "specks: 12")))
+                    if isinstance(event, JobDone) and event.job is jobs[1]
+                    else event
+                ),
+                stop,
+            )
 
     summary = Summary()
     run_batch(jobs, Careless(), ledger, summary, lambda event: None)
@@ -90,7 +102,14 @@ def test_only_what_is_missing_is_left_to_do(jobs, ledger):
 
 def test_jobs_left_at_the_deadline_are_neither_failed_nor_recorded_and_the_next_run_does_them(jobs, ledger):
     summary = Summary()
-    run_batch(jobs, Painter(broken=[jobs[0]]), ledger, summary, lambda event: None, stop=lambda: len(summary.failed) == 1)
+    run_batch(
+        jobs,
+        Painter(broken=[jobs[0]]),
+        ledger,
+        summary,
+        lambda event: None,
+        stop=lambda: len(summary.failed) == 1,
+    )
     assert (summary.done, summary.left, summary.exit_status) == (0, 2, 1)
     assert statuses(ledger) == ["failed"]
     summary = Summary()
@@ -119,8 +138,15 @@ def test_pictures_per_hour_and_the_devices_share_come_from_what_was_finished():
 def test_busy_seconds_of_every_worker_are_added(jobs, ledger):
     class Timed(Painter):
         def run(self, some, report, stop):
-            super().run(some, lambda event: report(
-                replace(event, done=replace(event.done, busy_s=4.0)) if isinstance(event, JobDone) else event), stop)
+            super().run(
+                some,
+                lambda event: report(
+                    replace(event, done=replace(event.done, busy_s=4.0))
+                    if isinstance(event, JobDone)
+                    else event
+                ),
+                stop,
+            )
 
     summary = Summary()
     run_batch(jobs, Timed(broken=[jobs[2]]), ledger, summary, lambda event: None)

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.pictures import photo_pixels, save, save_painting, save_photo
-from helpers.program import SHALLOW
 from PIL import Image, ImageCms
 
 import render
+from helpers.pictures import photo_pixels, save, save_painting, save_photo
+from helpers.program import SHALLOW
 from render.errors import WeightsError
 from render.jobs.events import JobDone, JobFailed, JobStarted, Notice, Progress
 from render.jobs.job import make_job
@@ -43,8 +43,14 @@ def renderer():
 
 def job_of(photo: Path, painting: Path, settings=SMALL, *, look=(), name=None):
     ending = FORMATS[settings.format].endings[0] if settings.format in FORMATS else ".png"
-    return make_job(photo, load_style(painting), apply_settings({}, [*SHALLOW, *look]), settings,
-                    photo.parent / "prints" / f"{name or photo.stem}{ending}", weights_sha256="w")
+    return make_job(
+        photo,
+        load_style(painting),
+        apply_settings({}, [*SHALLOW, *look]),
+        settings,
+        photo.parent / "prints" / f"{name or photo.stem}{ending}",
+        weights_sha256="w",
+    )
 
 
 def endings(events) -> dict[str, str]:
@@ -54,7 +60,7 @@ def endings(events) -> dict[str, str]:
     return {event.job.photo.stem: "done" if isinstance(event, JobDone) else "failed" for event in ended}
 
 
-# --- what a print is -------------------------------------------------------------------------------------------------
+# --- what a print is ----------------------------------------------------------------------------------------
 
 
 def test_a_print_is_neither_the_photo_nor_noise_but_lies_towards_the_painting(renderer, photo, painting):
@@ -76,7 +82,9 @@ def test_every_format_carries_profile_resolution_and_the_whole_job(renderer, pho
     renderer.render(job)
     with Image.open(job.output) as image:
         assert image.format == FORMATS[format].pillow_name and image.size == (64, 48) and image.mode == "RGB"
-        assert "sRGB" in ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(_bytes_file(image.info["icc_profile"])))
+        assert "sRGB" in ImageCms.getProfileDescription(
+            ImageCms.ImageCmsProfile(_bytes_file(image.info["icc_profile"]))
+        )
         assert image.getexif()[282] == 240.0
     facts = export.read_provenance(job.output)
     assert facts["job"] == job.id
@@ -87,7 +95,9 @@ def test_every_format_carries_profile_resolution_and_the_whole_job(renderer, pho
     assert facts["scales"] == [{"height": 48, "width": 64, "iterations": 36, "deep": True}]
     assert facts["weights"] == {"name": "caffe", "sha256": renderer.weights.sha256}
     assert (facts["device"], facts["precision"]) == ("cpu", "float32")
-    assert facts["versions"]["render"] == render.__version__ and facts["versions"]["torch"] == torch.__version__
+    assert (
+        facts["versions"]["render"] == render.__version__ and facts["versions"]["torch"] == torch.__version__
+    )
     assert 0 < facts["loss"] < 1
 
 
@@ -104,11 +114,17 @@ def test_two_jobs_have_two_provenances(renderer, photo, painting):
     assert export.read_provenance(one.output)["look"] != export.read_provenance(other.output)["look"]
 
 
-@pytest.mark.parametrize(("format", "mode"), [("png", "RGBA"), ("tiff", "RGBA"), ("webp", "RGBA"), ("jpeg", "RGB")])
+@pytest.mark.parametrize(
+    ("format", "mode"), [("png", "RGBA"), ("tiff", "RGBA"), ("webp", "RGBA"), ("jpeg", "RGB")]
+)
 def test_transparency_comes_through_where_the_format_has_it(renderer, tmp_path, painting, format, mode):
     alpha = np.full((48, 64, 1), 255, np.uint8)
     alpha[:, :32] = 0
-    job = job_of(save(tmp_path / "cut.png", np.dstack([photo_pixels(), alpha])), painting, replace(SMALL, format=format))
+    job = job_of(
+        save(tmp_path / "cut.png", np.dstack([photo_pixels(), alpha])),
+        painting,
+        replace(SMALL, format=format),
+    )
     renderer.render(job)
     with Image.open(job.output) as image:
         assert image.mode == mode
@@ -147,7 +163,7 @@ def test_the_style_targets_of_a_batch_change_no_pixel(renderer, photo, painting,
     assert not np.array_equal(first, second)
 
 
-# --- what a runner reports -------------------------------------------------------------------------------------------
+# --- what a runner reports ----------------------------------------------------------------------------------
 
 
 def test_a_job_is_started_makes_progress_and_is_done(photo, painting):
@@ -157,7 +173,9 @@ def test_a_job_is_started_makes_progress_and_is_done(photo, painting):
     first, *middle, last = events
     assert isinstance(first, JobStarted) and isinstance(last, JobDone)
     assert [step.iteration for step in middle] == list(range(1, 37))
-    assert all(isinstance(step, Progress) and step.size == (48, 64) and step.iterations == 36 for step in middle)
+    assert all(
+        isinstance(step, Progress) and step.size == (48, 64) and step.iterations == 36 for step in middle
+    )
     shares = [step.work for step in middle]
     assert shares == sorted(shares) and shares[-1] == pytest.approx(1)
     assert last.done.loss == pytest.approx(min(step.loss for step in middle))
@@ -166,7 +184,10 @@ def test_a_job_is_started_makes_progress_and_is_done(photo, painting):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_notice_comes_through_from_every_process_and_painted_pictures_are_kept(tmp_path, painting, workers):
     settings = replace(SMALL, paper="6x4cm", dpi=40.0, color="luminance")
-    jobs = [job_of(save_photo(tmp_path / f"{name}.png", (24, 32), seed), painting, settings) for seed, name in enumerate("ab")]
+    jobs = [
+        job_of(save_photo(tmp_path / f"{name}.png", (24, 32), seed), painting, settings)
+        for seed, name in enumerate("ab")
+    ]
     events, keeping = [], Keeping.under(tmp_path / ".render")
     LocalRunner(CPU, settings, keeping, workers=workers).run(jobs, events.append)
     assert endings(events) == {"a": "done", "b": "done"}
@@ -207,7 +228,10 @@ def test_a_mistake_of_ours_fails_its_job_with_a_traceback(renderer, photo, paint
     job = job_of(photo, painting, replace(SMALL, quality="superb"))
     failure = attempt(renderer, job, None, lambda event: None)
     assert isinstance(failure, JobFailed)
-    assert "photo.png x painting: unexpected KeyError: 'superb'" in failure.message and "report it" in failure.message
+    assert (
+        "photo.png x painting: unexpected KeyError: 'superb'" in failure.message
+        and "report it" in failure.message
+    )
     assert "Traceback" in failure.trace and "plan_scales" in failure.trace
 
 
@@ -231,12 +255,14 @@ def test_weights_that_are_not_there_are_told(photo, painting, workers):
         assert "gone.pth: no such file" in events[-1].message
 
 
-# --- workers that die ------------------------------------------------------------------------------------------------
+# --- workers that die ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def three_jobs(tmp_path, painting):
-    return [job_of(save_photo(tmp_path / f"{name}.png", seed=seed), painting) for seed, name in enumerate("abc")]
+    return [
+        job_of(save_photo(tmp_path / f"{name}.png", seed=seed), painting) for seed, name in enumerate("abc")
+    ]
 
 
 def kill_one_worker() -> None:

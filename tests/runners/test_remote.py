@@ -11,10 +11,10 @@ from pathlib import Path
 
 import fsspec
 import pytest
+
 from helpers.pictures import save_painting, save_photo
 from helpers.program import CHEAP
 from helpers.runners import Painter
-
 from render.errors import UsageError
 from render.jobs.events import JobStarted
 from render.jobs.inputs import find_inputs
@@ -47,11 +47,18 @@ def s3_server():
 
 @pytest.fixture
 def s3(s3_server, monkeypatch, tmp_path):
-    """A file system with an empty bucket, as the environment describes it to this program and to those it starts."""
+    """A file system with an empty bucket, as the environment describes it to this program and to those it
+    starts."""
     s3fs = pytest.importorskip("s3fs")
-    for name, value in {"AWS_ENDPOINT_URL": s3_server, "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret",
-                        "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true",
-                        "AWS_CONFIG_FILE": str(tmp_path / "none"), "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none")}.items():
+    for name, value in {
+        "AWS_ENDPOINT_URL": s3_server,
+        "AWS_ACCESS_KEY_ID": "id",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": str(tmp_path / "none"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
+    }.items():
         monkeypatch.setenv(name, value)
     s3fs.S3FileSystem.clear_instance_cache()
     fs = fsspec.filesystem("s3")
@@ -94,12 +101,22 @@ def names(entries) -> list[str]:
     return [item.name for item in find_inputs(entries)]
 
 
-# --- inputs and styles -----------------------------------------------------------------------------------------------
+# --- inputs and styles --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("s3://bucket/a", True), ("https://host/a.jpg", True), ("photos", False), ("/a/b", False), ("C://photos", False),
-    ("a/b://c", False), ("C:\\photos", False), (Path("prints"), False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("s3://bucket/a", True),
+        ("https://host/a.jpg", True),
+        ("photos", False),
+        ("/a/b", False),
+        ("C://photos", False),
+        ("a/b://c", False),
+        ("C:\\photos", False),
+        (Path("prints"), False),
+    ],
+)
 def test_an_address_has_a_scheme(text, expected):
     assert remote.is_remote(text) == expected
 
@@ -108,7 +125,9 @@ def test_a_bucket_is_fetched_with_its_sub_folders_and_names(s3, pictures):
     upload(s3, pictures, "bucket")
     entries = fetch("s3://bucket/photos")
     assert names(entries) == names([str(pictures / "photos")]) == ["a", "italy/rome"]
-    assert (Path(entries[0]) / "italy" / "rome.png").read_bytes() == (pictures / "photos" / "italy" / "rome.png").read_bytes()
+    assert (Path(entries[0]) / "italy" / "rome.png").read_bytes() == (
+        pictures / "photos" / "italy" / "rome.png"
+    ).read_bytes()
 
 
 def test_files_and_globs_and_local_paths_have_the_names_that_they_have_locally(s3, pictures):
@@ -154,7 +173,9 @@ def test_a_file_that_is_not_there_is_told_and_the_others_are_fetched(s3, picture
 
 def test_a_preset_comes_with_the_pictures_it_names(s3, pictures):
     save_painting(pictures / "styles" / "x.png")
-    (pictures / "styles" / "blots.toml").write_text('[[pictures]]\nfile = "x.png"\n[[pictures]]\nfile = "../photos/a.png"\n')
+    (pictures / "styles" / "blots.toml").write_text(
+        '[[pictures]]\nfile = "x.png"\n[[pictures]]\nfile = "../photos/a.png"\n'
+    )
     upload(s3, pictures, "bucket")
     (preset,) = map(Path, fetch("s3://bucket/styles/blots.toml", endings=remote.STYLES))
     assert sorted(path.name for path in preset.parent.iterdir()) == ["blots.toml", "x.png"]
@@ -176,15 +197,32 @@ def test_missing_credentials_are_named(s3, monkeypatch):
         fetch("s3://bucket/photos")
 
 
-@pytest.mark.parametrize(("url", "words"), [("gs://bucket/a.png", "pip install gcsfs"), ("az://bucket/a", "pip install adlfs"),
-                                            ("nosuch://a", "Known are s3")])
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("gs://bucket/a.png", "pip install gcsfs"),
+        ("az://bucket/a", "pip install adlfs"),
+        ("nosuch://a", "Known are s3"),
+    ],
+)
 def test_a_missing_driver_is_named_with_the_package(url, words):
     with pytest.raises(UsageError, match=words):
         fetch(url)
 
 
-@pytest.mark.parametrize("name", ["../../evil.png", "a/../../evil.png", "/evil.png", "a//evil.png", "./evil.png",
-                                  "..\\evil.png", "C:evil.png", "a\0.png"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../evil.png",
+        "a/../../evil.png",
+        "/evil.png",
+        "a//evil.png",
+        "./evil.png",
+        "..\\evil.png",
+        "C:evil.png",
+        "a\0.png",
+    ],
+)
 def test_a_name_that_leads_out_of_the_cache_is_refused(tmp_path, name):
     with pytest.raises(UsageError, match="is no name for a file"):
         remote._within(tmp_path, name)
@@ -201,15 +239,26 @@ def memory():
 
 def test_keys_that_climb_write_nothing_outside_the_cache(memory, pictures, tmp_path):
     upload(memory, pictures / "photos", "memory://photos")
-    for key in ("/photos/../../../../../evil.png", "/photos//evil.png", "/photos/a\\..\\..\\evil.png", "/photos/a/../../evil.png"):
+    for key in (
+        "/photos/../../../../../evil.png",
+        "/photos//evil.png",
+        "/photos/a\\..\\..\\evil.png",
+        "/photos/a/../../evil.png",
+    ):
         memory.store[key] = memory.store["/photos/a.png"]
-    before = {path for path in tmp_path.parent.rglob("*.png")}
+    before = set(tmp_path.parent.rglob("*.png"))
     failed = Told()
     (folder,) = map(Path, fetch("memory://photos", failed=failed))
     assert names([str(folder)]) == ["a", "italy/rome"]
-    assert [what.rpartition("photos/")[2] for what, _ in failed] == ["/evil.png", "a\\..\\..\\evil.png"]  # /.. counts as hidden
+    assert [what.rpartition("photos/")[2] for what, _ in failed] == [
+        "/evil.png",
+        "a\\..\\..\\evil.png",
+    ]  # /.. counts as hidden
     assert all("is no name for a file" in why for _, why in failed)
-    assert {path for path in tmp_path.parent.rglob("*.png")} - before == {folder / "a.png", folder / "italy" / "rome.png"}
+    assert set(tmp_path.parent.rglob("*.png")) - before == {
+        folder / "a.png",
+        folder / "italy" / "rome.png",
+    }
 
 
 @pytest.fixture
@@ -236,7 +285,10 @@ def test_pictures_of_a_web_server_are_fetched_by_file_and_by_folder(site, pictur
 
 
 def test_a_signed_web_address_is_the_file_before_its_question(site, pictures):
-    (one,), (other,) = fetch(f"{site}/photos/a.png?signature=abc/d.e"), fetch(f"{site}/photos/a.png?signature=other")
+    (one,), (other,) = (
+        fetch(f"{site}/photos/a.png?signature=abc/d.e"),
+        fetch(f"{site}/photos/a.png?signature=other"),
+    )
     assert names([one]) == ["a"] and Path(one).read_bytes() == (pictures / "photos" / "a.png").read_bytes()
     assert one != other and "abc" not in one
 
@@ -251,17 +303,20 @@ def test_no_password_shows_in_the_cache(cache):
     assert remote._kept("outputs", "s3://a/b") != remote._kept("outputs", "s3://a-b")
 
 
-# --- the output ------------------------------------------------------------------------------------------------------
+# --- the output ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def batch(program, files_are_read_anew, tmp_path, monkeypatch, pictures):
-    """batch(*words): (status, records by event, standard error) of a batch in a working folder with photos and x.png."""
+    """batch(*words): (status, records by event, standard error) of a batch in a working folder with photos
+    and x.png."""
     monkeypatch.chdir(pictures)
     save_painting(Path("x.png"))
 
     def run(*words):
-        status, out, err = program("batch", "--inputs", "photos", "--styles", "x.png", "--size", "48", *CHEAP, *words, "--json")
+        status, out, err = program(
+            "batch", "--inputs", "photos", "--styles", "x.png", "--size", "48", *CHEAP, *words, "--json"
+        )
         records: dict[str, list] = {}
         for line in out.splitlines():
             records.setdefault(json.loads(line)["event"], []).append(json.loads(line))
@@ -285,7 +340,14 @@ def counts(records) -> tuple[int, int]:
 
 def test_from_bucket_to_bucket_and_the_rerun_does_nothing(s3, batch, pictures, cache):
     upload(s3, pictures, "bucket")
-    words = ("--inputs", "s3://bucket/photos", "--styles", "s3://bucket/x.png", "--output", "s3://bucket/prints")
+    words = (
+        "--inputs",
+        "s3://bucket/photos",
+        "--styles",
+        "s3://bucket/x.png",
+        "--output",
+        "s3://bucket/prints",
+    )
     status, records, err = batch(*words)
     assert status == 0 and counts(records) == (2, 0), err
     assert there(s3) == PRINTS
@@ -298,7 +360,9 @@ def test_from_bucket_to_bucket_and_the_rerun_does_nothing(s3, batch, pictures, c
     assert counts(batch(*words)[1]) == (0, 2)
 
 
-def test_another_machine_knows_what_is_finished_and_what_is_missing_or_cut_is_made_again(s3, batch, tmp_path, monkeypatch):
+def test_another_machine_knows_what_is_finished_and_what_is_missing_or_cut_is_made_again(
+    s3, batch, tmp_path, monkeypatch
+):
     words = ("--output", "s3://bucket/prints")
     assert batch(*words)[0] == 0
     whole = s3.cat_file("bucket/prints/a--x.png")
@@ -331,7 +395,9 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(s3, batch, 
 
 def test_inputs_that_are_nowhere_are_wrong_usage(s3, batch):
     s3.pipe_file("bucket/notes/a.txt", b"no picture")
-    status, records, err = batch("--inputs", "s3://bucket/notes", "s3://bucket/gone.png", "--output", "prints")
+    status, records, err = batch(
+        "--inputs", "s3://bucket/notes", "s3://bucket/gone.png", "--output", "prints"
+    )
     assert status == 2 and not records
     assert "no pictures there" in err and "gone.png" in err
 
@@ -344,11 +410,17 @@ def test_a_print_that_could_not_be_sent_has_failed_and_is_sent_later_without_pai
     status, records, err = batch(*words)
     assert status == 1 and counts(records) == (1, 0)
     (failure,) = records["failed"]
-    assert failure["photo"].endswith("rome.png") and "painted, but" in failure["message"] and f"file://{place}" in failure["message"]
+    assert (
+        failure["photo"].endswith("rome.png")
+        and "painted, but" in failure["message"]
+        and f"file://{place}" in failure["message"]
+    )
     (place / "italy").unlink()
     status, records, _ = batch(*words)
     assert status == 0 and counts(records) == (1, 1)
-    assert "progress" not in records and [done["photo"] for done in records["done"]] == ["photos/italy/rome.png"]
+    assert "progress" not in records and [done["photo"] for done in records["done"]] == [
+        "photos/italy/rome.png"
+    ]
     assert there(fsspec.filesystem("file"), str(place)) == PRINTS
     assert counts(batch(*words)[1]) == (0, 2)
 
@@ -360,8 +432,11 @@ def test_fresh_paints_what_was_not_sent_again(batch, tmp_path):
     assert batch("--output", f"file://{place}")[0] == 1
     (place / "italy").unlink()
     status, records, _ = batch("--output", f"file://{place}", "--fresh")
-    assert status == 0 and counts(records) == (2, 0) and {step["photo"] for step in records["progress"]} == {
-        "photos/a.png", "photos/italy/rome.png"}
+    assert (
+        status == 0
+        and counts(records) == (2, 0)
+        and {step["photo"] for step in records["progress"]} == {"photos/a.png", "photos/italy/rome.png"}
+    )
 
 
 def test_the_deadline_leaves_jobs_whose_print_waits_to_be_sent(batch, tmp_path):
@@ -385,18 +460,31 @@ def test_a_proof_is_sent_with_its_print(s3, batch, tmp_path):
 
 
 @pytest.mark.parametrize(("every_s", "known"), [(0.0, ["done"]), (3600.0, [])])
-def test_the_ledger_is_sent_along_so_that_a_machine_that_vanishes_forgets_little(memory, tmp_path, monkeypatch, every_s, known):
+def test_the_ledger_is_sent_along_so_that_a_machine_that_vanishes_forgets_little(
+    memory, tmp_path, monkeypatch, every_s, known
+):
     monkeypatch.setattr(remote, "LEDGER_EVERY_S", every_s)
     store = remote.Output.at("memory://prints")
     style = load_style(save_painting(tmp_path / "x.png"))
-    jobs = [make_job(save_photo(tmp_path / f"{name}.png", seed=seed), style, Look(), Settings(), store.folder / f"{name}--x.png",
-                     weights_sha256="w") for seed, name in enumerate("ab")]
+    jobs = [
+        make_job(
+            save_photo(tmp_path / f"{name}.png", seed=seed),
+            style,
+            Look(),
+            Settings(),
+            store.folder / f"{name}--x.png",
+            weights_sha256="w",
+        )
+        for seed, name in enumerate("ab")
+    ]
     seen = []
 
     def look(event):
         if isinstance(event, JobStarted) and event.job is jobs[1]:
             (tmp_path / "there" / ".render").mkdir(parents=True)
-            memory.get_file("/prints/.render/ledger.sqlite", str(tmp_path / "there" / ".render" / "ledger.sqlite"))
+            memory.get_file(
+                "/prints/.render/ledger.sqlite", str(tmp_path / "there" / ".render" / "ledger.sqlite")
+            )
             ledger = Ledger.peek(tmp_path / "there")
             seen.extend(row["status"] for row in ledger.rows())
             ledger.close()
@@ -409,7 +497,9 @@ def test_the_ledger_is_sent_along_so_that_a_machine_that_vanishes_forgets_little
         assert [row["status"] for row in ledger.rows()] == ["done", "done"]
 
 
-def test_without_a_ledger_anywhere_prints_at_an_address_say_themselves_that_they_are_done(memory, batch, cache):
+def test_without_a_ledger_anywhere_prints_at_an_address_say_themselves_that_they_are_done(
+    memory, batch, cache
+):
     batch("--output", "memory://bucket/prints")
     memory.rm("/bucket/prints/.render", recursive=True)
     shutil.rmtree(cache / "outputs", ignore_errors=True)

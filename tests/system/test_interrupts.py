@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from helpers.pictures import save_painting, save_photo
 from helpers.program import QUICK, start
 
@@ -77,9 +78,15 @@ def bombard(process: subprocess.Popen, with_signal: signal.Signals, every_s: flo
         time.sleep(every_s)
 
 
-@pytest.mark.parametrize(("with_signal", "every_s", "group", "workers"), [
-    (signal.SIGINT, 0.01, True, 2), (signal.SIGTERM, 0.01, False, 2), (signal.SIGTERM, 0.02, True, 2),
-    (signal.SIGINT, 0.3, True, 1)])
+@pytest.mark.parametrize(
+    ("with_signal", "every_s", "group", "workers"),
+    [
+        (signal.SIGINT, 0.01, True, 2),
+        (signal.SIGTERM, 0.01, False, 2),
+        (signal.SIGTERM, 0.02, True, 2),
+        (signal.SIGINT, 0.3, True, 1),
+    ],
+)
 def test_signals_in_bursts_are_one_interrupt_and_notify_once(photos, with_signal, every_s, group, workers):
     words = ("--workers", workers, "--notify", "cat >> told; sleep 1; echo >> slept")
     process = start(*BATCH, *words, cwd=photos)
@@ -114,8 +121,9 @@ def test_a_person_who_will_not_wait_ends_it_at_once_and_notify_has_run_once(phot
 
 
 def test_a_program_that_is_stuck_says_its_last_words_and_ends():
-    process = subprocess.Popen([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     until(process, "ready")
     bombard(process, signal.SIGINT, 0.2, group=False)
     assert (process.wait(), process.stdout.read()) == (130, "interrupted\nready\nlast words\n")
@@ -167,14 +175,16 @@ def test_an_interrupt_while_python_makes_a_class_ends_with_130_too(tmp_path):
 
 
 def test_ctrl_c_that_was_ignored_from_the_start_stays_so(tmp_path):
-    code = ("import signal; from render.system import interrupts; interrupts.install(); "
-            "print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)")
+    code = (
+        "import signal; from render.system import interrupts; interrupts.install(); "
+        "print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
+    )
     shell = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")
     done = subprocess.run([*shell, sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "True\n"
 
 
-# --- a driver that is killed ---------------------------------------------------------------------------------
+# --- a driver that is killed --------------------------------------------------------------------------------
 
 
 def workers_of(process: subprocess.Popen) -> list[psutil.Process]:
@@ -204,8 +214,9 @@ def test_workers_end_with_a_driver_that_is_killed(photos, word):
 
 def test_a_child_whose_parent_died_before_it_was_bound_ends_by_itself(tmp_path):
     (tmp_path / "parent.py").write_text(CHILD)
-    process = subprocess.Popen([sys.executable, "parent.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True,
-                               env=WITH_RENDER)
+    process = subprocess.Popen(
+        [sys.executable, "parent.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=WITH_RENDER
+    )
     assert process.stdout.readline() == "started\n"  # forked, and far from its first line of ours
     children = psutil.Process(process.pid).children()
     process.kill()
@@ -218,8 +229,9 @@ def test_a_child_that_only_watches_ends_too(tmp_path):
     watching = CHILD.replace("child.start(", "child.start(elsewhere, ")
     watching = watching.replace("if __name__", ELSEWHERE + "if __name__")
     (tmp_path / "parent.py").write_text(watching)
-    process = subprocess.Popen([sys.executable, "parent.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True,
-                               env=WITH_RENDER)
+    process = subprocess.Popen(
+        [sys.executable, "parent.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=WITH_RENDER
+    )
     assert process.stdout.readline() == "started\n"
     time.sleep(2)
     children = workers_of(process)

@@ -4,8 +4,8 @@ import os
 import sys
 
 import pytest
-from helpers.program import run
 
+from helpers.program import run
 from render.system import large_pages
 
 
@@ -34,10 +34,16 @@ def test_the_same_words_begin_again_where_the_kernel_gives_them_on_request(begun
     assert begun("always [madvise] never\n", given)[2] == f"{given}:glibc.malloc.hugetlb=1"
 
 
-@pytest.mark.parametrize("kernel, tunables", [
-    ("[always] madvise never", None), ("always madvise [never]", None), (None, None),
-    ("always [madvise] never", "glibc.malloc.hugetlb=0"), ("always [madvise] never", "glibc.malloc.hugetlb=1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "kernel, tunables",
+    [
+        ("[always] madvise never", None),
+        ("always madvise [never]", None),
+        (None, None),
+        ("always [madvise] never", "glibc.malloc.hugetlb=0"),
+        ("always [madvise] never", "glibc.malloc.hugetlb=1"),
+    ],
+)
 def test_nothing_begins_again_where_it_says_nothing_or_was_said(begun, kernel, tunables):
     assert begun(kernel, tunables) is None
 

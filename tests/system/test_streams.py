@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from helpers.pictures import save_painting, save_photo
 from helpers.program import CHEAP_BATCH, PROGRAM
-
 from render.system import streams
 
 FULL = Path("/dev/full")
@@ -111,7 +111,13 @@ def test_the_first_failure_is_remembered_and_nothing_is_tried_after_it(monkeypat
 
 
 def test_a_name_that_the_terminal_cannot_show_stops_nothing(tmp_path):
-    code = "import sys; from render.system import streams\nwith streams.guarded(): print('caf\\u00e9 \\udcff')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                          env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    code = (
+        "import sys; from render.system import streams\nwith streams.guarded(): print('caf\\u00e9 \\udcff')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )
     assert (done.returncode, done.stdout) == (0, "caf\\xe9 \\udcff\n")

@@ -73,9 +73,18 @@ def test_a_file_that_is_still_being_written_is_left_however_old_it_is(tmp_path):
 
 
 def test_only_names_that_render_gives_are_cleared(tmp_path):
-    mine = [tmp_path / name for name in (
-        "film.part", ".film.part", ".render-notes.part", f".render-{'0' * 31}.part",
-        f".render-{'0' * 32}.part.png", f"{'0' * 32}.part", f".{'z' * 32}.part")]
+    mine = [
+        tmp_path / name
+        for name in (
+            "film.part",
+            ".film.part",
+            ".render-notes.part",
+            f".render-{'0' * 31}.part",
+            f".render-{'0' * 32}.part.png",
+            f"{'0' * 32}.part",
+            f".{'z' * 32}.part",
+        )
+    ]
     for path in mine:
         path.write_bytes(b"a download of the user's")
         age(path, 1000)

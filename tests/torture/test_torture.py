@@ -1,4 +1,5 @@
-"""A slice of the torture campaign (scripts/torture), seeded: damaged files of every format, and its own eyes."""
+"""A slice of the torture campaign (scripts/torture), seeded: damaged files of every format, and its own
+eyes."""
 
 import random
 import subprocess
@@ -12,9 +13,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from render.errors import UsageError  # noqa: E402
-from scripts.torture import mutate  # noqa: E402
-from scripts.torture.formats import FORMATS, Format  # noqa: E402
+from render.errors import UsageError
+from scripts.torture import mutate
+from scripts.torture.formats import FORMATS, Format
 
 NAMES = [kind.name for kind in FORMATS]
 
@@ -46,17 +47,20 @@ def warn(path):
         warnings.warn("odd")
 
 
-@pytest.mark.parametrize(("read", "verdict"), [
-    (lambda path: None, "accepted"),
-    (lambda path: False, "refused"),
-    (refuse, "refused"),
-    (refuse_without_a_name, "broken"),
-    (lambda path: 1 / 0, "broken"),
-    (lambda path: sys.exit(3), "broken"),
-    (lambda path: time.sleep(9), "broken"),
-    (lambda path: sys.stderr.write("odd\n"), "unnamed"),
-    (lambda path: sys.stderr.write(f"{path}: odd\n"), "accepted"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("read", "verdict"),
+    [
+        (lambda path: None, "accepted"),
+        (lambda path: False, "refused"),
+        (refuse, "refused"),
+        (refuse_without_a_name, "broken"),
+        (lambda path: 1 / 0, "broken"),
+        (lambda path: sys.exit(3), "broken"),
+        (lambda path: time.sleep(9), "broken"),
+        (lambda path: sys.stderr.write("odd\n"), "unnamed"),
+        (lambda path: sys.stderr.write(f"{path}: odd\n"), "accepted"),
+    ],
+)
 def test_the_campaign_sees_each_kind_of_failure(tmp_path, monkeypatch, read, verdict, capfd):
     monkeypatch.setattr(mutate, "LIMIT_S", 0.5)
     with capfd.disabled():

@@ -1,8 +1,10 @@
-"""Python runs this at the start of every process of a tortured run: the program's phases become places where it can be hit.
+"""Python runs this at the start of every process of a tortured run: the program's phases become places where
+it can be hit.
 
-RENDER_TORTURE names a file with a plan: {"id", "phase", "role", "n", "victim", "note"}. At its n-th crossing of the phase a
-process of that role writes down what it was about (the note) and kills: itself, its parent (of a worker: the driver, or the
-raylet). What is killed is thereby proven to be in that phase. Without a plan nothing happens.
+RENDER_TORTURE names a file with a plan: {"id", "phase", "role", "n", "victim", "note"}. At its n-th crossing
+of the phase a process of that role writes down what it was about (the note) and kills: itself, its parent (of
+a worker: the driver, or the raylet). What is killed is thereby proven to be in that phase. Without a plan
+nothing happens.
 """
 
 import contextlib
@@ -31,7 +33,8 @@ ROLE = role()
 
 
 def cross(phase: str, about: str = "", last=lambda: None) -> None:
-    """last: what is done just before the blow, when it is our own: a worker whose parent is hit may go on for a moment."""
+    """last: what is done just before the blow, when it is our own: a worker whose parent is hit may go on for
+    a moment."""
     plan = _plan()
     if plan is None or (plan["phase"], plan["role"]) != (phase, ROLE):
         return
@@ -59,13 +62,16 @@ def _plan() -> dict | None:
         return None
 
 
-# ---- the places -----------------------------------------------------------------------------------------------------
+# ---- the places --------------------------------------------------------------------------------------------
 
 
 def kind(path) -> str:
     parts = os.fspath(path).split(os.sep)
     if ".render" in parts:
-        return next((name for name in ("checkpoint", "painted") if any(part.startswith(name) for part in parts)), "record")
+        return next(
+            (name for name in ("checkpoint", "painted") if any(part.startswith(name) for part in parts)),
+            "record",
+        )
     return "proof" if parts[-1].endswith(".proof.png") else "print"
 
 
@@ -77,6 +83,7 @@ def _files(module) -> None:
         with plain(path, *words, **more) as file:
             yield file
             cross(f"{kind(path)} write", os.path.basename(path), lambda: _halve(file))
+
     module.whole_file = whole_file
 
 
@@ -92,6 +99,7 @@ def _jobs(module) -> None:
     def make_job(*words, **more):
         cross("planning")
         return plain(*words, **more)
+
     module.make_job = make_job
 
 
@@ -102,7 +110,9 @@ def _optimise(module) -> None:
         def struck(step):
             report(step)
             cross(f"scale {_scale}", f"iteration {step.iteration}")
+
         return plain(objective, state, report=struck, **more)
+
     module.minimise = minimise
 
 
@@ -113,6 +123,7 @@ def _pipeline(module) -> None:
         global _scale
         _scale = self.index + 1
         return plain(self, *words, **more)
+
     module.ScaleRun.__call__ = call
 
 
@@ -123,6 +134,7 @@ def _ledger(module) -> None:
         plain(self, event)
         if type(event).__name__ in ("JobStarted", "JobDone", "JobFailed"):
             cross("ledger written", type(event).__name__)
+
     module.Ledger.record = record
 
 
@@ -131,7 +143,9 @@ def _tiles(module) -> None:
         def call(self, i, *words):
             cross("tiles", f"{plain.__name__} of tile {i}")
             return plain(self, i, *words)
+
         return call
+
     for name in ("hold_content", "sums", "gradient"):
         setattr(module.Bench, name, struck(getattr(module.Bench, name)))
 
@@ -148,15 +162,24 @@ def _connect(database, *words, **more):
     connection = _plain_connect(database, *words, **more)
     if "ledger" in str(database):
         connection.set_trace_callback(
-            lambda statement: cross("ledger write", statement) if statement.upper().startswith("COMMIT") else None)
+            lambda statement: (
+                cross("ledger write", statement) if statement.upper().startswith("COMMIT") else None
+            )
+        )
     return connection
 
 
 _plain_replace, os.replace = os.replace, _replace
 _plain_connect, sqlite3.connect = sqlite3.connect, _connect
 
-PLACES = {"render.system.files": _files, "render.jobs.job": _jobs, "render.network.optimise": _optimise,
-          "render.painting.renderer": _pipeline, "render.jobs.ledger": _ledger, "render.distributed.tile_parallel": _tiles}
+PLACES = {
+    "render.system.files": _files,
+    "render.jobs.job": _jobs,
+    "render.network.optimise": _optimise,
+    "render.painting.renderer": _pipeline,
+    "render.jobs.ledger": _ledger,
+    "render.distributed.tile_parallel": _tiles,
+}
 
 
 class _Finder(importlib.abc.MetaPathFinder):
@@ -172,6 +195,7 @@ class _Finder(importlib.abc.MetaPathFinder):
                 def exec_module(module):
                     plain(module)
                     PLACES[name](module)
+
                 spec.loader.exec_module = exec_module
                 return spec
         return None
