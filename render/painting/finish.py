@@ -32,33 +32,33 @@ class Finish:
 
 def finish(
     output: Path,
-    painted: np.ndarray,
+    pixels: np.ndarray,
     photo: Photo,
     layout: Layout,
-    how: Finish,
+    finishing: Finish,
     *,
     provenance: Mapping,
     borders=((), ()),
 ) -> tuple[str, ...]:
     """Writes the print and returns what the checks found.
 
-    painted: (H, W, 3) float32 sRGB in [0, 1], of layout.picture's size; borders: where tiles met, (rows,
+    pixels: (H, W, 3) float32 sRGB in [0, 1], of layout.picture's size; borders: where tiles met, (rows,
     columns). Raises PictureError when the file cannot be written.
     """
-    settings = how.settings
+    settings = finishing.settings
     content = images.resize(images.crop(photo.pixels, layout), layout.picture)
     if settings.photoreal is not None:
-        painted = photoreal.keep_structure(painted, content, strength=settings.photoreal)
+        pixels = photoreal.keep_structure(pixels, content, strength=settings.photoreal)
     if settings.color in color.AFTER:
-        painted = color.recolour(settings.color, painted, content)
+        pixels = color.recolour(settings.color, pixels, content)
     findings = tuple(
-        f"{found.kind}: {found.message}" for found in checks.examine(painted, content, borders=borders)
+        f"{found.kind}: {found.message}" for found in checks.examine(pixels, content, borders=borders)
     )
     del content
     alpha = None
     if photo.alpha is not None:
         alpha = images.place(images.resize(images.crop(photo.alpha, layout), layout.picture), layout)
-    sheet = images.place(painted, layout)
+    sheet = images.place(pixels, layout)
     export.write(
         output,
         sheet,
@@ -66,12 +66,12 @@ def finish(
         dpi=layout.dpi,
         provenance=provenance,
         bit_depth=settings.bit_depth,
-        profile=how.profile,
+        profile=finishing.profile,
         intent=settings.intent,
         carried=photo.carried,
     )
-    if how.soft_proof is not None:
-        seen = icc.soft_proof(export.dithered(sheet), how.soft_proof, settings.intent)
+    if finishing.soft_proof is not None:
+        seen = icc.soft_proof(export.dithered(sheet), finishing.soft_proof, settings.intent)
         export.write(
             proof_path(output),
             seen.astype(np.float32) / 255,
