@@ -68,10 +68,20 @@ def refuse_bad(settings) -> None:
 
 
 def settings_of(arguments, **more):
-    from render.jobs.settings import Settings
+    from pydantic import ValidationError
+
+    from render.jobs.settings import Settings, as_option, usage_error
+
+    try:
+        return Settings(**_settings(arguments), **more)
+    except ValidationError as error:
+        raise usage_error(error, as_option) from error
+
+
+def _settings(arguments) -> dict:
     from render.pictures.paper import parse_length_mm
 
-    return Settings(
+    return dict(
         size_px=arguments.size,
         paper=arguments.paper,
         dpi=arguments.dpi,
@@ -87,7 +97,6 @@ def settings_of(arguments, **more):
         soft_proof=_absolute(arguments.soft_proof),
         weights=_weights(arguments),
         preprocessing=arguments.preprocessing,
-        **more,
     )
 
 

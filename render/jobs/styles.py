@@ -29,12 +29,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from render.errors import PresetError, UsageError, brief
 from render.jobs import toml
-from render.jobs.look import Look, LookKey, apply_settings, describe_look, explain, nearest
+from render.jobs.fields import explain, nearest
+from render.jobs.look import Look, apply_settings, describe_look
 from render.system import files
 
 __all__ = [
     "Look",
-    "LookKey",
     "Style",
     "StylePicture",
     "add_style",
