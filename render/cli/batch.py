@@ -5,71 +5,86 @@ from functools import partial
 from pathlib import Path
 
 from render.cli import gan
-from render.cli.arguments import command, seconds
+from render.cli.arguments import Number, Option, Parser, numeric
 from render.cli.ending import ending
-from render.cli.messages import tell
-from render.cli.options import look_options, overwrite_option, runner_options
+from render.cli.messages import inform
+from render.cli.options import JSON, OVERWRITE, RUNNER_OPTIONS, look_options
 from render.cli.workplace import fingerprint_of, workplace
 from render.errors import RenderError, UsageError
 
+STYLES = Option(
+    "--styles",
+    "Styles: presets (.toml), pictures, folders, globs, addresses, or shipped names (`render presets list`).",
+    metavar="STYLE",
+    nargs="+",
+    required=True,
+)
+INPUTS = Option(
+    "--inputs",
+    "Photographs: files, folders (with their subfolders), globs and addresses; or samples of a GAN: "
+    "gan:CHECKPOINT?count=16&seed=7.",
+    metavar="PATH",
+    nargs="+",
+    required=True,
+)
+OPTIONS = (
+    STYLES,
+    INPUTS,
+    Option(
+        "--output",
+        "Folder of the prints, or an address like s3://bucket/prints.",
+        "prints",
+        metavar="FOLDER",
+    ),
+)
+MORE_OPTIONS = (
+    Option(
+        "--dry-run",
+        "Print jobs, scales, memory and time, measured on this machine; render and write nothing.",
+        False,
+        kind="flag",
+    ),
+    JSON,
+    Option(
+        "--fresh",
+        "Render again what is finished already, whatever is in its place.",
+        False,
+        kind="flag",
+    ),
+    OVERWRITE,
+    numeric(
+        "--checkpoint-every",
+        "Seconds of work within a scale that a power cut may cost at most.",
+        Number(least=0),
+        default=300.0,
+        metavar="SECONDS",
+    ),
+    Option(
+        "--stop-at",
+        "Start no job after this time; running jobs are finished, and the next run does the rest.",
+        range="a time of day like 07:00 (the next one), or 8h, 90min, 1h30m from now",
+        metavar="TIME",
+    ),
+    Option(
+        "--notify",
+        "Run this command of the shell when the batch has ended, however it ended, with the summary as JSON "
+        "on its standard input.",
+        metavar="COMMAND",
+    ),
+)
 
-def add(commands) -> None:
-    parser = command(
-        commands,
+
+def add(commands: Parser) -> None:
+    commands.command(
         "batch",
         "render every photo in every style",
         "render batch --styles presets/paintings --inputs photos/ --size 2048 --output prints",
+        _fill,
     )
-    parser.add_argument(
-        "--styles",
-        nargs="+",
-        required=True,
-        metavar="STYLE",
-        help="presets (TOML), pictures, folders, globs, or shipped names (`render presets list`)",
-    )
-    parser.add_argument(
-        "--inputs",
-        nargs="+",
-        required=True,
-        metavar="PATH",
-        help="photographs: files, folders (with their sub-folders) and globs, here or at an address; or "
-        "samples of a GAN: "
-        "gan:CHECKPOINT?count=16&seed=7",
-    )
-    parser.add_argument(
-        "--output",
-        default="prints",
-        metavar="FOLDER",
-        help="a folder, or an address like s3://bucket/prints (default: %(default)s)",
-    )
-    look_options(parser)
-    runner_options(parser)
-    parser.add_argument(
-        "--dry-run", action="store_true", help="print jobs, scales, memory and time; render nothing"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
-    parser.add_argument(
-        "--fresh", action="store_true", help="render again what is finished already, whatever is in its place"
-    )
-    overwrite_option(parser)
-    parser.add_argument(
-        "--checkpoint-every",
-        type=seconds,
-        default=300.0,
-        metavar="SECONDS",
-        help="what a power cut may cost at most, within a scale (default: %(default)g)",
-    )
-    parser.add_argument(
-        "--stop-at",
-        metavar="TIME",
-        help="start no job after this: 07:00 (the next one), or 8h, 90min from "
-        "now; running jobs are finished, the rest is left for the next run",
-    )
-    parser.add_argument(
-        "--notify",
-        metavar="COMMAND",
-        help="run this at the end, however it came, with the summary as JSON on its standard input",
-    )
+
+
+def _fill(parser: Parser) -> None:
+    parser.add(*OPTIONS, *look_options(), *RUNNER_OPTIONS, *MORE_OPTIONS)
     parser.set_defaults(command=_batch)
 
 
@@ -95,14 +110,16 @@ def _batch(arguments) -> int:
     store = remote.Output.at(arguments.output) if remote.is_remote(arguments.output) else None
     output = Path(arguments.output) if store is None else store.folder
     shown = str if store is None else store.shown
-    local = partial(remote.localised, failed=lambda what, why: summary.failed.append((what, why)), tell=tell)
+    local = partial(
+        remote.localised, failed=lambda what, why: summary.failed.append((what, why)), tell=inform
+    )
     styles = find_styles(
         local(arguments.styles, endings=remote.STYLES),
         failed=lambda error: summary.failed.append(("a style", str(error))),
     )
     looks = [(style, apply_settings(style.look, arguments.set)) for style in styles]
     photos = local(
-        gan.sampled_inputs(arguments.inputs, arguments, tell),
+        gan.sampled_inputs(arguments.inputs, arguments),
         endings=remote.PICTURES,
         without=None if store is None else store.url,
     )
@@ -131,7 +148,7 @@ def _batch(arguments) -> int:
             return _dry_run(arguments, todo, finished, device, summary, shown)
         open_.enter_context(ending(arguments, summary))
         ledger = open_.enter_context(
-            closing(Ledger(output, tell=tell)) if store is None else store.ledger(tell)
+            closing(Ledger(output, tell=inform)) if store is None else store.ledger(inform)
         )
         storage = Storage.under(ledger.folder, interval_s=arguments.checkpoint_every)
 
@@ -161,7 +178,7 @@ def _photographs(inputs, output: Path):
         said = f"{len(prints)} of --inputs are prints that were made in {output}, and left out: {names}"
         if not photos:
             raise UsageError(f"--inputs: no photographs there. {said}")
-        tell(said)
+        inform(said)
     return photos
 
 

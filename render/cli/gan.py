@@ -1,175 +1,208 @@
-"""`render gan`: words to calls."""
+"""`render gan`: train generators, and sample them."""
 
 import sys
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from render.cli.arguments import command, number, positive, share, whole
+from render.cli.arguments import COUNT, INDEX, Number, Option, Parser, numeric
 from render.cli.choice import wants_ray
+from render.cli.messages import inform
+from render.cli.options import DEVICE, JSON, RUNNER_OPTIONS, changed
+from render.cli.workplace import local_runner
 from render.errors import RenderError, UsageError
 from render.wording import plain
 
 GRID_LIMIT = 10_000  # samples of one grid
 
 
-def add(commands) -> None:
-    parser = commands.add_parser("gan", help="train generative networks on small pictures, and sample them")
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
-    _train_words(verbs)
-    _sample_words(verbs)
+SEED = numeric(
+    "--seed",
+    "Seed of all that is random; sample I of a seed is always the same picture.",
+    INDEX,
+    default=0,
+    metavar="N",
+)
+
+TRAIN_OPTIONS = (
+    Option(
+        "--data",
+        "Pictures to learn from: fashion-mnist or mnist (downloaded once), a folder with their IDX files, "
+        "or a folder of pictures.",
+        metavar="NAME|FOLDER",
+        required=True,
+    ),
+    Option(
+        "--architecture",
+        "Networks: compact is for color and few pictures; the others are for gray pictures of 28 x 28 px.",
+        "compact",
+        choices=("fc", "dcgan", "wgan-gp", "conv", "compact"),
+    ),
+    Option(
+        "--output",
+        "Folder for gan.safetensors, a grid of samples for each epoch, and the losses; a training found "
+        "there is continued.",
+        parse=Path,
+        metavar="FOLDER",
+        required=True,
+    ),
+    Option(
+        "--size",
+        "With compact: side of the pictures in px.",
+        range="32, 64, 128 or 256",
+        parse=COUNT,
+        metavar="PX",
+        default_shown="64",
+    ),
+    Option(
+        "--crop",
+        "What becomes of pictures that are not squares of one size: the middle of each (centre), or many "
+        "overlapping squares of each (tiles).",
+        choices=("centre", "tiles"),
+    ),
+    numeric("--epochs", "Epochs in all, those of earlier runs included.", COUNT, default=20, metavar="N"),
+    Option(
+        "--loss",
+        "Loss of the training: minimax has the non-saturating generator loss, wasserstein the gradient "
+        "penalty.",
+        choices=("minimax", "least-squares", "wasserstein", "hinge"),
+        default_shown="the architecture's",
+    ),
+    numeric("--batch", "Pictures per step.", COUNT, metavar="N", default_shown="the architecture's"),
+    numeric(
+        "--learning-rate",
+        "Learning rate of both optimizers.",
+        Number(above=0),
+        metavar="RATE",
+        default_shown="the architecture's",
+    ),
+    numeric(
+        "--critic-steps",
+        "Steps of the discriminator for each one of the generator.",
+        COUNT,
+        metavar="N",
+        default_shown="the architecture's",
+    ),
+    Option(
+        "--augment",
+        "Random changes of the pictures that both networks see.",
+        range="some of colour,translation,cutout, with commas; '' for none",
+        metavar="KINDS",
+        default_shown="the architecture's",
+    ),
+    SEED,
+    Option("--fresh", "Start again where a training is found.", False, kind="flag"),
+    DEVICE,
+    JSON,
+)
+
+SAMPLE_OPTIONS = (
+    Option(
+        "checkpoint",
+        "The generator: gan.safetensors; with --latent also a TorchScript file or an exported program "
+        "(.pt2).",
+        parse=Path,
+        metavar="CHECKPOINT",
+    ),
+    Option(
+        "--output",
+        "Where the samples go: a folder for png and npz, a .png file for a grid or a strip.",
+        parse=Path,
+        metavar="FOLDER|FILE",
+        required=True,
+    ),
+    numeric("--count", "Number of samples.", COUNT, default=64, metavar="N"),
+    numeric("--start", "Number of the first sample.", INDEX, default=0, metavar="I"),
+    SEED,
+    Option(
+        "--format",
+        "One file per sample (png), one picture of all (grid), or samples.npz with an array `samples` (N, "
+        "H, W, C).",
+        "png",
+        choices=("png", "grid", "npz"),
+    ),
+    numeric(
+        "--truncation",
+        "Draw latents toward their mean, which gives fewer odd samples and less variety; 1 changes nothing.",
+        Number(least=0, most=10),
+        default=1.0,
+        metavar="T",
+    ),
+    Option(
+        "--interpolate",
+        "Make a strip of pictures from sample to sample, by slerp.",
+        range="two sample numbers or more",
+        parse=INDEX,
+        metavar="I",
+        nargs="+",
+    ),
+    numeric(
+        "--frames",
+        "With --interpolate: pictures from one sample to the next.",
+        COUNT,
+        default=10,
+        metavar="N",
+    ),
+    Option(
+        "--latent",
+        "Shape of the latents of a generator that was not trained by render.",
+        range="128, or 128x1x1",
+        metavar="SHAPE",
+    ),
+    Option(
+        "--latent-distribution",
+        "With --latent: distribution of the latents.",
+        "normal",
+        choices=("normal", "uniform"),
+    ),
+    Option(
+        "--range",
+        "With --latent: range of the generator's pictures.",
+        "-1..1",
+        choices=("-1..1", "0..1"),
+    ),
+    *RUNNER_OPTIONS,
+    Option("--dry-run", "Print what would be made; make nothing.", False, kind="flag"),
+    Option("--fresh", "Make again what is finished already.", False, kind="flag"),
+    DEVICE,
+    JSON,
+)
 
 
-def _train_words(verbs) -> None:
-    parser = command(
-        verbs,
+def add(commands: Parser) -> None:
+    commands.command(
+        "gan",
+        "train generative networks on small pictures, and sample them",
+        "render gan train --data paintings/ --crop tiles --output gans/paintings",
+        _fill,
+    )
+
+
+def _fill(parser: Parser) -> None:
+    parser.command(
         "train",
         "train a generator on a folder of pictures, or on (Fashion-)MNIST",
         "render gan train --data paintings/ --crop tiles --size 64 --output gans/paintings\n"
         "  render gan train --data fashion-mnist --architecture dcgan --epochs 10 --output gans/fashion",
+        _fill_train,
     )
-    parser.add_argument(
-        "--data",
-        required=True,
-        metavar="NAME|FOLDER",
-        help="fashion-mnist or mnist (downloaded once), a folder with their IDX files, or a folder of "
-        "pictures",
-    )
-    parser.add_argument(
-        "--architecture",
-        choices=("fc", "dcgan", "wgan-gp", "conv", "compact"),
-        default="compact",
-        help="compact: colour, for few pictures; the others: grey, 28 x 28 px (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        required=True,
-        metavar="FOLDER",
-        help="for gan.safetensors, a grid of samples an epoch, and the losses; a training that is there "
-        "goes on",
-    )
-    parser.add_argument("--size", type=positive, metavar="PX", help="compact: 32, 64 (default), 128 or 256")
-    parser.add_argument(
-        "--crop",
-        choices=("centre", "tiles"),
-        help="pictures that are not squares of one size: the middle of each, or "
-        "many overlapping squares of each",
-    )
-    parser.add_argument(
-        "--epochs", type=positive, default=20, metavar="N", help="in all (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--loss",
-        choices=("minimax", "least-squares", "wasserstein", "hinge"),
-        help="minimax: with the non-saturating generator loss; wasserstein: with the gradient penalty "
-        "(default: the "
-        "architecture's)",
-    )
-    parser.add_argument("--batch", type=positive, metavar="N", help="default: the architecture's")
-    parser.add_argument("--learning-rate", type=number, metavar="RATE", help="default: the architecture's")
-    parser.add_argument(
-        "--critic-steps", type=positive, metavar="N", help="of the discriminator for one of the generator"
-    )
-    parser.add_argument(
-        "--augment", metavar="KINDS", help="colour,translation,cutout or some of them; '' for none"
-    )
-    parser.add_argument("--seed", type=whole, default=0, help="default: %(default)s")
-    parser.add_argument("--fresh", action="store_true", help="begin anew where a training is")
-    parser.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object an epoch on standard output")
-    parser.set_defaults(command=_train)
-
-
-def _sample_words(verbs) -> None:
-    parser = command(
-        verbs,
+    parser.command(
         "sample",
         "make pictures with a trained generator",
         "render gan sample gans/fashion/gan.safetensors --count 10000 --seed 7 --output samples/\n"
         "  render gan sample gans/fashion/gan.safetensors --interpolate 3 17 42 --frames 12 --output "
         "strip.png\n"
         "  render gan sample other.pt --latent 128 --format grid --output grid.png",
+        _fill_sample,
     )
-    parser.add_argument(
-        "checkpoint",
-        type=Path,
-        metavar="CHECKPOINT",
-        help="gan.safetensors; or, with --latent, a TorchScript file or an exported program (.pt2)",
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        required=True,
-        metavar="FOLDER|FILE",
-        help="png and npz: a folder; grid and strip: a .png",
-    )
-    parser.add_argument("--count", type=positive, default=64, metavar="N", help="default: %(default)s")
-    parser.add_argument(
-        "--start", type=whole, default=0, metavar="I", help="number of the first (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--seed",
-        type=whole,
-        default=0,
-        help="sample I of a seed is always the same picture (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--format",
-        choices=("png", "grid", "npz"),
-        default="png",
-        help="a file each, one picture of all, or samples.npz with `samples` (N, H, W, C) (default: "
-        "%(default)s)",
-    )
-    parser.add_argument(
-        "--truncation",
-        type=share,
-        default=1.0,
-        metavar="T",
-        help="draw latents towards their mean: fewer odd samples, less variety (default: %(default)g, "
-        "not at all)",
-    )
-    parser.add_argument(
-        "--interpolate",
-        type=whole,
-        nargs="+",
-        metavar="I",
-        help="a strip of pictures from sample to sample, by slerp",
-    )
-    parser.add_argument(
-        "--frames", type=positive, default=10, metavar="N", help="with --interpolate (default: %(default)s)"
-    )
-    parser.add_argument("--latent", metavar="SHAPE", help="of a generator from elsewhere: 128, or 128x1x1")
-    parser.add_argument(
-        "--latent-distribution",
-        choices=("normal", "uniform"),
-        default="normal",
-        help="with --latent (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--range",
-        choices=("-1..1", "0..1"),
-        default="-1..1",
-        help="with --latent: of its images (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--runner", choices=("auto", "local", "ray"), default="auto", help="see `render batch --help`"
-    )
-    parser.add_argument("--address", metavar="ADDRESS", help="see `render batch --help`")
-    parser.add_argument("--workers", type=positive, metavar="N", help="ray: so many (as many as fit)")
-    parser.add_argument(
-        "--cpus-per-worker", type=positive, metavar="N", help="ray without GPUs: cores of each worker (4)"
-    )
-    parser.add_argument(
-        "--timeout", type=number, default=30.0, metavar="MINUTES", help="see `render batch --help`"
-    )
-    parser.add_argument("--dry-run", action="store_true", help="print what would be made; make nothing")
-    parser.add_argument("--fresh", action="store_true", help="make again what is finished already")
-    parser.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
+
+
+def _fill_train(parser: Parser) -> None:
+    parser.add(*TRAIN_OPTIONS)
+    parser.set_defaults(command=_train)
+
+
+def _fill_sample(parser: Parser) -> None:
+    parser.add(*SAMPLE_OPTIONS)
     parser.set_defaults(command=_sample)
 
 
@@ -227,6 +260,8 @@ def _sample(arguments) -> int:
     from render.network import device
 
     single = arguments.interpolate is not None or arguments.format == "grid"
+    if single:
+        _refuse_workers(arguments)
     latent = None if arguments.latent is None else parse_latent(arguments.latent)
     settings = Sampling(
         arguments.checkpoint.absolute(),
@@ -245,6 +280,16 @@ def _sample(arguments) -> int:
     if single:
         return _one_picture(arguments, sampler)
     return _many(arguments, settings, sampler, chosen)
+
+
+def _refuse_workers(arguments) -> None:
+    """Options that would do nothing. Raises UsageError."""
+    for name, text in changed(RUNNER_OPTIONS, arguments):
+        if (name, text) not in (("--runner", "local"), ("--workers", "1")):
+            raise UsageError(
+                f"{name} {text}: one picture of all samples is made by this process alone. Leave it out, or "
+                "use --format png or npz."
+            )
 
 
 def _one_picture(arguments, sampler) -> int:
@@ -301,12 +346,8 @@ def _many(arguments, settings, sampler, device) -> int:
             "Nothing was written."
         )
         return 0
-    summary = batch.Summary()
-
-    def tell(text: str) -> None:
-        print(f"render: {text}", file=sys.stderr)
-
-    with closing(Ledger(arguments.output, tell=tell)) as ledger:
+    summary, on_ray = batch.Summary(), wants_ray(arguments)
+    with closing(Ledger(arguments.output, tell=inform)) as ledger:
         if not arguments.fresh and not ledger.rows():
             written = [path for shard in shards for path in shard.products]
             outputs.refuse_existing([*written, arguments.output / "samples.npz"], word="--fresh")
@@ -314,7 +355,7 @@ def _many(arguments, settings, sampler, device) -> int:
         gone = [shard for shard in finished if not all(path.is_file() for path in shard.products)]
         todo = sorted([*todo, *gone], key=lambda shard: shard.start)
         summary.skipped = len(shards) - len(todo)
-        with _runner(arguments, Storage.under(ledger.folder), device) as runner:
+        with _runner(arguments, Storage.under(ledger.folder), device, on_ray) as runner:
             with screen.Screen(len(todo), as_json=arguments.json) as shown:
                 batch.run_batch(todo, runner, ledger, summary, shown)
     if settings.format == "npz" and not summary.failed:
@@ -324,12 +365,11 @@ def _many(arguments, settings, sampler, device) -> int:
 
 
 @contextmanager
-def _runner(arguments, storage, device):
+def _runner(arguments, storage, device, on_ray: bool):
     from render.gan.rendering import MakeShardRenderer
-    from render.runners.local import LocalRunner
 
-    if not wants_ray(arguments):
-        yield LocalRunner(device, MakeShardRenderer())
+    if not on_ray:
+        yield local_runner(arguments, device, MakeShardRenderer())
         return
     from render.distributed import cluster
 
@@ -354,12 +394,12 @@ def _runner(arguments, storage, device):
 # ---- samples as a batch's inputs ---------------------------------------------------------------------------
 
 
-def sampled_inputs(entries, arguments, tell) -> list[str]:
+def sampled_inputs(entries, arguments) -> list[str]:
     """Entries like gan:CHECKPOINT?count=16&seed=7 become folders with the samples; the others stay."""
-    return [_sampled(entry, arguments, tell) if entry.startswith("gan:") else entry for entry in entries]
+    return [_sampled(entry, arguments) if entry.startswith("gan:") else entry for entry in entries]
 
 
-def _sampled(entry: str, arguments, tell) -> str:
+def _sampled(entry: str, arguments) -> str:
     from render.gan import rendering
     from render.gan.shards import parse_query
     from render.network import device
@@ -376,7 +416,7 @@ def _sampled(entry: str, arguments, tell) -> str:
                 count,
                 start,
                 chosen,
-                lambda: tell(f"sampling {count} inputs from {settings.checkpoint}"),
+                lambda: inform(f"sampling {count} inputs from {settings.checkpoint}"),
             )
         )
     except RenderError as error:

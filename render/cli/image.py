@@ -2,26 +2,35 @@
 
 from pathlib import Path
 
-from render.cli.arguments import command
-from render.cli.options import look_options, overwrite_option
+from render.cli.arguments import Option, Parser
+from render.cli.options import JSON, OVERWRITE, look_options
 from render.cli.workplace import device_and_settings, fingerprint_of
 
+OPTIONS = (
+    Option("photo", "The photograph.", metavar="CONTENT"),
+    Option("style", "A preset, a picture, or a shipped name (`render presets list`).", metavar="STYLE"),
+    Option(
+        "--output",
+        "File of the print; its extension is its format.",
+        parse=Path,
+        range="a path with .png, .jpg, .tif or .webp",
+        metavar="FILE",
+        required=True,
+    ),
+)
 
-def add(commands) -> None:
-    parser = command(
-        commands,
+
+def add(commands: Parser) -> None:
+    commands.command(
         "image",
         "render one photo in one style",
         "render image photo.jpg impasto_nocturne --output print.png --size 1024",
+        _fill,
     )
-    parser.add_argument("photo", metavar="CONTENT", help="the photograph")
-    parser.add_argument("style", metavar="STYLE", help="a preset, a picture, or a shipped name")
-    parser.add_argument(
-        "--output", type=Path, required=True, metavar="FILE", help="ending .png, .jpg, .tif or .webp"
-    )
-    look_options(parser, with_format=False)
-    overwrite_option(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
+
+
+def _fill(parser: Parser) -> None:
+    parser.add(*OPTIONS, *look_options(with_format=False), OVERWRITE, JSON)
     parser.set_defaults(command=_image)
 
 

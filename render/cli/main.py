@@ -27,6 +27,19 @@ EXAMPLES = """examples:
 """
 
 
+WELCOME = """render: every photograph in every painting's style, at print size.
+
+  What this machine has, and whether it can render:
+      render doctor
+  One photograph in one style:
+      render image photo.jpg impasto_nocturne --output print.png
+  Every photograph in every style:
+      render batch --styles paintings --inputs photos/
+
+All commands: render --help. The options of one: render batch --help.
+"""
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs a command.
 
@@ -34,10 +47,11 @@ def main(argv: list[str] | None = None) -> int:
     interrupted.
     """
     with interrupts.as_one(), streams.guarded():
-        arguments = parser().parse_args(argv)
-        if getattr(
-            arguments, "only_tells", False
-        ):  # makes no files, so it ends when nobody reads it any more
+        try:
+            arguments = parser().parse_args(argv)
+        except UsageError as error:  # of an option's value
+            return complain(error, 2)
+        if getattr(arguments, "only_reports", False):  # it makes no files, so it ends when nobody reads it
             streams.need()
         status = _run(arguments)
         interrupts.hold()
@@ -65,7 +79,12 @@ def _run(arguments) -> int:
         return 1
 
 
-def parser() -> argparse.ArgumentParser:
+def _welcome(arguments) -> int:
+    print(WELCOME, end="")
+    return 0
+
+
+def parser() -> Parser:
     found = Parser(
         prog="render",
         description="Every photograph in every painting's style, at print size.",
@@ -73,7 +92,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     found.add_argument("--version", action="version", version=f"render {__version__}")
-    commands = found.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    found.set_defaults(command=_welcome, only_reports=True)
     for each in (batch, image, recolor, presets, submit, status, gan, doctor):
-        each.add(commands)
+        each.add(found)
     return found

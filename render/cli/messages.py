@@ -10,7 +10,7 @@ def complain(error: Exception, status: int) -> int:
     return status
 
 
-def tell(text: str) -> None:
+def inform(text: str) -> None:
     print(f"render: {plain(text)}", file=sys.stderr)
 
 

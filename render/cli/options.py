@@ -1,164 +1,212 @@
-"""Options that several commands share."""
+"""Options that several commands share. Those of Settings have their meaning, default and range from its
+fields."""
 
-from render.cli.arguments import minutes, number, positive, share
+from functools import partial
+from typing import Any
+
+from render.cli.arguments import COUNT, Number, Option, checked, numeric
+
+JSON = Option("--json", "Write one JSON object per line to standard output.", False, kind="flag")
+OVERWRITE = Option(
+    "--overwrite",
+    "Replace files that are in a print's place though render did not make them.",
+    False,
+    kind="flag",
+)
+DEVICE = Option(
+    "--device",
+    "Processor that runs the network (auto: a CUDA GPU where there is one).",
+    "auto",
+    choices=("auto", "cpu", "cuda"),
+)
+CLUSTER_ADDRESS = Option(
+    "--address",
+    "Address of the cluster's dashboard, as this machine reaches it: http://localhost:8265.",
+    metavar="URL",
+)
+
+# --- where jobs run -----------------------------------------------------------------------------------------
+
+RUNNER = Option(
+    "--runner",
+    "Where jobs run: on this machine (local), or spread over GPUs and machines by Ray (ray); auto is ray "
+    "where --address is given or there are several GPUs, else local.",
+    "auto",
+    choices=("auto", "local", "ray"),
+)
+ADDRESS = Option(
+    "--address",
+    "Address of a running Ray cluster, as seen from its network: HOST:6379, or auto. Without one, --runner "
+    "ray starts Ray on this machine, reachable from this machine alone.",
+    metavar="ADDRESS",
+)
+WORKERS = numeric(
+    "--workers",
+    "Number of workers: on this machine, processes that share its cores and memory; with Ray, workers of the "
+    "cluster.",
+    COUNT,
+    metavar="N",
+    default_shown="1; with Ray, as many as fit",
+)
+CPUS_PER_WORKER = numeric(
+    "--cpus-per-worker",
+    "With Ray, without GPUs: cores of each worker.",
+    COUNT,
+    metavar="N",
+    default_shown="4, or an equal share for each of --workers",
+)
+TIMEOUT = numeric(
+    "--timeout",
+    "With Ray: a worker that has been silent for so many minutes is replaced.",
+    Number(above=0),
+    default=30.0,
+    metavar="MINUTES",
+)
+WORKER_OPTIONS = (WORKERS, CPUS_PER_WORKER, TIMEOUT)
+RUNNER_OPTIONS = (RUNNER, ADDRESS, *WORKER_OPTIONS)
+
+# --- settings -----------------------------------------------------------------------------------------------
+
+STRUCTURE_SHARE = 0.03  # of the long side: --photoreal without a number
 
 
-def overwrite_option(parser) -> None:
-    parser.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="replace files that are in a print's place, though render did not make them",
-    )
+def setting(name: str, **more) -> Option:
+    """The option that gives a field of Settings.
 
+    Args:
+        name: The field's.
+        more: Fields of Option that only the command line has.
+    """
+    from render.jobs.fields import choices_of, extra, range_of
+    from render.jobs.settings import Settings, option_of
 
-def runner_options(parser) -> None:
-    parser.add_argument(
-        "--runner",
-        choices=("auto", "local", "ray"),
-        default="auto",
-        help="ray: jobs, and the tiles of large prints, spread over GPUs and machines; auto: where "
-        "--address is "
-        "given or there are several GPUs, else local",
-    )
-    parser.add_argument(
-        "--address",
-        metavar="ADDRESS",
-        help="of a running Ray cluster, from its network: HOST:6379 or auto. Without "
-        "one, --runner ray starts Ray on this machine, on localhost only",
-    )
-    worker_options(parser)
-
-
-def worker_options(parser) -> None:
-    parser.add_argument(
-        "--workers",
-        type=positive,
-        metavar="N",
-        help="local: processes that share this machine's cores (1); ray: so many workers (as many as fit)",
-    )
-    parser.add_argument(
-        "--cpus-per-worker", type=positive, metavar="N", help="ray without GPUs: cores of each worker (4)"
-    )
-    parser.add_argument(
-        "--timeout",
-        type=minutes,
-        default=30.0,
-        metavar="MINUTES",
-        help="ray: a worker that gives no sign of life for so long is replaced (default: %(default)g)",
-    )
-
-
-def look_options(parser, *, with_format: bool = True) -> None:
-    """Options of batch and image that decide the pixels."""
-    size = parser.add_mutually_exclusive_group()
-    size.add_argument(
-        "--size", type=positive, default=1024, metavar="PX", help="long side in px (default: %(default)s)"
-    )
-    size.add_argument(
-        "--print",
-        dest="paper",
-        metavar="PAPER",
-        help="paper instead of --size: A2, 60x90cm, 24x36in ... (turned to the photo's orientation)",
-    )
-    parser.add_argument(
-        "--dpi",
-        type=number,
-        default=300.0,
-        help="px an inch, also written into the file (default: %(default)g)",
-    )
-    parser.add_argument(
-        "--bleed", default="0", metavar="LENGTH", help="with --print: on every side, e.g. 3mm or 0.125in"
-    )
-    parser.add_argument(
-        "--fit",
-        choices=("fit", "fill", "pad"),
-        default="fit",
-        help="with --print: the whole picture (fit), cropped to fill the sheet, or whole on a white sheet "
-        "(pad) (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--quality",
-        choices=("draft", "standard", "best"),
-        default="standard",
-        help="iterations at each scale (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change a key of the look, e.g. --set content_weight=0.3 (`render presets keys` lists them)",
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of the noise that init=noise starts from (default: %(default)s)"
-    )
-    if with_format:
-        parser.add_argument(
-            "--format", choices=("png", "tiff", "jpeg", "webp"), default="png", help="default: %(default)s"
-        )
-    finish_options(parser)
-    parser.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s"
-    )
-    parser.add_argument(
-        "--precision",
-        choices=("auto", "float32", "bfloat16"),
-        default="auto",
-        help="of the network's features; auto: bfloat16 where the hardware has it",
-    )
-    parser.add_argument(
-        "--weights",
-        default="caffe",
-        metavar="NAME|FILE",
-        help="VGG-19's: caffe (embedded, Gatys' own), torchvision, or a .safetensors or .pth file",
-    )
-    parser.add_argument(
-        "--preprocessing", choices=("caffe", "torchvision"), help="what --weights FILE was trained with"
-    )
-    parser.add_argument(
-        "--memory",
-        metavar="BYTES",
-        help="the most to use, e.g. 6GiB: decides tile size, kept activations "
-        "and the optimiser's history (default: 80 %% of what is free)",
+    field = Settings.model_fields[name]
+    unit = extra(field, "unit")
+    meaning = field.description or ""
+    return Option(
+        **{
+            "name": option_of(name),
+            "meaning": f"{meaning.rstrip('.')} ({unit})." if unit and "parse" not in more else meaning,
+            "default": field.default,
+            "range": range_of(field),
+            "choices": choices_of(field),
+            "parse": partial(_parsed, name),
+        }
+        | more
     )
 
 
-def finish_options(parser) -> None:
+def _parsed(name: str, text: str) -> Any:
+    """The value that a text is for a field of Settings. Raises UsageError."""
+    from pydantic import ValidationError
+
+    from render.jobs.settings import Settings, as_option, usage_error
+
+    value = _number_or_text(name, text)
+    try:  # with a paper, without which some settings make no sense
+        Settings.model_validate({"paper": "A4", name: value})
+    except ValidationError as error:
+        raise usage_error(error, as_option) from error
+    return value
+
+
+def _number_or_text(name: str, text: str) -> Any:
+    """A text that is no number stays one, and is then refused as such by Settings."""
+    from render.jobs.fields import choices_of
+    from render.jobs.settings import Settings
+
+    field = Settings.model_fields[name]
+    kinds = {type(choice) for choice in choices_of(field)} or {field.annotation}
+    for annotation, convert in ((int, int), (float, float), (float | None, float)):
+        if annotation in kinds:
+            try:
+                return convert(text)
+            except ValueError:
+                return text
+    return text
+
+
+def look_options(*, with_format: bool = True) -> tuple[Option, ...]:
+    """Options of batch, image and submit that decide the pixels and the file."""
+    from render.pictures.paper import parse_length_mm
+
+    return (
+        setting("size_px", metavar="PX"),
+        setting("paper", metavar="PAPER", instead_of="--size"),
+        setting("dpi", metavar="DPI"),
+        setting("bleed_mm", metavar="LENGTH", parse=checked(parse_length_mm), default="0", range=_BLEED),
+        setting("fit"),
+        setting("quality"),
+        Option(
+            "--set",
+            "Change one key of the look, for example --set content_weight=0.3; may be repeated.",
+            range="`render presets keys` lists the keys",
+            metavar="KEY=VALUE",
+            kind="repeated",
+        ),
+        setting("seed", metavar="N"),
+        *([setting("format")] if with_format else []),
+        *finish_options(),
+        DEVICE,
+        _precision(),
+        setting("weights", metavar="NAME|FILE"),
+        setting("preprocessing"),
+        _memory(),
+    )
+
+
+_BLEED = "a length like 3mm, 0.3cm or 0.125in, at most the short side of the paper"
+
+
+def finish_options() -> tuple[Option, ...]:
     """Options that are applied to the painted picture."""
-    parser.add_argument(
-        "--color",
-        choices=("style", "luminance", "match", "histogram"),
-        default="style",
-        help="as painted (style); the photo's colours under the painted lightness (luminance); the style's "
-        "colours matched to the photo's before painting (match); the photo's distribution of colours "
-        "after it (histogram) (default: %(default)s)",
+    return (
+        setting("color"),
+        setting(
+            "photoreal",
+            metavar="SHARE",
+            nargs="?",
+            without_value=STRUCTURE_SHARE,
+            range=f"0 to 10 times the long side; {STRUCTURE_SHARE:g} without a number",
+            default_shown="off",
+        ),
+        setting("bit_depth"),
+        setting("profile", metavar="NAME|FILE"),
+        setting("intent"),
+        setting("soft_proof", metavar="FILE"),
     )
-    parser.add_argument(
-        "--photoreal",
-        type=share,
-        nargs="?",
-        const=0.03,
-        metavar="LENGTH",
-        help="keep the photo's structure: detail finer than LENGTH, a share of the long side, comes from the "
-        "photo (0.03 when no number is given)",
+
+
+def _precision() -> Option:
+    """`auto` is the command line's own: Settings has what was chosen."""
+    chosen = setting("precision")
+    return Option(
+        chosen.name,
+        f"{chosen.meaning.rstrip('.')} (auto: bfloat16 where the hardware multiplies it).",
+        "auto",
+        choices=("auto", *chosen.choices),
     )
-    parser.add_argument(
-        "--bit-depth", type=int, choices=(8, 16), default=8, help="16: png and tiff (default: %(default)s)"
+
+
+def _memory() -> Option:
+    from render.network.memory import parse_bytes
+
+    return Option(
+        "--memory",
+        "The most memory to use; tile size, kept activations and the optimizer's history follow from it.",
+        range="a number and a unit, like 6GiB or 800MB",
+        metavar="BYTES",
+        parse=checked(parse_bytes),
+        default_shown="80 % of what is free",
     )
-    parser.add_argument(
-        "--profile",
-        default="srgb",
-        metavar="NAME|FILE",
-        help="the file's colours: srgb, adobe-rgb, display-p3, or an RGB .icc file (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--intent",
-        choices=("perceptual", "relative", "saturation", "absolute"),
-        default="relative",
-        help="rendering intent of the conversion (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--soft-proof",
-        metavar="FILE",
-        help="a printer's .icc profile (CMYK too): PRINT.proof.png shows what will come out of it",
-    )
+
+
+def changed(options: tuple[Option, ...], arguments) -> list[tuple[str, str]]:
+    """Options that are not at their default, as (name, text)."""
+    found = []
+    for option in options:
+        value = getattr(arguments, option.attribute)
+        if value != (option.default or []) if option.kind == "repeated" else value != option.default:
+            values = value if isinstance(value, list) else [value]
+            found += [(option.name, option.write(each)) for each in values]
+    return found

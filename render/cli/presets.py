@@ -2,43 +2,85 @@
 
 from pathlib import Path
 
-from render.cli.arguments import command
+from render.cli.arguments import Option, Parser
 from render.cli.messages import report
 from render.errors import RenderError
 from render.wording import plain
 
 
-def add(commands) -> None:
-    parser = commands.add_parser("presets", help="list, show, check and add styles")
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
-    verb = command(
-        verbs, "list", "list the shipped styles, or those of a folder", "render presets list my-styles/"
+def add(commands: Parser) -> None:
+    commands.command(
+        "presets", "list, show, check and add styles", "render presets show impasto_nocturne", _fill
     )
-    verb.add_argument("styles", nargs="*", metavar="STYLE")
-    verb.set_defaults(command=_presets_list, only_tells=True)
-    verb = command(
-        verbs, "show", "show one style with its whole look", "render presets show impasto_nocturne"
+
+
+def _fill(parser: Parser) -> None:
+    parser.command(
+        "list", "list the shipped styles, or those of a folder", "render presets list my-styles/", _fill_list
     )
-    verb.add_argument("style", metavar="STYLE")
-    verb.set_defaults(command=_presets_show, only_tells=True)
-    verb = command(verbs, "check", "check presets and their pictures", "render presets check my-styles/")
-    verb.add_argument("styles", nargs="+", metavar="STYLE")
-    verb.set_defaults(command=_presets_check, only_tells=True)
-    verb = command(
-        verbs,
+    parser.command(
+        "show", "show one style with its whole look", "render presets show impasto_nocturne", _fill_show
+    )
+    parser.command(
+        "check", "check presets and their pictures", "render presets check my-styles/", _fill_check
+    )
+    parser.command(
         "add",
         "make a preset from a picture",
         "render presets add scan.jpg --name harbour --title 'Harbour at dusk' --folder my-styles",
+        _fill_add,
     )
-    verb.add_argument("picture", type=Path)
-    verb.add_argument("--folder", type=Path, default=Path("styles"), help="default: %(default)s")
-    verb.add_argument("--name", help="default: the picture's")
-    verb.add_argument("--title", help="default: the name")
-    verb.add_argument("--author", default="", help="who painted it")
-    verb.add_argument("--licence", default="", help="e.g. public domain")
-    verb.set_defaults(command=_presets_add)
-    verb = command(verbs, "keys", "list every key of a look: meaning, range, default", "render presets keys")
-    verb.set_defaults(command=_presets_keys, only_tells=True)
+    parser.command(
+        "keys", "list every key of a look: meaning, range, default", "render presets keys", _fill_keys
+    )
+
+
+def _fill_list(parser: Parser) -> None:
+    parser.add(
+        Option(
+            "styles",
+            "Styles: presets, pictures, folders, globs, or shipped names.",
+            metavar="STYLE",
+            nargs="*",
+            default_shown="all that are shipped",
+        )
+    )
+    parser.set_defaults(command=_presets_list, only_reports=True)
+
+
+def _fill_show(parser: Parser) -> None:
+    parser.add(Option("style", "A preset, a picture, or a shipped name.", metavar="STYLE"))
+    parser.set_defaults(command=_presets_show, only_reports=True)
+
+
+def _fill_check(parser: Parser) -> None:
+    parser.add(
+        Option(
+            "styles",
+            "Styles: presets, pictures, folders, globs, or shipped names.",
+            metavar="STYLE",
+            nargs="+",
+        )
+    )
+    parser.set_defaults(command=_presets_check, only_reports=True)
+
+
+def _fill_add(parser: Parser) -> None:
+    parser.add(
+        Option(
+            "picture", "The picture, of which a copy is put beside the preset.", parse=Path, metavar="PICTURE"
+        ),
+        Option("--folder", "Folder of the new preset.", Path("styles"), parse=Path, metavar="FOLDER"),
+        Option("--name", "Name of the style.", metavar="NAME", default_shown="the picture's"),
+        Option("--title", "Title of the picture.", metavar="TITLE", default_shown="the name"),
+        Option("--author", "Who painted it.", "", metavar="AUTHOR"),
+        Option("--licence", "License of the picture, for example public domain.", "", metavar="LICENSE"),
+    )
+    parser.set_defaults(command=_presets_add)
+
+
+def _fill_keys(parser: Parser) -> None:
+    parser.set_defaults(command=_presets_keys, only_reports=True)
 
 
 def _presets_list(arguments) -> int:

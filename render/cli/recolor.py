@@ -2,30 +2,44 @@
 
 from pathlib import Path
 
-from render.cli.arguments import command
+from render.cli.arguments import Option, Parser
 from render.cli.messages import report
+from render.cli.options import setting
 from render.errors import RenderError, UsageError
 from render.wording import plain
 
 
-def add(commands) -> None:
-    parser = command(
-        commands,
+def add(commands: Parser) -> None:
+    commands.command(
         "recolor",
-        "give finished prints other colours, without rendering again",
+        "give finished prints other colors, without rendering again",
         "render recolor prints/ --color luminance",
+        _fill,
     )
-    parser.add_argument(
-        "prints", nargs="+", type=Path, metavar="PRINT|FOLDER", help="prints, or the batch's output folder"
-    )
-    parser.add_argument(
-        "--color",
-        choices=("style", "luminance", "histogram"),
-        required=True,
-        help="see `render batch --help`",
-    )
-    parser.add_argument(
-        "--photo", type=Path, help="of a single print that was moved away from its batch's folder"
+
+
+def _fill(parser: Parser) -> None:
+    of_batch = setting("color")
+    parser.add(
+        Option(
+            "prints",
+            "Prints, or the output folder of a batch.",
+            parse=Path,
+            metavar="PRINT|FOLDER",
+            nargs="+",
+        ),
+        Option(
+            of_batch.name,
+            "Colors of the prints, as for `render batch`.",
+            choices=tuple(mode for mode in of_batch.choices if mode != "match"),  # which acts before painting
+            required=True,
+        ),
+        Option(
+            "--photo",
+            "The photograph of a single print that was moved away from its batch's folder.",
+            parse=Path,
+            metavar="FILE",
+        ),
     )
     parser.set_defaults(command=_recolor)
 

@@ -2,35 +2,39 @@
 
 from pathlib import Path
 
-from render.cli.arguments import command
+from render.cli.arguments import Option, Parser
 from render.cli.messages import complain
+from render.cli.options import CLUSTER_ADDRESS
 from render.errors import RenderError, UsageError
 from render.wording import plain
 
+OPTIONS = (
+    Option("what", "The output folder of a batch; with --address, the name of a job.", metavar="OUTPUT|JOB"),
+    CLUSTER_ADDRESS,
+    Option("--follow", "Show the job's progress until it ends.", False, kind="flag"),
+    Option("--logs", "Show what the job itself has printed.", False, kind="flag"),
+    Option(
+        "--fetch",
+        "Bring the finished prints that are not there yet to this folder.",
+        parse=Path,
+        metavar="FOLDER",
+    ),
+)
 
-def add(commands) -> None:
-    parser = command(
-        commands,
+
+def add(commands: Parser) -> None:
+    commands.command(
         "status",
-        "what is done, failed and running, in a folder or of a job on a cluster",
+        "show what is done, failed and running, in a folder or of a job on a cluster",
         "render status prints/\n"
         "  render status --address http://localhost:8265 render-20260801-213000-1a2b --fetch prints/",
+        _fill,
     )
-    parser.add_argument(
-        "what", metavar="OUTPUT|JOB", help="a batch's output folder; with --address: a job's name"
-    )
-    parser.add_argument(
-        "--address", help="of the cluster's dashboard, as seen from here: http://localhost:8265"
-    )
-    parser.add_argument("--follow", action="store_true", help="until the job ends")
-    parser.add_argument("--logs", action="store_true", help="the job's own words")
-    parser.add_argument(
-        "--fetch",
-        type=Path,
-        metavar="FOLDER",
-        help="bring finished prints back, those that are not there yet",
-    )
-    parser.set_defaults(command=_status, only_tells=True)
+
+
+def _fill(parser: Parser) -> None:
+    parser.add(*OPTIONS)
+    parser.set_defaults(command=_status, only_reports=True)
 
 
 def _status(arguments) -> int:

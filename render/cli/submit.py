@@ -1,62 +1,52 @@
 """`render submit`: a batch as a job on a running Ray cluster."""
 
-import argparse
+from dataclasses import replace
 from pathlib import Path
 
-from render.cli import gan
-from render.cli.arguments import command
-from render.cli.messages import tell
-from render.cli.options import look_options, worker_options
+from render.cli import batch, gan
+from render.cli.arguments import Option, Parser
+from render.cli.options import CLUSTER_ADDRESS, WORKER_OPTIONS, changed, look_options
 from render.cli.status import follow_job
 from render.cli.workplace import memory_bytes, settings_of
 
+OPTIONS = (replace(CLUSTER_ADDRESS, required=True), batch.STYLES, batch.INPUTS)
+MORE_OPTIONS = (
+    Option(
+        "--shared",
+        "Send no files: every path is absolute, and one that all machines of the cluster see.",
+        False,
+        kind="flag",
+    ),
+    Option(
+        "--output",
+        "Folder of the prints on the cluster, an absolute path.",
+        metavar="FOLDER",
+        default_shown="~/render-jobs/JOB on the head",
+    ),
+    Option(
+        "--wait",
+        "Follow the job to its end; the exit status is then the batch's.",
+        False,
+        kind="on or off",
+    ),
+    Option("--dry-run", "Print what would be sent and run; contact nobody.", False, kind="flag"),
+)
 
-def add(commands) -> None:
-    parser = command(
-        commands,
+
+def add(commands: Parser) -> None:
+    commands.command(
         "submit",
         "render a batch as a job on a running Ray cluster",
         "render submit --address http://localhost:8265 --styles paintings --inputs photos/ --size 3072\n"
         "  render submit --address http://localhost:8265 --shared --styles paintings --inputs /mnt/photos "
         "--output /mnt/prints --wait",
+        _fill,
     )
-    parser.add_argument(
-        "--address",
-        required=True,
-        help="of the cluster's dashboard, as seen from here: http://localhost:8265",
-    )
-    parser.add_argument(
-        "--styles",
-        nargs="+",
-        required=True,
-        metavar="STYLE",
-        help="see `render batch --help`; shipped names stay names, files travel",
-    )
-    parser.add_argument(
-        "--inputs", nargs="+", required=True, metavar="PATH", help="see `render batch --help`"
-    )
-    parser.add_argument(
-        "--shared",
-        action="store_true",
-        help="send no files: every path is one that all machines of the cluster see, from / on",
-    )
-    parser.add_argument(
-        "--output",
-        metavar="FOLDER",
-        help="on the cluster, from / on (default: ~/render-jobs/JOB on the head)",
-    )
-    look_options(parser)
-    worker_options(parser)
-    parser.add_argument(
-        "--wait",
-        action=argparse.BooleanOptionalAction,
-        default=False,
-        help="follow the job to its end; the exit status is the batch's",
-    )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="print what would be sent and run; contact nobody"
-    )
-    parser.set_defaults(command=_submit, only_tells=True)
+
+
+def _fill(parser: Parser) -> None:
+    parser.add(*OPTIONS, *MORE_OPTIONS, *look_options(), *WORKER_OPTIONS)
+    parser.set_defaults(command=_submit, only_reports=True)
 
 
 def _submit(arguments) -> int:
@@ -87,31 +77,15 @@ def _packed(arguments):
     memory_bytes(arguments)
     settings = settings_of(arguments, format=arguments.format)
     settings.layout((1000, 1000))
-    options = _changed_options(arguments)
+    options = changed((*look_options(), *WORKER_OPTIONS), arguments)
     if arguments.shared:
         words = package.shared_words(arguments.inputs, arguments.styles, options)
         return package.Package((), words), "every path is the cluster's"
     Finish.of(settings)
     styles = find_styles(arguments.styles)
     looks = [(style, apply_settings(style.look, arguments.set)) for style in styles]
-    inputs = find_inputs(gan.sampled_inputs(arguments.inputs, arguments, tell))
+    inputs = find_inputs(gan.sampled_inputs(arguments.inputs, arguments))
     refuse_collisions(inputs, looks, settings, Path("prints"))
     shipped, files = package.split_shipped(arguments.styles)
     what = f"{len(inputs)} photographs, to be rendered in {len(styles)} styles each"
     return package.plan_package(inputs, find_styles(files), shipped, options), what
-
-
-def _changed_options(arguments) -> list[tuple[str, str]]:
-    """Options that are not at their default, as they would be written for `render batch`."""
-    parser = argparse.ArgumentParser(add_help=False)
-    look_options(parser)
-    worker_options(parser)
-    given = []
-    for action in parser._actions:
-        value = getattr(arguments, action.dest)
-        if value != action.default:
-            given += [
-                (action.option_strings[0], str(each))
-                for each in (value if isinstance(value, list) else [value])
-            ]
-    return given

@@ -4,7 +4,7 @@ import os
 from contextlib import contextmanager
 
 from render.cli.choice import wants_ray
-from render.cli.messages import tell
+from render.cli.messages import inform
 from render.errors import UsageError
 
 WORKERS_PER_CORE = 2  # one paints while the other reads and writes
@@ -16,7 +16,13 @@ def workplace(arguments):
     theirs. A dry run is always for this machine."""
     if not wants_ray(arguments) or arguments.dry_run:
         device, settings = device_and_settings(arguments, format=arguments.format)
-        yield settings, device, lambda storage: _local_runner(arguments, device, settings, storage)
+        from render.painting.renderer import MakeRenderer
+
+        yield (
+            settings,
+            device,
+            lambda storage: local_runner(arguments, device, MakeRenderer(settings, storage)),
+        )
         return
     from render.distributed import cluster
 
@@ -76,27 +82,34 @@ def refuse_bad(settings) -> None:
 
 
 def settings_of(arguments, **more):
-    from render.jobs.settings import Settings
+    from pydantic import ValidationError
+
+    from render.jobs.settings import Settings, as_option, usage_error
+
+    try:
+        return Settings(**_settings(arguments), **more)
+    except ValidationError as error:
+        raise usage_error(error, as_option) from error
+
+
+def _settings(arguments) -> dict:
+    """Fields of Settings from the options that give them, but for `format` and `precision`."""
+    from render.cli.options import look_options
+    from render.jobs.settings import Settings, option_of
     from render.pictures.paper import parse_length_mm
 
-    return Settings(
-        size_px=arguments.size,
-        paper=arguments.paper,
-        dpi=arguments.dpi,
-        bleed_mm=parse_length_mm(arguments.bleed),
-        fit=arguments.fit,
-        quality=arguments.quality,
-        seed=arguments.seed,
-        color=arguments.color,
-        photoreal=arguments.photoreal,
-        bit_depth=arguments.bit_depth,
-        profile=_absolute(arguments.profile),
-        intent=arguments.intent,
-        soft_proof=_absolute(arguments.soft_proof),
-        weights=_weights(arguments),
-        preprocessing=arguments.preprocessing,
-        **more,
-    )
+    attributes = {option.name: option.attribute for option in look_options(with_format=False)}
+    found = {
+        name: getattr(arguments, attributes[option_of(name)])
+        for name in Settings.model_fields
+        if name not in ("format", "precision")
+    }
+    return found | {
+        "bleed_mm": parse_length_mm(arguments.bleed),
+        "profile": _absolute(arguments.profile),
+        "soft_proof": _absolute(arguments.soft_proof),
+        "weights": _weights(arguments),
+    }
 
 
 def _weights(arguments) -> str:
@@ -119,8 +132,7 @@ def fingerprint_of(settings) -> str:
     return fingerprint(settings.weights)
 
 
-def _local_runner(arguments, device, settings, storage):
-    from render.painting.renderer import MakeRenderer
+def local_runner(arguments, device, make_worker):
     from render.runners.local import LocalRunner
 
     workers = _some_workers(arguments.workers or 1)
@@ -129,12 +141,12 @@ def _local_runner(arguments, device, settings, storage):
             f"--workers {workers}: one process a GPU. Use --runner ray for several GPUs, leave it out, "
             f"or use --device cpu."
         )
-    return LocalRunner(device, MakeRenderer(settings, storage), workers=workers)
+    return LocalRunner(device, make_worker, workers=workers)
 
 
 def _some_workers(wanted: int) -> int:
     """Each takes some hundred megabytes before it paints anything."""
     most = WORKERS_PER_CORE * (os.cpu_count() or 1)
     if wanted > most:
-        tell(f"--workers {wanted}: this machine has {os.cpu_count()} cores, so {most} are started at most")
+        inform(f"--workers {wanted}: this machine has {os.cpu_count()} cores, so {most} are started at most")
     return min(wanted, most)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -68,7 +68,7 @@ class Job:
 
     def facts(self) -> dict:
         """What was requested, as JSON."""
-        return {"settings": asdict(self.settings), "look": self.look.model_dump(mode="json")}
+        return {"settings": self.settings.model_dump(), "look": self.look.model_dump(mode="json")}
 
     def files(self) -> tuple[Path, ...]:
         """Everything that it reads."""
@@ -95,8 +95,8 @@ class Job:
         look = self.look
         if look.init not in ("content", "noise"):
             look = look.model_copy(update={"init": str(local(Path(look.init)))})
-        settings = replace(
-            self.settings, profile=moved(self.settings.profile), soft_proof=moved(self.settings.soft_proof)
+        settings = self.settings.model_copy(
+            update={"profile": moved(self.settings.profile), "soft_proof": moved(self.settings.soft_proof)}
         )
         hashes = {local(path): found for path, found in self.hashes.items()}
         return replace(
@@ -142,7 +142,7 @@ def make_job(
     start = look.init if look.init in ("content", "noise") else sha256(Path(look.init))
     # Files count by their content, wherever they are.
     look_facts = look.model_dump(mode="json") | {"init": start}
-    painting = {name: value for name, value in asdict(settings).items() if name not in FINISHING}
+    painting = {name: value for name, value in settings.model_dump().items() if name not in FINISHING}
     painting |= {"weights": weights_sha256, "match": settings.color == "match"}
     if settings.paper is None:
         del painting["dpi"]

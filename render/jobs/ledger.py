@@ -12,7 +12,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -264,7 +264,7 @@ class Ledger:
     def recoloured(self, output: Path, job_id: str, settings: Settings, look: Mapping, done: Done) -> None:
         """A finished print that was given other colours: now what a batch with these settings would have
         made, whatever a later one that failed had wanted there."""
-        facts = json.dumps({"settings": asdict(settings), "look": look})
+        facts = json.dumps({"settings": settings.model_dump(), "look": look})
         change = (
             "update jobs set id = ?, status = 'done', message = null, settings = ?, bytes = ?, findings = ? "
             "where output = cast(? as text)"

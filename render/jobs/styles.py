@@ -29,13 +29,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from render.errors import PresetError, UsageError, brief
 from render.jobs import toml
-from render.jobs.look import Look, LookKey, apply_settings, describe_look, explain
+from render.jobs.fields import explain
+from render.jobs.look import Look, apply_settings, describe_look
 from render.system import files
 from render.wording import did_you_mean
 
 __all__ = [
     "Look",
-    "LookKey",
     "Style",
     "StylePicture",
     "add_style",

@@ -3,10 +3,11 @@
 import time
 from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from render.errors import PictureError, UsageError
 from render.jobs.events import Done
@@ -58,7 +59,7 @@ def recolor(path: Path, color: str, *, photo: Path | None = None) -> Done:
         return _recolored(path, known, color, photo, None)
     with closing(Ledger(folder)) as ledger:  # before any work: no batch may be rendering there
         done = _recolored(path, known, color, photo, Storage.under(ledger.folder))
-        settings = replace(known.settings, color=color)
+        settings = known.settings.model_copy(update={"color": color})
         ledger.recoloured(
             path.absolute(), finished_id(known.painting_id, settings), settings, known.facts["look"], done
         )
@@ -67,7 +68,7 @@ def recolor(path: Path, color: str, *, photo: Path | None = None) -> Done:
 
 def _recolored(path: Path, known: "_Known", color: str, photo: Content, storage: Storage | None) -> Done:
     started = time.monotonic()
-    settings = replace(known.settings, color=color)
+    settings = known.settings.model_copy(update={"color": color})
     finishing = Finish.of(settings)
     painting = load_painting(storage, known.painting_id)
     if painting is None:
@@ -118,7 +119,7 @@ class _Known:
                 facts["photo_sha256"],
                 facts["loss"],
             )
-        except (KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, AttributeError, ValidationError):
             raise PictureError(
                 f"{path}: does not say how this version of render made it, so it cannot be recoloured. "
                 "Render it again."

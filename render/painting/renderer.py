@@ -314,7 +314,7 @@ class Renderer:
                 "pictures": [{"file": p.path.name, "weight": p.weight} for p in job.style.pictures],
             },
             "look": job.look.model_dump(mode="json"),
-            "settings": asdict(job.settings),
+            "settings": job.settings.model_dump(),
             "painted": job.painting_id,
             "layout": asdict(layout),
             "scales": [

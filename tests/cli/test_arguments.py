@@ -145,15 +145,15 @@ def test_words_that_mean_nothing_are_refused_with_the_fix_before_any_work(folder
         (("--print", "A4", "--size", "1024"), "--size: not allowed with argument --print"),
         (
             ("--color", "sepia"),
-            "invalid choice: 'sepia' (choose from 'style', 'luminance', 'match', 'histogram')",
+            "--color sepia: must be one of style | luminance | match | histogram.",
         ),
-        (("--photoreal", "-1"), "must be from 0 to 10"),
-        (("--photoreal", "soft"), "--photoreal: 'soft' is not a number"),
-        (("--size", "10cm"), "--size: '10cm' is not a whole number"),
-        (("--checkpoint-every", "-1"), "must be 0 or more"),
-        (("--bit-depth", "12"), "invalid choice: 12 (choose from 8, 16)"),
-        (("--fit", "stretch"), "invalid choice: 'stretch'"),
-        (("--intent", "vivid"), "invalid choice: 'vivid'"),
+        (("--photoreal", "-1"), "--photoreal -1: must be 0 to 10. The nearest is --photoreal 0."),
+        (("--photoreal", "soft"), "--photoreal soft: must be a number."),
+        (("--size", "10cm"), "--size 10cm: must be a whole number."),
+        (("--checkpoint-every", "-1"), "--checkpoint-every -1: must be 0 or more."),
+        (("--bit-depth", "12"), "--bit-depth 12: must be one of 8 | 16."),
+        (("--fit", "stretch"), "--fit stretch: must be one of fit | fill | pad."),
+        (("--intent", "vivid"), "--intent vivid: must be one of perceptual |"),
     ],
 )
 def test_words_out_of_range_are_refused_by_name(folder, program, words, message):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -18,6 +19,7 @@ from PIL import Image
 
 from helpers.pictures import save_painting, save_photo
 from helpers.program import PROGRAM, QUICK, SHALLOW, start
+from render.cli import main
 from render.jobs.ledger import Ledger
 from render.pictures import export, images
 
@@ -377,11 +379,14 @@ def test_a_dry_run_finds_what_headers_and_presets_show(half_broken):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "COMMAND"),
         (("paint",), "invalid choice: 'paint'"),
+        (("presets",), "COMMAND"),
         (("batch", "--styles", "x.png"), "--inputs"),
-        (("batch", "--inputs", "a", "--styles", "x.png", "--size", "0"), "must be 1 or more"),
-        (("batch", "--inputs", "a", "--styles", "x.png", "--format", "gif"), "invalid choice: 'gif'"),
+        (("batch", "--inputs", "a", "--styles", "x.png", "--size", "0"), "--size 0: must be 1 or more"),
+        (
+            ("batch", "--inputs", "a", "--styles", "x.png", "--format", "gif"),
+            "--format gif: must be one of png | tiff",
+        ),
         (
             ("batch", "--inputs", "a", "--styles", "x.png", "--set", "stile_weight=2"),
             "Did you mean 'style_weight'?",
@@ -727,13 +732,37 @@ def imported_by(*words: str, cwd: Path) -> set[str]:
     return {name.split(".")[0] for name in names}
 
 
-@pytest.mark.parametrize(
-    "words", [("--help",), ("batch", "--help"), ("presets", "add", "--help"), ("--version",)]
-)
+HEAVY = {"torch", "ray", "cv2", "numpy", "PIL", "rich"}
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), ("--version",), ("presets", "add", "--help")])
 def test_help_answers_without_importing_anything_heavy(words, tmp_path):
-    assert imported_by(*words, cwd=tmp_path).isdisjoint(
-        {"torch", "ray", "cv2", "numpy", "PIL", "rich", "pydantic"}
-    )
+    assert imported_by(*words, cwd=tmp_path).isdisjoint(HEAVY | {"pydantic"})
+
+
+@pytest.mark.parametrize("words", [("batch", "--help"), ("submit", "--help"), ("recolor", "--help")])
+def test_the_help_of_a_command_with_settings_imports_what_defines_them_alone(words, tmp_path):
+    assert imported_by(*words, cwd=tmp_path).isdisjoint(HEAVY)
+
+
+def test_the_bare_command_welcomes_with_three_commands_that_exist(cli, tmp_path):
+    run = cli(cwd=tmp_path)
+    assert (run.status, run.err) == (0, "") and len(run.out.splitlines()) < 12
+    lines = [line.split() for line in run.out.splitlines() if line.startswith("      render ")]
+    assert [line[1] for line in lines] == ["doctor", "image", "batch"]
+    for line in lines:
+        assert main.parser().parse_args(line[1:]).command  # the options of each are right
+
+
+def test_what_the_reader_of_a_help_pastes_is_accepted():
+    def all_of(parser):
+        return [parser.complete(), *(deep for child in parser.commands.values() for deep in all_of(child))]
+
+    examples = [line for parser in all_of(main.parser()) for line in parser.example.splitlines()]
+    examples += [line for line in main.EXAMPLES.splitlines() if line.strip().startswith("render")]
+    assert len(examples) > 20
+    for line in examples:
+        assert main.parser().parse_args(shlex.split(line)[1:]).command, line
 
 
 def test_heavy_imports_would_be_seen(batch):

@@ -26,6 +26,7 @@ from helpers.profiles import printer_profile
 from helpers.program import CHEAP, PROGRAM, Run
 from render.cli import main, options, screen, workplace
 from render.cli import submit as submit_command
+from render.cli.arguments import Parser
 from render.distributed import follow, jobs_api, on_head, package, submit
 from render.errors import RenderError, UsageError
 from render.jobs.events import Done, JobDone, JobFailed, JobStarted, Notice, Progress
@@ -235,12 +236,11 @@ def test_every_option_of_the_look_reaches_the_job(pictures):
         "--timeout",
         "5",
     ]
-    parser = argparse.ArgumentParser(add_help=False)
-    options.look_options(parser)
-    options.worker_options(parser)
+    parser, table = Parser(add_help=False), (*options.look_options(), *options.WORKER_OPTIONS)
+    parser.add(*table)
     given = vars(parser.parse_args(words))
     assert {name for name, value in given.items() if value == parser.get_default(name)} == {"size"}
-    changed = submit_command._changed_options(argparse.Namespace(**given))
+    changed = options.changed(table, argparse.Namespace(**given))
     line = submit.entrypoint(package.shared_words(["/i"], ["/s"], changed), "/o")
     there = vars(main.parser().parse_args(["batch", *batch_words(line)]))
     assert {name: there[name] for name in given} == given

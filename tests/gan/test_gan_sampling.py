@@ -22,6 +22,7 @@ from render.gan.sampling import CHUNK, Drawn, Sampler, batch_of, between, latent
 from render.gan.shards import SHARD, SMALL_SHARD, Sampling, parse_query, plan_shards, shard_size
 from render.painting import checkpoint as tensor_file
 from render.pictures import images
+from render.system import child
 
 FC = ARCHITECTURES["fc"]
 
@@ -194,6 +195,53 @@ def test_a_dry_run_says_what_and_makes_nothing(checkpoint, tmp_path):
         cwd=tmp_path,
     )
     assert "1000 samples of 64 x 64 px, 2 jobs" in done.out and not (tmp_path / "out").exists()
+
+
+def test_two_workers_of_this_machine_make_the_samples_of_one(checkpoint, tmp_path, monkeypatch):
+    path = str(checkpoint / "fc/gan.safetensors")
+    words = ("gan", "sample", path, "--count", SMALL_SHARD + 10, "--seed", "7", "--device", "cpu")
+    started = []
+    start = child.start
+    monkeypatch.setattr(child, "start", lambda *how: started.append(how) or start(*how))
+    for workers in (1, 2):
+        run = run_here(*words, "--output", f"by{workers}", "--workers", workers, cwd=tmp_path)
+        assert run.status == 0, run.err
+        assert len(started) == (0 if workers == 1 else 2)
+    one, two = (
+        {p.name: p.read_bytes() for p in (tmp_path / f"by{workers}").glob("*.png")} for workers in (1, 2)
+    )
+    assert len(one) == SMALL_SHARD + 10 and one == two
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--timeout", "0"), "--timeout 0: must be above 0."),
+        (("--timeout", "-3"), "--timeout -3: must be above 0."),
+        (("--timeout", "soon"), "--timeout soon: must be a number."),
+        (("--workers", "0"), "--workers 0: must be 1 or more."),
+        (("--cpus-per-worker", "0"), "--cpus-per-worker 0: must be 1 or more."),
+        (("--runner", "local", "--address", "auto"), "--address auto: "),
+        (("--truncation", "-1"), "--truncation -1: must be 0 to 10."),
+        (
+            ("--format", "grid", "--workers", "2"),
+            "--workers 2: one picture of all samples is made by this process",
+        ),
+        (("--interpolate", "1", "2", "--runner", "ray"), "--runner ray: one picture of all samples"),
+    ],
+)
+def test_options_that_would_be_wrong_or_ignored_are_refused(checkpoint, folder, program, words, message):
+    path = str(checkpoint / "fc/gan.safetensors")
+    status, out, err = program("gan", "sample", path, "--output", "out", "--device", "cpu", *words)
+    assert (status, out) == (2, "") and message in err, err
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("command", ["batch", "submit", "gan sample"])
+@pytest.mark.parametrize("words", [("--timeout", "0"), ("--workers", "0"), ("--cpus-per-worker", "none")])
+def test_the_runners_options_are_the_same_for_every_command(program, command, words):
+    status, out, err = program(*command.split(), *words)
+    assert (status, out) == (2, "") and f"{words[0]} {words[1]}: must be " in err
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +81,7 @@ def paint(job) -> Done:
         "photo": job.photo.name,
         "style": {"name": job.style.name},
         "look": job.look.model_dump(mode="json"),
-        "settings": asdict(job.settings),
+        "settings": job.settings.model_dump(),
         "loss": 0.25,
     }
     export.write(job.output, np.float32(painting_pixels() / 255), provenance=facts)

@@ -1,9 +1,10 @@
 """Which jobs a batch has, what they are called, and what makes two of them the same."""
 
-from dataclasses import fields, replace
+import re
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from helpers.pictures import save_painting, save_photo
 from render.errors import PictureError, UsageError
@@ -11,7 +12,7 @@ from render.jobs import job
 from render.jobs.inputs import Input, find_inputs
 from render.jobs.job import Job, finished_id, make_job
 from render.jobs.plan import output_path, plan_jobs
-from render.jobs.settings import FINISHING, Settings
+from render.jobs.settings import FINISHING, Settings, as_option, usage_error
 from render.jobs.styles import Look, apply_settings, load_style
 
 WEIGHTS = "c34748d2"
@@ -242,12 +243,12 @@ OTHER_SETTINGS = {
 
 @pytest.mark.parametrize("key", OTHER_SETTINGS)
 def test_every_setting_makes_another_job(base, key):
-    assert identity(base, settings=replace(Settings(), **{key: OTHER_SETTINGS[key]})) != identity(base)
+    assert identity(base, settings=Settings().model_copy(update={key: OTHER_SETTINGS[key]})) != identity(base)
 
 
 @pytest.mark.parametrize("key", OTHER_SETTINGS)
 def test_only_what_is_applied_to_the_painted_picture_leaves_it_the_same(base, key):
-    other = made(base, settings=replace(Settings(), **{key: OTHER_SETTINGS[key]}))
+    other = made(base, settings=Settings().model_copy(update={key: OTHER_SETTINGS[key]}))
     assert (other.painting_id == made(base).painting_id) == (key in FINISHING or key == "dpi")
 
 
@@ -281,7 +282,7 @@ def test_the_identity_of_a_recoloured_print_is_that_of_a_job_with_that_colour(ba
         Settings(color="histogram", bit_depth=16, format="tiff", paper="A4"),
     ):
         assert finished_id(
-            made(base, settings=replace(settings, color="style")).painting_id, settings
+            made(base, settings=settings.model_copy(update={"color": "style"})).painting_id, settings
         ) == identity(base, settings=settings)
 
 
@@ -302,7 +303,7 @@ def test_the_file_shows_other_colours_than_were_painted_where_they_were_changed_
 
 
 def test_no_setting_is_forgotten_by_the_test_above():
-    assert {field.name for field in fields(Settings)} == {*OTHER_SETTINGS, "weights"}
+    assert set(Settings.model_fields) == {*OTHER_SETTINGS, "weights"}
 
 
 OTHER_LOOKS = [
@@ -408,17 +409,20 @@ def test_settings_lay_a_photograph_out_by_long_side_or_on_paper():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (Settings(bleed_mm=3.0), r"--bleed 3mm: .*--print"),
-        (Settings(fit="fill"), r"--fit fill: .*--print"),
-        (Settings(dpi=0.0), r"--dpi 0: must be 10 to 2400"),
-        (Settings(dpi=float("nan")), r"--dpi nan: must be 10 to 2400"),
-        (Settings(paper="A4", dpi=9600.0), r"--dpi 9600: must be 10 to 2400"),
-        (Settings(paper="A99"), r"--print A99: is no paper known here"),
+        ({"bleed_mm": 3.0}, r"--bleed 3mm: .*--print"),
+        ({"fit": "fill"}, r"--fit fill: .*--print"),
+        ({"dpi": 0.0}, r"--dpi 0: must be 10 to 2400"),
+        ({"dpi": float("nan")}, r"--dpi nan: must be 10 to 2400"),
+        ({"paper": "A4", "dpi": 9600.0}, r"--dpi 9600: must be 10 to 2400"),
+        ({"paper": "A99"}, r"--print A99: is no paper known here"),
     ],
 )
 def test_settings_of_paper_that_mean_nothing_are_refused_with_the_fix(settings, message):
-    with pytest.raises(UsageError, match=message):
-        settings.layout((30, 40))
+    with pytest.raises(ValidationError) as error:
+        Settings(**settings)
+    assert re.match(message, str(usage_error(error.value, as_option)))
+    with pytest.raises(UsageError, match=message):  # a copy is not checked when it is made
+        Settings().model_copy(update=settings).layout((30, 40))
 
 
 def test_a_job_is_labelled_by_photo_and_style(base, photo):

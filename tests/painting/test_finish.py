@@ -1,7 +1,6 @@
 """From the painted picture to the file: what finish() writes and what it finds. Painted pictures here are
 made, not painted."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,10 @@ SIZE = (48, 64)
 PAINTED = painting_pixels(SIZE).astype(np.float32) / 255
 PHOTO = photo_pixels(SIZE)
 DEEP = Settings(size_px=64, bit_depth=16)
+
+
+def replace(settings: Settings, **changes) -> Settings:
+    return settings.model_copy(update=changes)
 
 
 def finished(
@@ -168,7 +171,7 @@ def test_a_file_that_cannot_be_made_is_refused_before_any_work(tmp_path, monkeyp
     (tmp_path / "press.icc").write_bytes(printer_profile(b"CMYK"))
     (tmp_path / "notes.txt").write_text("These are not the inks you are looking for.\n" * 20)
     with pytest.raises(UsageError, match=message):
-        Finish.of(Settings(**settings))
+        Finish.of(Settings().model_copy(update=settings))
 
 
 def test_a_soft_proof_shows_the_paper_and_says_whose_it_is(tmp_path):

@@ -31,6 +31,10 @@ CPU = device.choose("cpu", "float32", threads=1)
 SMALL = Settings(size_px=64, quality="draft")
 
 
+def with_(settings: Settings, **changes) -> Settings:
+    return settings.model_copy(update=changes)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def threads_are_put_back():
     before = torch.get_num_threads()
@@ -80,7 +84,7 @@ def test_a_print_is_neither_the_photo_nor_noise_but_lies_towards_the_painting(re
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_every_format_carries_profile_resolution_and_the_whole_job(renderer, photo, painting, format):
-    job = job_of(photo, painting, replace(SMALL, format=format, dpi=240.0, seed=7))
+    job = job_of(photo, painting, with_(SMALL, format=format, dpi=240.0, seed=7))
     renderer.run(job)
     with Image.open(job.output) as image:
         assert image.format == FORMATS[format].pillow_name and image.size == (64, 48) and image.mode == "RGB"
@@ -125,7 +129,7 @@ def test_transparency_comes_through_where_the_format_has_it(renderer, tmp_path, 
     job = job_of(
         save(tmp_path / "cut.png", np.dstack([photo_pixels(), alpha])),
         painting,
-        replace(SMALL, format=format),
+        with_(SMALL, format=format),
     )
     renderer.run(job)
     with Image.open(job.output) as image:
@@ -185,7 +189,7 @@ def test_a_job_is_started_makes_progress_and_is_done(photo, painting):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_notice_comes_through_from_every_process_and_painted_pictures_are_kept(tmp_path, painting, workers):
-    settings = replace(SMALL, paper="6x4cm", dpi=40.0, color="luminance")
+    settings = with_(SMALL, paper="6x4cm", dpi=40.0, color="luminance")
     jobs = [
         job_of(save_photo(tmp_path / f"{name}.png", (24, 32), seed), painting, settings)
         for seed, name in enumerate("ab")
@@ -227,7 +231,7 @@ def test_one_bad_photo_fails_by_name_and_the_others_are_done(tmp_path, painting)
 
 
 def test_a_mistake_of_ours_fails_its_job_with_a_traceback(renderer, photo, painting):
-    job = job_of(photo, painting, replace(SMALL, quality="superb"))
+    job = job_of(photo, painting, with_(SMALL, quality="superb"))
     failure = attempt(renderer, job, lambda event: None)
     assert isinstance(failure, JobFailed)
     assert (
@@ -247,7 +251,7 @@ def test_a_result_that_is_no_number_is_never_written(renderer, photo, painting):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_weights_that_are_not_there_are_told(photo, painting, workers):
-    settings = replace(SMALL, weights="gone.pth")
+    settings = with_(SMALL, weights="gone.pth")
     runner, events = LocalRunner(CPU, MakeRenderer(settings, None), workers=workers), []
     if workers == 1:
         with pytest.raises(WeightsError, match="gone.pth: no such file"):
