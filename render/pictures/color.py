@@ -10,10 +10,12 @@ Every step is a function of one pixel and of sums over the picture that do not d
 grouped, so print-sized pictures go through in bands of rows, without a seam.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import cv2
 import numpy as np
+
+from render.pictures.bands import in_bands, row_slices
 
 MODES = {
     "style": "the painting's colours, as painted",
@@ -22,8 +24,6 @@ MODES = {
     "histogram": "the photograph's distribution of colours is imposed on the finished picture",
 }
 AFTER = ("style", "luminance", "histogram")  # what `recolour` does to a finished picture; "match" acts before
-
-BAND_PX = 2**18  # a band's temporaries took 20 MB
 
 RIDGE = (
     1e-4  # added to variances, (2.5 grey levels)^2: what varies less is noise, and is not amplified to match
@@ -119,7 +119,7 @@ def moments(picture: np.ndarray, space: Callable = np.asarray) -> tuple[np.ndarr
     """Mean (3,) and covariance (3, 3) in float64 of the pixels in `space`. Summed by rows, so bands change
     nothing."""
     totals, outers = [], []
-    for rows in bands(picture.shape):
+    for rows in row_slices(picture.shape):
         x = np.moveaxis(space(picture[rows]), -1, 0).astype(np.float64, order="C")  # (3, rows, W)
         totals.append(x.sum(axis=-1))
         outers.append(np.stack([(x[i] * x[j]).sum(axis=-1) for i in range(3) for j in range(3)]))
@@ -156,7 +156,7 @@ def histograms(picture: np.ndarray, space: Callable[[np.ndarray], np.ndarray]) -
     """(3, BINS) counts of each channel of the pixels in `space` over RANGES; what lies outside counts at the
     end."""
     counts = np.zeros((3, BINS), np.int64)
-    for rows in bands(picture.shape):
+    for rows in row_slices(picture.shape):
         colours = space(picture[rows])
         for channel in range(3):
             bins = _place(colours, channel).astype(np.int64).clip(0, BINS - 1)
@@ -210,25 +210,6 @@ def _place(colours: np.ndarray, channel: int) -> np.ndarray:
     """Where the colours lie in the channel's range, in bins."""
     low, high = RANGES[channel]
     return (colours[..., channel] - low) * (BINS / (high - low))
-
-
-# --- bands of rows ------------------------------------------------------------------------------------------
-
-
-def bands(size: tuple[int, ...]) -> Iterator[slice]:
-    """Slices of rows, BAND_PX pixels or one row at a time, that cover a picture of this (height, width)."""
-    height, width = size[:2]
-    step = max(1, BAND_PX // width)
-    return (slice(top, min(top + step, height)) for top in range(0, height, step))
-
-
-def in_bands(change: Callable[..., np.ndarray], *pictures: np.ndarray) -> np.ndarray:
-    """`change` of equally large (H, W, 3) pictures, a band at a time: the only memory that grows is the
-    result's."""
-    out = np.empty(pictures[0].shape, np.float32)
-    for rows in bands(out.shape):
-        out[rows] = change(*(picture[rows] for picture in pictures))
-    return out
 
 
 # --- Oklab --------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from PIL import ExifTags, Image
 from render import __version__
 from render.errors import PictureError, UsageError
 from render.pictures import icc, images
+from render.pictures.bands import row_slices
 from render.pictures.icc import Profile
 from render.system.files import Content, whole_file
 
@@ -115,7 +116,7 @@ def write(
 
 def _check_print(path: Path, pixels: np.ndarray, alpha: np.ndarray | None, form: Format) -> None:
     parts = [values for values in (pixels, alpha) if values is not None]
-    if not all(np.isfinite(values[rows]).all() for values in parts for rows in icc.bands(values.shape)):
+    if not all(np.isfinite(values[rows]).all() for values in parts for rows in row_slices(values.shape)):
         raise PictureError(
             f"{path}: not written, because the picture holds NaN or infinite values. "
             "Rerun; if it happens again, use other settings: a lower style_weight, or optimiser=adam."
@@ -153,8 +154,8 @@ class _Print:
 
     def bands(self, rows_each: int) -> Iterator[np.ndarray]:
         """(rows_each or fewer, W, 3 or 4) uint8 or uint16, from the top."""
-        for top in range(0, self.pixels.shape[0], rows_each):
-            yield self._band(slice(top, top + rows_each))
+        for rows in row_slices(self.pixels.shape, rows_each=rows_each):
+            yield self._band(rows)
 
     def _band(self, rows: slice) -> np.ndarray:
         pixels, alpha = self.pixels[rows], None if self.alpha is None else self.alpha[rows]

@@ -13,7 +13,7 @@ import functools
 import io
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from render.errors import UsageError, brief
+from render.pictures.bands import row_slices
 from render.system import files
 
 INTENTS = {
@@ -33,7 +34,6 @@ INTENTS = {
 
 MAX_PROFILE_BYTES = 64_000_000  # the largest printer profiles have some 10 MB
 WORST_CONDITION = 1e4  # of a matrix that can be turned round; real ones are below 10
-BAND_PIXELS = 1 << 19  # converted at a time: some 40 MB of intermediate values
 
 
 @dataclass(frozen=True)
@@ -283,17 +283,9 @@ def _converted(pixels: np.ndarray, source: bytes, target: bytes, intent: str) ->
         return np.clip(pixels, 0, 1)
     into = _conversion(source, target, intent)
     result = np.empty(pixels.shape, np.float32)
-    for rows in bands(pixels.shape):
+    for rows in row_slices(pixels.shape):
         result[rows] = into(np.clip(pixels[rows], 0, 1).astype(np.float32, copy=False))
     return result
-
-
-def bands(shape: tuple[int, ...], pixels_each: int = BAND_PIXELS) -> Iterator[slice]:
-    """Slices of rows that cover (H, W, ...), each of about `pixels_each` pixels and at least one row."""
-    height, width = shape[:2]
-    rows = max(1, pixels_each // width)
-    for top in range(0, height, rows):
-        yield slice(top, min(top + rows, height))
 
 
 def _conversion(source: bytes, target: bytes, intent: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -505,7 +497,7 @@ def soft_proof(pixels: np.ndarray, profile: Profile, intent: str = "relative") -
     _check_intent(intent)
     transform = _proof_transform(_opened(profile.name, profile.data), intent)
     result = np.empty(pixels.shape, np.uint8)
-    for rows in bands(pixels.shape):
+    for rows in row_slices(pixels.shape):
         band = Image.fromarray(np.ascontiguousarray(pixels[rows]))
         result[rows] = np.asarray(ImageCms.applyTransform(band, transform))
     return result

@@ -29,6 +29,7 @@ from collections.abc import Callable
 import numpy as np
 
 from render.pictures import color
+from render.pictures.bands import in_bands, row_slices
 
 DEFAULT_STRENGTH = (
     0.03  # 0.015 leaves blotches in skies; from 0.1 on little but one tint of the painting is left
@@ -49,7 +50,7 @@ def keep_structure(
     color.check_same_size(painted, photo)
     if not (strength >= 0 and np.isfinite(strength)):
         raise ValueError(f"strength is {strength}: it must be a number, 0 or more")
-    difference = color.in_bands(lambda a, b: color.to_oklab(a) - color.to_oklab(b), painted, photo)
+    difference = in_bands(lambda a, b: color.to_oklab(a) - color.to_oklab(b), painted, photo)
     for channel in range(3):
         screen(difference[..., channel], strength * max(painted.shape[:2]))
     return _added(difference, photo)
@@ -57,11 +58,11 @@ def keep_structure(
 
 def _added(difference: np.ndarray, photo: np.ndarray) -> np.ndarray:
     """sRGB of photo + difference, written over the difference; lightness is bent, and chroma lost, to fit."""
-    for rows in color.bands(photo.shape):
+    for rows in row_slices(photo.shape):
         difference[rows] += color.to_oklab(photo[rows])
     lightness = difference[..., 0]
     low, high = float(lightness.min()), float(lightness.max())
-    for rows in color.bands(photo.shape):
+    for rows in row_slices(photo.shape):
         lightness[rows] = bent(lightness[rows], low, high)
         difference[rows] = color.from_oklab(difference[rows])
     return difference
@@ -100,7 +101,7 @@ def _eigenvalues(count: int) -> np.ndarray:
 
 
 def _in_place(plane: np.ndarray, change: Callable[[np.ndarray, slice], np.ndarray]) -> None:
-    for here in color.bands(plane.shape):
+    for here in row_slices(plane.shape):
         plane[here] = change(np.ascontiguousarray(plane[here]), here)
 
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from render.pictures import color
+from render.pictures import bands, color
 from render.pictures.color import AFTER, MODES, from_oklab, match_colours, recolour, to_oklab
 
 
@@ -266,8 +266,8 @@ CHANGES = {
 def test_the_height_of_the_bands_changes_not_one_bit(change, band_px, monkeypatch):
     painted, photo = picture(53, 61, seed=1), picture(53, 61, seed=2)
     whole = CHANGES[change](painted, photo)
-    monkeypatch.setattr(color, "BAND_PX", band_px)
-    assert len(list(color.bands(painted.shape))) > 1
+    monkeypatch.setattr(bands, "BAND_PX", band_px)
+    assert len(list(bands.row_slices(painted.shape))) > 1
     assert np.array_equal(CHANGES[change](painted, photo), whole)
 
 
@@ -279,7 +279,7 @@ def test_statistics_of_each_band_alone_would_show_as_seams():
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_beside_the_result_only_a_band_is_held(change, monkeypatch):
-    monkeypatch.setattr(color, "BAND_PX", 2**13)
+    monkeypatch.setattr(bands, "BAND_PX", 2**13)
     painted, photo = picture(700, 1000, seed=1), picture(700, 1000, seed=2)
     tracemalloc.start()
     CHANGES[change](painted, photo)

@@ -13,6 +13,7 @@ from helpers.profiles import PAPER, adobe_like_profile, icc_xyz, linear_grey_pro
 from helpers.profiles import icc as assembled
 from render.errors import UsageError
 from render.pictures import icc
+from render.pictures.bands import BAND_PX, row_slices
 
 BUILT_IN = pytest.mark.parametrize("name", icc.BUILT_IN)
 INTENT = pytest.mark.parametrize("intent", icc.INTENTS)
@@ -206,7 +207,7 @@ def test_converting_needs_memory_for_the_result_and_little_more():
     icc.convert(pixels, profile)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < pixels.nbytes + 90 * icc.BAND_PIXELS  # whole, the intermediate values alone would take more
+    assert peak < pixels.nbytes + 90 * BAND_PX  # whole, the intermediate values alone would take more
 
 
 def test_an_unknown_intent_is_refused_with_the_known_ones():
@@ -364,7 +365,7 @@ def test_a_soft_proof_on_perfect_paper_changes_nothing():
 
 def test_a_soft_proof_of_several_bands_is_that_of_its_parts(profile_file):
     profile, values = icc.load_profile(profile_file(printer_profile(b"CMYK")), proof=True), colours(600_000)
-    assert len(list(icc.bands(values.shape))) > 1
+    assert len(list(row_slices(values.shape))) > 1
     parts = [icc.soft_proof(part, profile) for part in np.split(values, 8)]
     np.testing.assert_array_equal(icc.soft_proof(values, profile), np.concatenate(parts))
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from render.pictures import color, photoreal
+from render.pictures import bands, color, photoreal
 from render.pictures.color import from_oklab, to_oklab
 from render.pictures.photoreal import bent, dct, idct, keep_structure, screen
 
@@ -107,7 +107,7 @@ def test_the_mean_is_kept_and_an_endless_length_keeps_nothing_else():
 def test_bands_change_nothing(band_px, monkeypatch):
     painted, photo = picture(45, 61, seed=1), picture(45, 61, seed=2)
     whole = keep_structure(painted, photo)
-    monkeypatch.setattr(color, "BAND_PX", band_px)
+    monkeypatch.setattr(bands, "BAND_PX", band_px)
     assert np.array_equal(keep_structure(painted, photo), whole)
 
 
@@ -120,7 +120,7 @@ def test_solving_each_half_alone_would_show_as_a_seam():
 
 
 def test_beside_the_result_only_bands_are_held(monkeypatch):
-    monkeypatch.setattr(color, "BAND_PX", 2**13)
+    monkeypatch.setattr(bands, "BAND_PX", 2**13)
     painted, photo = picture(701, 1000, seed=1), picture(701, 1000, seed=2)
     tracemalloc.start()
     keep_structure(painted, photo)
