@@ -44,7 +44,7 @@ from render.network import device, memory, optimise, tiling, weights
 from render.network.moments import moments
 from render.network.objective import Objective, content_target, style_target
 from render.painting import renderer
-from render.pictures import export, images
+from render.pictures import images, print_file
 from render.system import large_pages
 
 SIZE_PX = 512
@@ -148,7 +148,7 @@ def compare_pastiche(arguments) -> None:
 
 def at_size(path: Path, folder: Path) -> Path:
     result = folder / f"{path.stem}-{SIZE_PX}.png"
-    export.write(result, images.read(path, long_side_px=SIZE_PX).pixels, provenance={})
+    print_file.write(result, images.read(path, long_side_px=SIZE_PX).pixels, provenance={})
     return result
 
 
@@ -418,7 +418,7 @@ def time_workers(arguments) -> None:
         for i, photo in enumerate(photos):
             pixels = torch.rand(1, 3, 12, 16, generator=torch.Generator().manual_seed(i))
             pixels = torch.nn.functional.interpolate(pixels, (192, 256), mode="bicubic").clamp(0, 1)
-            export.write(photo, pixels[0].permute(1, 2, 0).numpy(), provenance={})
+            print_file.write(photo, pixels[0].permute(1, 2, 0).numpy(), provenance={})
         for count in (1, 2):
             output = Path(folder, str(count))
             ledger = Ledger(output)

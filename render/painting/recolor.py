@@ -15,7 +15,7 @@ from render.jobs.ledger import Ledger
 from render.jobs.settings import Settings
 from render.painting.finish import Finish, finish
 from render.painting.renderer import Keeping, Painted, load_painted, read_photo, store_painted
-from render.pictures import export, images
+from render.pictures import images, print_file
 from render.pictures.images import PICTURE_ENDINGS
 from render.pictures.paper import Layout
 from render.system.files import Content
@@ -95,7 +95,7 @@ class _Known:
 
     @classmethod
     def of(cls, path: Path) -> "_Known":
-        facts = export.read_provenance(path) or {}
+        facts = print_file.read_provenance(path) or {}
         if "proof_of" in facts:
             raise PictureError(
                 f"{path}: is the soft proof of {facts['proof_of']}. Name that one: its proof is made "

@@ -136,7 +136,8 @@ def _check_use(name: object, opened: ImageCms.ImageCmsProfile, data: bytes, proo
         ) from error
 
 
-def _check_intent(intent: str) -> None:
+def check_intent(intent: str) -> None:
+    """Raises UsageError unless it is a name in INTENTS."""
     if intent not in INTENTS:
         raise UsageError(f"'{intent}' is no rendering intent. Use one of {', '.join(INTENTS)}.")
 
@@ -258,7 +259,7 @@ def convert(pixels: np.ndarray, profile: Profile, intent: str = "relative") -> n
     worst 5/255 off). Needs memory for the result and a band of rows. Raises UsageError for an unknown intent,
     and for one whose tables are damaged.
     """
-    _check_intent(intent)
+    check_intent(intent)
     try:
         return _converted(pixels, _built_in("srgb").data, profile.data, intent)
     except ImageCms.PyCMSError as error:  # the tables of one intent may be damaged and those of another whole
@@ -494,7 +495,7 @@ def soft_proof(pixels: np.ndarray, profile: Profile, intent: str = "relative") -
     profile: the printer's, RGB, CMYK or grey; intent: how the print shop converts to it. White becomes the
     colour of the paper and black that of the ink. Raises UsageError for an unknown intent.
     """
-    _check_intent(intent)
+    check_intent(intent)
     transform = _proof_transform(_opened(profile.name, profile.data), intent)
     result = np.empty(pixels.shape, np.uint8)
     for rows in row_slices(pixels.shape):

@@ -5,8 +5,6 @@ Pixels are numpy float32 (H, W, 3), sRGB in [0, 1]; sizes are (height, width).
 
 import contextlib
 import io
-import os
-import struct
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +16,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from render.errors import PictureError, UsageError
-from render.pictures import decoder_warnings, icc
+from render.pictures import decoder_warnings, exif, icc
 from render.pictures.paper import Layout, fit
 from render.system import files
 from render.system.files import Content
@@ -86,8 +84,8 @@ def read(source: Content | Path | str, *, long_side_px: int | None = None) -> Ph
     content = source if isinstance(source, Content) else load(source)
     path = content.path
     with opened(content) as image:
-        carried = _carried_exif(image)
-        turn = _TURNS.get(_orientation(image))
+        carried = exif.carried(image)
+        turn = _TURNS.get(exif.orientation(image))
         sixteen_bit = _is_deep_colour(image)
         # of 16 bits Pillow gives 8, but unlike OpenCV it tells a truncated file from a whole one
         image.load()
@@ -124,78 +122,7 @@ _TURNS = {
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
     width, height = image.size
-    return (width, height) if _orientation(image) >= 5 else (height, width)
-
-
-def _orientation(image: Image.Image) -> int:
-    if image.format == "TIFF":
-        return 1  # Pillow turns TIFFs itself, size and pixels
-    try:
-        return exif_of(image).get(ExifTags.Base.Orientation, 1)
-    except (
-        Exception
-    ):  # a broken EXIF block (any of Pillow's parser errors) is no reason to refuse good pixels
-        return 1
-
-
-def exif_of(image: Image.Image) -> Image.Exif:
-    """The EXIF block without decoding pixels: for a PNG, Pillow's getexif() would decode them all to reach
-    its end."""
-    if image.format != "PNG" or "Raw profile type exif" in image.info:  # ImageMagick's way
-        return image.getexif()
-    exif = Image.Exif()
-    exif.load(_png_chunk(image.fp, b"eXIf") or b"")
-    return exif
-
-
-# What is carried over from the photograph, all text: whose it is, when and with what it was taken. Not where:
-# a print is given away, and GPS tells where its owner lives. Not serial numbers either.
-CARRIED_MAIN = ("Make", "Model", "Artist", "Copyright")
-CARRIED_DETAIL = (
-    "DateTimeOriginal",
-    "DateTimeDigitized",
-    "OffsetTimeOriginal",
-    "OffsetTimeDigitized",
-    "SubsecTimeOriginal",
-    "SubsecTimeDigitized",
-    "LensMake",
-    "LensModel",
-)
-
-
-def _carried_exif(image: Image.Image) -> dict[str, str]:
-    """What a print carries on; broken EXIF counts as none."""
-    try:
-        exif = exif_of(image)
-        detail = exif.get_ifd(ExifTags.IFD.Exif)
-        found = {name: exif.get(ExifTags.Base[name]) for name in CARRIED_MAIN}
-        found |= {name: detail.get(ExifTags.Base[name]) for name in CARRIED_DETAIL}
-    except Exception:  # any of Pillow's parser errors; the pixels may be good
-        return {}
-    texts = {name: _text(value) for name, value in found.items() if isinstance(value, (str, bytes))}
-    return {name: text for name, text in texts.items() if text}
-
-
-def _text(value: str | bytes) -> str:
-    """EXIF text is ASCII by the standard and UTF-8 in practice; Pillow gives its bytes as Latin-1."""
-    data = value if isinstance(value, bytes) else value.encode("latin-1", "replace")
-    data = data.split(b"\0")[0].strip()
-    with contextlib.suppress(UnicodeDecodeError):
-        return data.decode("utf-8")
-    return data.decode("latin-1")
-
-
-def _png_chunk(file: BinaryIO, wanted: bytes) -> bytes | None:
-    position = file.tell()
-    file.seek(8)  # past the signature
-    found = None
-    while found is None and len(head := file.read(8)) == 8:
-        length, kind = struct.unpack(">I4s", head)
-        if kind == wanted:
-            found = file.read(length)
-        file.seek(length + 4, os.SEEK_CUR)  # data and checksum
-    file.seek(position)
-    return found
+    return (width, height) if exif.orientation(image) >= 5 else (height, width)
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from render.jobs.job import make_job
 from render.jobs.ledger import Ledger
 from render.jobs.settings import Settings
 from render.jobs.styles import Look, load_style
-from render.pictures import export
+from render.pictures import print_file
 from render.runners.batch import Summary, never, run_batch, split
 
 HOLDER = """
@@ -85,7 +85,7 @@ def paint(job) -> Done:
         "settings": asdict(job.settings),
         "loss": 0.25,
     }
-    export.write(job.output, np.float32(painting_pixels() / 255), provenance=facts)
+    print_file.write(job.output, np.float32(painting_pixels() / 255), provenance=facts)
     return Done(1.5, job.output.stat().st_size, 0.25)
 
 

@@ -23,7 +23,7 @@ from render.painting import checkpoint
 from render.painting.checkpoint import Checkpoint
 from render.painting.renderer import Keeping
 from render.pictures import images
-from render.pictures.export import read_provenance
+from render.pictures.print_file import read_provenance
 from render.runners import local
 
 

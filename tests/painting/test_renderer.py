@@ -22,7 +22,7 @@ from render.painting import checkpoint
 from render.painting import renderer as renderer_module
 from render.painting.checkpoint import Checkpoint
 from render.painting.renderer import Keeping, Renderer, enlarged, load_painted, plan, store_painted
-from render.pictures import export, images
+from render.pictures import images, print_file
 
 SIZE_PX = 160
 PRINTS_AGREE_DB = (
@@ -113,7 +113,7 @@ def test_progress_counts_every_iteration_of_the_plan_up_to_all_the_work(folder, 
 
 def test_provenance_tells_how_the_print_was_made(rendered):
     job, progress = rendered
-    facts = export.read_provenance(job.output)
+    facts = print_file.read_provenance(job.output)
     assert (
         facts["job"] == job.id
         and facts["photo"] == "coffee.png"

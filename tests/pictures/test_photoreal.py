@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from render.pictures import bands, color, photoreal
+from render.pictures import bands, photoreal
 from render.pictures.color import from_oklab, to_oklab
 from render.pictures.photoreal import bent, dct, idct, keep_structure, screen
 
