@@ -598,8 +598,8 @@ def time_recolor(arguments) -> None:
         images.resize(images.read(p).pixels, size) for p in (arguments.painting, arguments.photo)
     )
     calls = {
-        "luminance": lambda: color.recolour("luminance", painted, photo),
-        "histogram": lambda: color.recolour("histogram", painted, photo),
+        "luminance": lambda: color.recolor("luminance", painted, photo),
+        "histogram": lambda: color.recolor("histogram", painted, photo),
         "photoreal": lambda: photoreal.keep_structure(painted, photo),
     }
     seconds = {name: [] for name in calls}

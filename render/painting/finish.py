@@ -50,7 +50,7 @@ def finish(
     if settings.photoreal is not None:
         painted = photoreal.keep_structure(painted, content, strength=settings.photoreal)
     if settings.color in color.AFTER:
-        painted = color.recolour(settings.color, painted, content)
+        painted = color.recolor(settings.color, painted, content)
     findings = tuple(
         f"{found.kind}: {found.message}" for found in checks.examine(painted, content, borders=borders)
     )

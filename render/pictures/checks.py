@@ -427,4 +427,4 @@ def _sides(pixels: np.ndarray) -> Iterator[np.ndarray]:
     """Four strips of (2 + 2 * REACH_PX, length) grey levels, the outermost line first, after two that mirror
     the next."""
     for turned in (pixels, pixels[::-1], pixels.swapaxes(0, 1), pixels.swapaxes(0, 1)[::-1]):
-        yield np.pad(_grey(turned[: 2 * REACH_PX]), ((2, 0), (0, 0)), "reflect")
+        yield cv2.copyMakeBorder(_grey(turned[: 2 * REACH_PX]), 2, 0, 0, 0, cv2.BORDER_REFLECT_101)

@@ -17,12 +17,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
 from render.errors import UsageError, brief
 from render.pictures.bands import row_slices
+from render.pictures.opencv import raised, transformed
 from render.system import files
 
 INTENTS = {
@@ -351,7 +351,7 @@ def _matrix_between(source: Matrix, target: Matrix, intent: str) -> np.ndarray:
 
 def _by_matrix(source: Matrix, target: Matrix, matrix: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     linear = np.stack([_decoded(curve, pixels[..., i]) for i, curve in enumerate(source.curves)], axis=-1)
-    linear = np.clip(cv2.transform(linear, matrix), 0, 1)
+    linear = np.clip(transformed(linear, matrix), 0, 1)
     return np.stack([_encoded(curve, linear[..., i]) for i, curve in enumerate(target.curves)], axis=-1)
 
 
@@ -402,18 +402,31 @@ def _seven(kind: int, numbers: np.ndarray) -> tuple[float, ...]:
 def _decoded(curve, device: np.ndarray) -> np.ndarray:
     """Linear light of device values, float32 in [0, 1]."""
     if isinstance(curve, np.ndarray):
-        return np.interp(device, np.linspace(0, 1, len(curve)), curve).astype(np.float32)
+        return _between_nodes(curve, device)
     g, a, b, c, d, e, f = curve
-    return np.where(device >= d, np.maximum(a * device + b, 0) ** g + e, c * device + f)
+    return np.where(device >= d, raised(np.maximum(a * device + b, 0), g) + e, c * device + f)
+
+
+def _between_nodes(table: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """The table (n,) over [0, 1] at these places, linear between its equally spaced nodes. float32.
+
+    A tenth of the time of np.interp, which searches for the nodes, and as fast as cv2.remap, which knows only
+    32 places between two of them.
+    """
+    place = place * np.float32(len(table) - 1)
+    below = np.minimum(place.astype(np.int32), len(table) - 2)
+    low = table.take(below)
+    return low + (table.take(below + 1) - low) * (place - below.astype(np.float32))
 
 
 def _encoded(curve, linear: np.ndarray) -> np.ndarray:
     """Device values, float32 in [0, 1], that give this linear light."""
     if isinstance(curve, np.ndarray):
+        # Its nodes are not equally spaced here, so that they must be searched for.
         return np.interp(linear, curve, np.linspace(0, 1, len(curve))).astype(np.float32)
     g, a, b, c, d, e, f = curve
     below = (linear - f) / c if c else np.float32(0)
-    upper = (np.maximum(linear - e, 0) ** (1 / g) - b) / a
+    upper = (raised(np.maximum(linear - e, 0), 1 / g) - b) / a
     return np.clip(np.where(linear >= max(a * d + b, 0) ** g + e, upper, below), 0, 1)
 
 

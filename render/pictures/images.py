@@ -272,8 +272,22 @@ def _deep_colour(image: Image.Image, data: bytes) -> np.ndarray | None:
 
 
 def _turned(values: np.ndarray, turn: Image.Transpose) -> np.ndarray:
-    channels = (Image.fromarray(np.ascontiguousarray(values[..., i])) for i in range(values.shape[2]))
-    return np.dstack([np.asarray(channel.transpose(turn)) for channel in channels])
+    """(H, W, C) or (W, H, C), as Pillow's transpose() turns 8-bit pictures."""
+    match turn:
+        case Image.Transpose.ROTATE_90:  # Pillow's turn counterclockwise
+            return cv2.rotate(values, cv2.ROTATE_90_COUNTERCLOCKWISE)
+        case Image.Transpose.ROTATE_180:
+            return cv2.rotate(values, cv2.ROTATE_180)
+        case Image.Transpose.ROTATE_270:
+            return cv2.rotate(values, cv2.ROTATE_90_CLOCKWISE)
+        case Image.Transpose.FLIP_LEFT_RIGHT:
+            return cv2.flip(values, 1)
+        case Image.Transpose.FLIP_TOP_BOTTOM:
+            return cv2.flip(values, 0)
+        case Image.Transpose.TRANSPOSE:
+            return cv2.transpose(values)
+        case Image.Transpose.TRANSVERSE:
+            return cv2.rotate(cv2.transpose(values), cv2.ROTATE_180)
 
 
 def _deep_to_srgb(values: np.ndarray, image: Image.Image, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
@@ -418,6 +432,6 @@ def place(pixels: np.ndarray, layout: Layout, background: float = 1.0) -> np.nda
     if layout.sheet == layout.picture:
         return pixels
     (top, left), (height, width) = layout.offset, layout.picture
-    sheet = np.full((*layout.sheet, *pixels.shape[2:]), background, pixels.dtype)
-    sheet[top : top + height, left : left + width] = pixels
-    return sheet
+    below, right = layout.sheet[0] - top - height, layout.sheet[1] - left - width
+    value = (background,) * 3
+    return cv2.copyMakeBorder(pixels, top, below, left, right, cv2.BORDER_CONSTANT, value=value)

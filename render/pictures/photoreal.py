@@ -26,6 +26,7 @@ solve has no seams, and holds one picture more than its inputs.
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 
 from render.pictures import color
@@ -91,9 +92,9 @@ def screen(plane: np.ndarray, length_px: float) -> None:
     filtered and transformed back at once: no memory but the plane's own grows with its size.
     """
     rows, columns = (length_px**2 * _eigenvalues(count) for count in plane.shape)
-    _in_place(plane, lambda band, _: dct(band))
-    _in_place(plane.T, lambda band, here: idct(dct(band) / (1 + columns[here, None] + rows)))
-    _in_place(plane, lambda band, _: idct(band))
+    _in_place(plane, lambda band, _: forward(band))
+    _in_place(plane.T, lambda band, here: backward(forward(band) / (1 + columns[here, None] + rows)))
+    _in_place(plane, lambda band, _: backward(band))
 
 
 def _eigenvalues(count: int) -> np.ndarray:
@@ -106,8 +107,18 @@ def _in_place(plane: np.ndarray, change: Callable[[np.ndarray, slice], np.ndarra
 
 
 # --- the cosine transform -----------------------------------------------------------------------------------
-# cv2.dct is three times as fast, but takes even sizes only, and a row of padding would change the border's
-# equation.
+# OpenCV's takes even lengths only, and a row of padding would change the border's equation: odd lengths are
+# numpy's. For even lengths OpenCV's is 1.1 times (2304) to twenty times (3508 = 4 * 877) as fast.
+
+
+def forward(x: np.ndarray) -> np.ndarray:
+    """(h, N) the type-II cosine transform of each row, in a scale of its own; `backward` undoes it."""
+    return dct(x) if x.shape[1] % 2 else cv2.dct(x, flags=cv2.DCT_ROWS)
+
+
+def backward(x: np.ndarray) -> np.ndarray:
+    """(h, N) the rows of which `forward` was taken."""
+    return idct(x) if x.shape[1] % 2 else cv2.idct(x, flags=cv2.DCT_ROWS)
 
 
 def dct(x: np.ndarray) -> np.ndarray:

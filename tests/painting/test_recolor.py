@@ -131,7 +131,7 @@ def within_one_level(shown: np.ndarray, photo: np.ndarray) -> tuple[np.ndarray, 
     """
     way = np.stack(
         [
-            color.recolour("luminance", np.clip(shown + levels / 255, 0, 1).astype(np.float32), photo)
+            color.recolor("luminance", np.clip(shown + levels / 255, 0, 1).astype(np.float32), photo)
             for levels in np.linspace(-1, 1, 41)
         ]
     )
@@ -156,7 +156,7 @@ def test_of_a_print_of_8_bits_the_colours_are_right_to_the_dither_and_the_way_ba
     batch("--color", "luminance", "--output", "fresh")
     program("recolor", "prints", "--color", "luminance")
     fresh, recoloured = shown("fresh/a--x.png"), shown("prints/a--x.png")
-    right = color.recolour("luminance", styled, photo)
+    right = color.recolor("luminance", styled, photo)
     assert np.array_equal(np.rint(recoloured * 255), quantize.dithered(right))
     assert dithered_within(fresh, *within_one_level(styled, photo)).all()
     assert np.abs(fresh - recoloured).mean() < 0.5 / 255  # found: 0.21 levels, with and without AVX-512

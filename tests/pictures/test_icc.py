@@ -200,6 +200,13 @@ def test_every_kind_of_parametric_curve_agrees_with_little_cms():
         np.testing.assert_allclose(icc._encoded(icc._curve(curve), linear)[inside], device[inside], atol=1e-4)
 
 
+def test_a_table_is_read_between_its_nodes_as_numpy_does_to_half_a_16_bit_step():
+    table = np.linspace(0, 1, 1024, dtype=np.float32) ** 2
+    places = np.concatenate([np.linspace(0, 1, 9_999), np.arange(1024) / 1023]).astype(np.float32)
+    plain = np.interp(places, np.linspace(0, 1, 1024), table)
+    assert np.abs(icc._between_nodes(table, places) - plain).max() < 0.5 / 65535
+
+
 def test_converting_needs_memory_for_the_result_and_little_more():
     pixels = np.full((2000, 1500, 3), 0.5, np.float32)
     profile = icc.load_profile("adobe-rgb")

@@ -19,7 +19,7 @@ def noise(*shape, seed=0):
 
 
 def picture(height=60, width=80, *, seed=0, low=0.25, high=0.75):
-    """Soft random colours between low and high."""
+    """Soft random colors between low and high."""
     coarse = noise(5, 6, 3, seed=seed)
     return (low + (high - low) * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)).astype(
         np.float32
@@ -82,6 +82,17 @@ def test_the_cosine_transform_is_its_definition_and_its_inverse_undoes_it(count)
     np.testing.assert_allclose(idct(dct(x)), x, atol=1e-6)
     if count > 1:
         assert not np.allclose(dct(x), dct(x[:, ::-1]), atol=1e-2)
+
+
+@pytest.mark.parametrize("count", [2, 4, 6, 22, 62, 97, 500, 3508])
+def test_opencvs_transform_solves_as_numpys_does_to_half_a_16_bit_step(count, monkeypatch):
+    plane = noise(24, count) - noise(24, count, seed=1)
+    found, plain = plane.copy(), plane.copy()
+    screen(found, 3.0)
+    monkeypatch.setattr(photoreal, "forward", dct)
+    monkeypatch.setattr(photoreal, "backward", idct)
+    screen(plain, 3.0)
+    assert np.abs(found - plain).max() < 0.5 / 65535 < np.abs(plane - plain).max()
 
 
 def test_the_length_is_where_a_lines_influence_has_fallen_to_1_over_e():
@@ -153,7 +164,7 @@ def test_a_great_strength_gives_the_photo_moved_to_the_paintings_mean():
     assert not np.allclose(moved, photo, atol=5e-3)
 
 
-def test_the_mean_colour_of_the_painting_is_kept():
+def test_the_mean_color_of_the_painting_is_kept():
     painted, photo = picture(seed=1, low=0.5, high=0.65), picture(seed=2, low=0.4, high=0.55)
     kept = to_oklab(keep_structure(painted, photo)).mean(axis=(0, 1))
     np.testing.assert_allclose(kept, to_oklab(painted).mean(axis=(0, 1)), atol=1e-4)
