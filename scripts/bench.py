@@ -1,17 +1,29 @@
 """Measures the renderer: against pastiche 1.6.0, and one evaluation by size. Results go into BENCHMARKS.md.
 
-python scripts/bench.py pastiche PHOTO PAINTING      loss against seconds at 512 px, both programs in one run
-python scripts/bench.py evaluation                   seconds for one value and gradient, by size and precision
-python scripts/bench.py start PHOTO PAINTING         what the photograph's detail is worth at the start of a
-scale python scripts/bench.py memory --memory 4GiB         peak memory of the process against size, tiled and
-untiled python scripts/bench.py tiles                        what tiles of 1024 px cost against the untiled
-picture python scripts/bench.py workers                      pictures an hour by 1 and 2 Ray workers of one
-core, driver's cost a job python scripts/bench.py tile-parallel                one step of 2048 px by 1 and 2
-Ray workers of one core python scripts/bench.py night JOB_MS EVENT_MS        8 machines of 8 GPUs and 10 000
-pairs, simulated from measured costs python scripts/bench.py gan-sampling CHECKPOINT...   samples a second,
-end to end, against the bare generator's python scripts/bench.py gan-workers CHECKPOINT       the same by 1
-and 2 Ray workers of one core python scripts/bench.py gan-quality DATA CHECKPOINT...  what a classifier sees
-in samples of Fashion-MNIST (IDX files in DATA)
+python scripts/bench.py pastiche PHOTO PAINTING
+    loss against seconds at 512 px, both programs in one run
+python scripts/bench.py evaluation
+    seconds for one value and gradient, by size and precision
+python scripts/bench.py start PHOTO PAINTING
+    what the photograph's detail is worth at the start of a scale
+python scripts/bench.py memory --memory 4GiB
+    peak memory of the process against size, tiled and untiled
+python scripts/bench.py tiles
+    what tiles of 1024 px cost against the untiled picture
+python scripts/bench.py workers
+    pictures an hour by 1 and 2 Ray workers of one core, driver's cost a job
+python scripts/bench.py tile-parallel
+    one step of 2048 px by 1 and 2 Ray workers of one core
+python scripts/bench.py night JOB_MS EVENT_MS
+    8 machines of 8 GPUs and 10 000 pairs, simulated from measured costs
+python scripts/bench.py recolor PHOTO PAINTING
+    seconds for the colors and the structure of a finished picture of 3072 x 2304 px
+python scripts/bench.py gan-sampling CHECKPOINT...
+    samples a second, end to end, against the bare generator's
+python scripts/bench.py gan-workers CHECKPOINT
+    the same by 1 and 2 Ray workers of one core
+python scripts/bench.py gan-quality DATA CHECKPOINT...
+    what a classifier sees in samples of Fashion-MNIST (IDX files in DATA)
 """
 
 import argparse
@@ -33,7 +45,7 @@ from render.network.moments import moments
 from render.network.objective import Objective, content_target, style_target
 from render.painting import renderer
 from render.painting.storage import Storage
-from render.pictures import export, images
+from render.pictures import images, print_file
 from render.system import large_pages
 
 SIZE_PX = 512
@@ -47,10 +59,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True)
-    for name, command in (("pastiche", compare_pastiche), ("start", compare_starts)):
+    for name, command in (
+        ("pastiche", compare_pastiche),
+        ("start", compare_starts),
+        ("recolor", time_recolor),
+    ):
         words = commands.add_parser(name)
         words.add_argument("photo", type=Path)
         words.add_argument("painting", type=Path)
+        if name == "recolor":
+            words.add_argument("--runs", type=int, default=5)
+            words.add_argument("--threads", type=int, default=1, help="OpenCV's; numpy takes one")
         words.set_defaults(command=command)
     commands.add_parser("evaluation").set_defaults(command=time_evaluations)
     words = commands.add_parser("memory")
@@ -130,7 +149,7 @@ def compare_pastiche(arguments) -> None:
 
 def at_size(path: Path, folder: Path) -> Path:
     result = folder / f"{path.stem}-{SIZE_PX}.png"
-    export.write(result, images.read(path, long_side_px=SIZE_PX).pixels, provenance={})
+    print_file.write(result, images.read(path, long_side_px=SIZE_PX).pixels, provenance={})
     return result
 
 
@@ -400,7 +419,7 @@ def time_workers(arguments) -> None:
         for i, photo in enumerate(photos):
             pixels = torch.rand(1, 3, 12, 16, generator=torch.Generator().manual_seed(i))
             pixels = torch.nn.functional.interpolate(pixels, (192, 256), mode="bicubic").clamp(0, 1)
-            export.write(photo, pixels[0].permute(1, 2, 0).numpy(), provenance={})
+            print_file.write(photo, pixels[0].permute(1, 2, 0).numpy(), provenance={})
         for count in (1, 2):
             output = Path(folder, str(count))
             ledger = Ledger(output)
@@ -566,6 +585,40 @@ def simulate_night(arguments) -> None:
         print(
             f"{gpus:7} {events_a_second:9} {busy_s / (gpus * end):9.1%} {10_000 / end * 3600:11.0f} "
             f"{driver_s / end:12.1%}"
+        )
+
+
+# ---- a finished picture ------------------------------------------------------------------------------------
+
+
+def time_recolor(arguments) -> None:
+    """Two real pictures, scaled to one size: how many colors leave the gamut, which costs, depends on
+    them."""
+    import cv2
+
+    from render.pictures import color, photoreal
+
+    cv2.setNumThreads(arguments.threads)
+    size = (2304, 3072)
+    painted, photo = (
+        images.resize(images.read(p).pixels, size) for p in (arguments.painting, arguments.photo)
+    )
+    calls = {
+        "luminance": lambda: color.recolor("luminance", painted, photo),
+        "histogram": lambda: color.recolor("histogram", painted, photo),
+        "photoreal": lambda: photoreal.keep_structure(painted, photo),
+    }
+    seconds = {name: [] for name in calls}
+    for _ in range(arguments.runs):  # alternating, so that what else the machine does meets all alike
+        for name, call in calls.items():
+            began = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - began)
+    for name, took in seconds.items():
+        print(
+            f"3072 x 2304, {name}: best {min(took):.2f} s, median {statistics.median(took):.2f} s "
+            f"of {len(took)} runs, OpenCV threads: {arguments.threads}",
+            flush=True,
         )
 
 

@@ -40,13 +40,13 @@ def _image(arguments) -> int:
     from render.jobs.job import make_job
     from render.jobs.styles import apply_settings, find_style
     from render.painting.renderer import MakeRenderer
-    from render.pictures import export
+    from render.pictures import print_file
     from render.runners.batch import Summary, run_batch
     from render.runners.local import LocalRunner
 
     style = find_style(arguments.style)
     look = apply_settings(style.look, arguments.set)
-    device, settings = device_and_settings(arguments, format=export.format_of(arguments.output))
+    device, settings = device_and_settings(arguments, format=print_file.format_of(arguments.output))
     photo = Path(arguments.photo)
     job = make_job(photo, style, look, settings, arguments.output, weights_sha256=fingerprint_of(settings))
     plan.refuse_to_replace_sources(job)

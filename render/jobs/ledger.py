@@ -20,7 +20,7 @@ from render.errors import PictureError, UsageError
 from render.jobs.events import Done, Event, JobDone, JobFailed, JobStarted
 from render.jobs.settings import Settings
 from render.jobs.task import Task
-from render.pictures import export, images
+from render.pictures import images, print_file
 from render.system.files import clear_all_halves, clear_halves
 
 LOCK_WAIT_S = 10.0  # for another program to let go of the file, at the start and at the end of a batch
@@ -492,7 +492,7 @@ def _set_aside(path: Path) -> Path:
 
 def _recipes(output: Path) -> Iterator[dict]:
     """Rows of the finished prints under the output folder, from what they say of themselves."""
-    endings = {ending for form in export.FORMATS.values() for ending in form.endings}
+    endings = {ending for form in print_file.FORMATS.values() for ending in form.extensions}
     for path in sorted(output.rglob("*")):
         relative = path.relative_to(output)
         hidden = any(part.startswith(".") for part in relative.parts)
@@ -504,7 +504,7 @@ def _recipes(output: Path) -> Iterator[dict]:
 
 
 def _row_of(path: Path, relative: Path) -> dict:
-    facts = export.read_provenance(path)
+    facts = print_file.read_provenance(path)
     if "proof_of" in facts:
         raise KeyError("a soft proof is no print")
     status = path.stat()

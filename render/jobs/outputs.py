@@ -10,7 +10,7 @@ from render.jobs.events import Done
 from render.jobs.inputs import Input
 from render.jobs.job import Job
 from render.jobs.ledger import Ledger
-from render.pictures import export, images
+from render.pictures import images, print_file
 
 RecipeOf = Callable[[Path], dict | None]
 
@@ -19,7 +19,7 @@ def recipe_of(path: Path) -> dict | None:
     """How a print says that it was made; None for a file that is no print of ours, or is not whole."""
     try:
         content = images.load(path)
-        found = export.read_provenance(content)
+        found = print_file.read_provenance(content)
         if found is not None:
             images.read(content)
         return found
@@ -42,7 +42,7 @@ def without_prints(inputs: Sequence[Input], output: Path) -> tuple[list[Input], 
 
 def _is_print(path: Path, output: Path) -> bool:
     try:
-        return export.read_provenance(path) is not None or _knows(output, path)
+        return print_file.read_provenance(path) is not None or _knows(output, path)
     except PictureError:  # what is wrong with it is told where it is read as a photograph
         return False
 

@@ -9,7 +9,7 @@ from render.jobs.job import Job, make_job, products, sha256
 from render.jobs.look import Look
 from render.jobs.settings import Settings
 from render.jobs.styles import Style
-from render.pictures.export import FORMATS
+from render.pictures.print_file import FORMATS
 from render.system import files
 
 
@@ -58,7 +58,7 @@ def plan_jobs(
 
 
 def output_path(item: Input, style: Style, settings: Settings, output: Path) -> Path:
-    return output / f"{item.name}--{style.name}{FORMATS[settings.format].endings[0]}"
+    return output / f"{item.name}--{style.name}{FORMATS[settings.format].extensions[0]}"
 
 
 def refuse_collisions(

@@ -9,7 +9,7 @@ import numpy as np
 
 from render.jobs.job import proof_path
 from render.jobs.settings import Settings
-from render.pictures import checks, color, export, icc, images, photoreal
+from render.pictures import checks, color, icc, images, photoreal, print_file, quantize
 from render.pictures.images import Photo
 from render.pictures.paper import Layout
 
@@ -25,7 +25,7 @@ class Finish:
     @classmethod
     def of(cls, settings: Settings) -> "Finish":
         """Raises UsageError for a profile or a file that cannot be made."""
-        export.check_output(settings.format, bit_depth=settings.bit_depth, intent=settings.intent)
+        print_file.check_output(settings.format, bit_depth=settings.bit_depth, intent=settings.intent)
         proof = None if settings.soft_proof is None else icc.load_profile(settings.soft_proof, proof=True)
         return cls(settings, icc.load_profile(settings.profile), proof)
 
@@ -50,7 +50,7 @@ def finish(
     if settings.photoreal is not None:
         pixels = photoreal.keep_structure(pixels, content, strength=settings.photoreal)
     if settings.color in color.AFTER:
-        pixels = color.recolour(settings.color, pixels, content)
+        pixels = color.recolor(settings.color, pixels, content)
     findings = tuple(
         f"{found.kind}: {found.message}" for found in checks.examine(pixels, content, borders=borders)
     )
@@ -59,7 +59,7 @@ def finish(
     if photo.alpha is not None:
         alpha = images.place(images.resize(images.crop(photo.alpha, layout), layout.picture), layout)
     sheet = images.place(pixels, layout)
-    export.write(
+    print_file.write(
         output,
         sheet,
         alpha=alpha,
@@ -71,8 +71,8 @@ def finish(
         carried=photo.carried,
     )
     if finishing.soft_proof is not None:
-        seen = icc.soft_proof(export.dithered(sheet), finishing.soft_proof, settings.intent)
-        export.write(
+        seen = icc.soft_proof(quantize.dithered(sheet), finishing.soft_proof, settings.intent)
+        print_file.write(
             proof_path(output),
             seen.astype(np.float32) / 255,
             dpi=layout.dpi,

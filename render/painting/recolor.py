@@ -17,7 +17,7 @@ from render.jobs.settings import Settings
 from render.painting.finish import Finish, finish
 from render.painting.renderer import read_photo
 from render.painting.storage import Painting, Storage, load_painting, store_painting
-from render.pictures import export, images
+from render.pictures import images, print_file
 from render.pictures.images import PICTURE_ENDINGS
 from render.pictures.paper import Layout
 from render.system.files import Content
@@ -99,7 +99,7 @@ class _Known:
 
     @classmethod
     def of(cls, path: Path) -> "_Known":
-        facts = export.read_provenance(path) or {}
+        facts = print_file.read_provenance(path) or {}
         if "proof_of" in facts:
             raise PictureError(
                 f"{path}: is the soft proof of {facts['proof_of']}. Name that one: its proof is made "

@@ -293,7 +293,7 @@ class Renderer:
                 source = load_source(job, picture.path)
                 pixels = images.read(source, long_side_px=scale.style_long_side_px).pixels
                 pictures.append(
-                    (tensor(color.match_colours(pixels, photo.pixels) if match else pixels), picture.weight)
+                    (tensor(color.match_colors(pixels, photo.pixels) if match else pixels), picture.weight)
                 )
             self._targets[key] = style_target(network, pictures, weighting, tiled, moments_of=moments_of)
             if len(self._targets) > CACHED_TARGETS:

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from render.pictures.bands import row_slices
+
 Place = tuple[int, int, int, int]  # (top, left, height, width)
 Borders = tuple[tuple[int, ...], tuple[int, ...]]
 
-BAND_PX = 256
+BAND_ROWS = 256
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,6 @@ def examine(pixels: np.ndarray, photo: np.ndarray, *, borders: Borders = ((), ()
         frame(pixels, photo),
     )
     return tuple(finding for finding in found if finding is not None)
-
-
-def _bands(height: int, band_px: int = BAND_PX) -> Iterator[tuple[int, int]]:
-    for top in range(0, height, band_px):
-        yield top, min(height, top + band_px)
 
 
 def _grey(pixels: np.ndarray) -> np.ndarray:
@@ -275,9 +272,9 @@ def _blocks(pixels: np.ndarray, block_px: int) -> tuple[np.ndarray, np.ndarray]:
     varies most, (rows, columns) in grey levels."""
     rows, columns = (side // block_px for side in pixels.shape[:2])
     means, deviations = [np.zeros((0, columns, 3))], [np.zeros((0, columns))]
-    for first, last in _bands(rows, max(1, BAND_PX // block_px)):
-        band = pixels[first * block_px : last * block_px, : columns * block_px]
-        size = (columns, last - first)
+    for blocks in row_slices((rows, columns), rows_each=max(1, BAND_ROWS // block_px)):
+        band = pixels[blocks.start * block_px : blocks.stop * block_px, : columns * block_px]
+        size = (columns, blocks.stop - blocks.start)
         mean = cv2.resize(band, size, interpolation=cv2.INTER_AREA)
         centred = band - cv2.resize(
             mean, band.shape[1::-1], interpolation=cv2.INTER_NEAREST
@@ -324,17 +321,17 @@ def specks(pixels: np.ndarray, photo: np.ndarray) -> Finding | None:
 def _count_specks(pixels: np.ndarray) -> tuple[int, tuple[int, int]]:
     """How many, and the place of the first."""
     count, first = 0, (0, 0)
-    for top, bottom in _bands(len(pixels)):
-        start = max(0, top - 1)
-        grey = np.rint(_grey(pixels[start : bottom + 1])).astype(np.uint8)
+    for rows in row_slices(pixels.shape, rows_each=BAND_ROWS):
+        start = max(0, rows.start - 1)
+        grey = np.rint(_grey(pixels[start : rows.stop + 1])).astype(np.uint8)
         # Outside the picture cv2 takes what never wins, so edges need no care.
         most, least = cv2.dilate(grey, _RING), cv2.erode(grey, _RING)
         outside = np.maximum(cv2.subtract(least, grey), cv2.subtract(grey, most))
         found = (outside > SPECK_LEVELS) & (cv2.subtract(most, least) * SPECK_FACTOR < outside)
-        found = found[top - start : bottom - start]
+        found = found[rows.start - start : rows.stop - start]
         if count == 0 and found.any():
             row, column = np.argwhere(found)[0]
-            first = (top + int(row), int(column))
+            first = (rows.start + int(row), int(column))
         count += int(np.count_nonzero(found))
     return count, first
 
@@ -373,8 +370,8 @@ def clipping(pixels: np.ndarray, photo: np.ndarray) -> Finding | None:
 def _clipped(pixels: np.ndarray) -> tuple[float, float]:
     """The shares of pixels with all channels, and with any channel, within half a level of 0 or 1."""
     every = some = 0
-    for top, bottom in _bands(len(pixels)):
-        band = pixels[top:bottom]
+    for rows in row_slices(pixels.shape, rows_each=BAND_ROWS):
+        band = pixels[rows]
         ends = (band < 0.5 / 255) | (band > 254.5 / 255)
         every += np.count_nonzero(ends.all(-1))
         some += np.count_nonzero(ends.any(-1))
@@ -430,4 +427,4 @@ def _sides(pixels: np.ndarray) -> Iterator[np.ndarray]:
     """Four strips of (2 + 2 * REACH_PX, length) grey levels, the outermost line first, after two that mirror
     the next."""
     for turned in (pixels, pixels[::-1], pixels.swapaxes(0, 1), pixels.swapaxes(0, 1)[::-1]):
-        yield np.pad(_grey(turned[: 2 * REACH_PX]), ((2, 0), (0, 0)), "reflect")
+        yield cv2.copyMakeBorder(_grey(turned[: 2 * REACH_PX]), 2, 0, 0, 0, cv2.BORDER_REFLECT_101)

@@ -12,15 +12,16 @@ import functools
 import io
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
 from render.errors import UsageError, brief
+from render.pictures.bands import row_slices
+from render.pictures.opencv import raised, transformed
 from render.system import files
 from render.wording import did_you_mean
 
@@ -33,7 +34,6 @@ INTENTS = {
 
 MAX_PROFILE_BYTES = 64_000_000  # the largest printer profiles have some 10 MB
 WORST_CONDITION = 1e4  # of a matrix that can be turned round; real ones are below 10
-BAND_PIXELS = 1 << 19  # converted at a time: some 40 MB of intermediate values
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,8 @@ def _check_use(name: object, opened: ImageCms.ImageCmsProfile, data: bytes, proo
         ) from error
 
 
-def _check_intent(intent: str) -> None:
+def check_intent(intent: str) -> None:
+    """Raises UsageError unless it is a name in INTENTS."""
     if intent not in INTENTS:
         raise UsageError(f"'{intent}' is no rendering intent. Use one of {', '.join(INTENTS)}.")
 
@@ -257,7 +258,7 @@ def convert(pixels: np.ndarray, profile: Profile, intent: str = "relative") -> n
     worst 5/255 off). Needs memory for the result and a band of rows. Raises UsageError for an unknown intent,
     and for one whose tables are damaged.
     """
-    _check_intent(intent)
+    check_intent(intent)
     try:
         return _converted(pixels, _built_in("srgb").data, profile.data, intent)
     except ImageCms.PyCMSError as error:  # the tables of one intent may be damaged and those of another whole
@@ -282,17 +283,9 @@ def _converted(pixels: np.ndarray, source: bytes, target: bytes, intent: str) ->
         return np.clip(pixels, 0, 1)
     into = _conversion(source, target, intent)
     result = np.empty(pixels.shape, np.float32)
-    for rows in bands(pixels.shape):
+    for rows in row_slices(pixels.shape):
         result[rows] = into(np.clip(pixels[rows], 0, 1).astype(np.float32, copy=False))
     return result
-
-
-def bands(shape: tuple[int, ...], pixels_each: int = BAND_PIXELS) -> Iterator[slice]:
-    """Slices of rows that cover (H, W, ...), each of about `pixels_each` pixels and at least one row."""
-    height, width = shape[:2]
-    rows = max(1, pixels_each // width)
-    for top in range(0, height, rows):
-        yield slice(top, min(top + rows, height))
 
 
 def _conversion(source: bytes, target: bytes, intent: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -357,7 +350,7 @@ def _matrix_between(source: Matrix, target: Matrix, intent: str) -> np.ndarray:
 
 def _by_matrix(source: Matrix, target: Matrix, matrix: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     linear = np.stack([_decoded(curve, pixels[..., i]) for i, curve in enumerate(source.curves)], axis=-1)
-    linear = np.clip(cv2.transform(linear, matrix), 0, 1)
+    linear = np.clip(transformed(linear, matrix), 0, 1)
     return np.stack([_encoded(curve, linear[..., i]) for i, curve in enumerate(target.curves)], axis=-1)
 
 
@@ -408,18 +401,31 @@ def _seven(kind: int, numbers: np.ndarray) -> tuple[float, ...]:
 def _decoded(curve, device: np.ndarray) -> np.ndarray:
     """Linear light of device values, float32 in [0, 1]."""
     if isinstance(curve, np.ndarray):
-        return np.interp(device, np.linspace(0, 1, len(curve)), curve).astype(np.float32)
+        return _between_nodes(curve, device)
     g, a, b, c, d, e, f = curve
-    return np.where(device >= d, np.maximum(a * device + b, 0) ** g + e, c * device + f)
+    return np.where(device >= d, raised(np.maximum(a * device + b, 0), g) + e, c * device + f)
+
+
+def _between_nodes(table: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """The table (n,) over [0, 1] at these places, linear between its equally spaced nodes. float32.
+
+    A tenth of the time of np.interp, which searches for the nodes, and as fast as cv2.remap, which knows only
+    32 places between two of them.
+    """
+    place = place * np.float32(len(table) - 1)
+    below = np.minimum(place.astype(np.int32), len(table) - 2)
+    low = table.take(below)
+    return low + (table.take(below + 1) - low) * (place - below.astype(np.float32))
 
 
 def _encoded(curve, linear: np.ndarray) -> np.ndarray:
     """Device values, float32 in [0, 1], that give this linear light."""
     if isinstance(curve, np.ndarray):
+        # Its nodes are not equally spaced here, so that they must be searched for.
         return np.interp(linear, curve, np.linspace(0, 1, len(curve))).astype(np.float32)
     g, a, b, c, d, e, f = curve
     below = (linear - f) / c if c else np.float32(0)
-    upper = (np.maximum(linear - e, 0) ** (1 / g) - b) / a
+    upper = (raised(np.maximum(linear - e, 0), 1 / g) - b) / a
     return np.clip(np.where(linear >= max(a * d + b, 0) ** g + e, upper, below), 0, 1)
 
 
@@ -501,10 +507,10 @@ def soft_proof(pixels: np.ndarray, profile: Profile, intent: str = "relative") -
     profile: the printer's, RGB, CMYK or grey; intent: how the print shop converts to it. White becomes the
     colour of the paper and black that of the ink. Raises UsageError for an unknown intent.
     """
-    _check_intent(intent)
+    check_intent(intent)
     transform = _proof_transform(_opened(profile.name, profile.data), intent)
     result = np.empty(pixels.shape, np.uint8)
-    for rows in bands(pixels.shape):
+    for rows in row_slices(pixels.shape):
         band = Image.fromarray(np.ascontiguousarray(pixels[rows]))
         result[rows] = np.asarray(ImageCms.applyTransform(band, transform))
     return result

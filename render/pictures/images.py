@@ -5,8 +5,6 @@ Pixels are numpy float32 (H, W, 3), sRGB in [0, 1]; sizes are (height, width).
 
 import contextlib
 import io
-import os
-import struct
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +16,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from render.errors import PictureError, UsageError
-from render.pictures import decoder_warnings, icc
+from render.pictures import decoder_warnings, exif, icc
 from render.pictures.paper import Layout, fit
 from render.system import files
 from render.system.files import Content
@@ -86,8 +84,8 @@ def read(source: Content | Path | str, *, long_side_px: int | None = None) -> Ph
     content = source if isinstance(source, Content) else load(source)
     path = content.path
     with opened(content) as image:
-        carried = _carried_exif(image)
-        turn = _TURNS.get(_orientation(image))
+        carried = exif.carried(image)
+        turn = _TURNS.get(exif.orientation(image))
         sixteen_bit = _is_deep_colour(image)
         # of 16 bits Pillow gives 8, but unlike OpenCV it tells a truncated file from a whole one
         image.load()
@@ -124,78 +122,7 @@ _TURNS = {
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
     width, height = image.size
-    return (width, height) if _orientation(image) >= 5 else (height, width)
-
-
-def _orientation(image: Image.Image) -> int:
-    if image.format == "TIFF":
-        return 1  # Pillow turns TIFFs itself, size and pixels
-    try:
-        return exif_of(image).get(ExifTags.Base.Orientation, 1)
-    except (
-        Exception
-    ):  # a broken EXIF block (any of Pillow's parser errors) is no reason to refuse good pixels
-        return 1
-
-
-def exif_of(image: Image.Image) -> Image.Exif:
-    """The EXIF block without decoding pixels: for a PNG, Pillow's getexif() would decode them all to reach
-    its end."""
-    if image.format != "PNG" or "Raw profile type exif" in image.info:  # ImageMagick's way
-        return image.getexif()
-    exif = Image.Exif()
-    exif.load(_png_chunk(image.fp, b"eXIf") or b"")
-    return exif
-
-
-# What is carried over from the photograph, all text: whose it is, when and with what it was taken. Not where:
-# a print is given away, and GPS tells where its owner lives. Not serial numbers either.
-CARRIED_MAIN = ("Make", "Model", "Artist", "Copyright")
-CARRIED_DETAIL = (
-    "DateTimeOriginal",
-    "DateTimeDigitized",
-    "OffsetTimeOriginal",
-    "OffsetTimeDigitized",
-    "SubsecTimeOriginal",
-    "SubsecTimeDigitized",
-    "LensMake",
-    "LensModel",
-)
-
-
-def _carried_exif(image: Image.Image) -> dict[str, str]:
-    """What a print carries on; broken EXIF counts as none."""
-    try:
-        exif = exif_of(image)
-        detail = exif.get_ifd(ExifTags.IFD.Exif)
-        found = {name: exif.get(ExifTags.Base[name]) for name in CARRIED_MAIN}
-        found |= {name: detail.get(ExifTags.Base[name]) for name in CARRIED_DETAIL}
-    except Exception:  # any of Pillow's parser errors; the pixels may be good
-        return {}
-    texts = {name: _text(value) for name, value in found.items() if isinstance(value, (str, bytes))}
-    return {name: text for name, text in texts.items() if text}
-
-
-def _text(value: str | bytes) -> str:
-    """EXIF text is ASCII by the standard and UTF-8 in practice; Pillow gives its bytes as Latin-1."""
-    data = value if isinstance(value, bytes) else value.encode("latin-1", "replace")
-    data = data.split(b"\0")[0].strip()
-    with contextlib.suppress(UnicodeDecodeError):
-        return data.decode("utf-8")
-    return data.decode("latin-1")
-
-
-def _png_chunk(file: BinaryIO, wanted: bytes) -> bytes | None:
-    position = file.tell()
-    file.seek(8)  # past the signature
-    found = None
-    while found is None and len(head := file.read(8)) == 8:
-        length, kind = struct.unpack(">I4s", head)
-        if kind == wanted:
-            found = file.read(length)
-        file.seek(length + 4, os.SEEK_CUR)  # data and checksum
-    file.seek(position)
-    return found
+    return (width, height) if exif.orientation(image) >= 5 else (height, width)
 
 
 @contextlib.contextmanager
@@ -345,8 +272,22 @@ def _deep_colour(image: Image.Image, data: bytes) -> np.ndarray | None:
 
 
 def _turned(values: np.ndarray, turn: Image.Transpose) -> np.ndarray:
-    channels = (Image.fromarray(np.ascontiguousarray(values[..., i])) for i in range(values.shape[2]))
-    return np.dstack([np.asarray(channel.transpose(turn)) for channel in channels])
+    """(H, W, C) or (W, H, C), as Pillow's transpose() turns 8-bit pictures."""
+    match turn:
+        case Image.Transpose.ROTATE_90:  # Pillow's turn counterclockwise
+            return cv2.rotate(values, cv2.ROTATE_90_COUNTERCLOCKWISE)
+        case Image.Transpose.ROTATE_180:
+            return cv2.rotate(values, cv2.ROTATE_180)
+        case Image.Transpose.ROTATE_270:
+            return cv2.rotate(values, cv2.ROTATE_90_CLOCKWISE)
+        case Image.Transpose.FLIP_LEFT_RIGHT:
+            return cv2.flip(values, 1)
+        case Image.Transpose.FLIP_TOP_BOTTOM:
+            return cv2.flip(values, 0)
+        case Image.Transpose.TRANSPOSE:
+            return cv2.transpose(values)
+        case Image.Transpose.TRANSVERSE:
+            return cv2.rotate(cv2.transpose(values), cv2.ROTATE_180)
 
 
 def _deep_to_srgb(values: np.ndarray, image: Image.Image, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
@@ -491,6 +432,6 @@ def place(pixels: np.ndarray, layout: Layout, background: float = 1.0) -> np.nda
     if layout.sheet == layout.picture:
         return pixels
     (top, left), (height, width) = layout.offset, layout.picture
-    sheet = np.full((*layout.sheet, *pixels.shape[2:]), background, pixels.dtype)
-    sheet[top : top + height, left : left + width] = pixels
-    return sheet
+    below, right = layout.sheet[0] - top - height, layout.sheet[1] - left - width
+    value = (background,) * 3
+    return cv2.copyMakeBorder(pixels, top, below, left, right, cv2.BORDER_CONSTANT, value=value)

@@ -26,9 +26,11 @@ solve has no seams, and holds one picture more than its inputs.
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 
 from render.pictures import color
+from render.pictures.bands import in_bands, row_slices
 
 DEFAULT_STRENGTH = (
     0.03  # 0.015 leaves blotches in skies; from 0.1 on little but one tint of the painting is left
@@ -49,7 +51,7 @@ def keep_structure(
     color.check_same_size(painted, photo)
     if not (strength >= 0 and np.isfinite(strength)):
         raise ValueError(f"strength is {strength}: it must be a number, 0 or more")
-    difference = color.in_bands(lambda a, b: color.to_oklab(a) - color.to_oklab(b), painted, photo)
+    difference = in_bands(lambda a, b: color.to_oklab(a) - color.to_oklab(b), painted, photo)
     for channel in range(3):
         screen(difference[..., channel], strength * max(painted.shape[:2]))
     return _added(difference, photo)
@@ -57,11 +59,11 @@ def keep_structure(
 
 def _added(difference: np.ndarray, photo: np.ndarray) -> np.ndarray:
     """sRGB of photo + difference, written over the difference; lightness is bent, and chroma lost, to fit."""
-    for rows in color.bands(photo.shape):
+    for rows in row_slices(photo.shape):
         difference[rows] += color.to_oklab(photo[rows])
     lightness = difference[..., 0]
     low, high = float(lightness.min()), float(lightness.max())
-    for rows in color.bands(photo.shape):
+    for rows in row_slices(photo.shape):
         lightness[rows] = bent(lightness[rows], low, high)
         difference[rows] = color.from_oklab(difference[rows])
     return difference
@@ -90,9 +92,9 @@ def screen(plane: np.ndarray, length_px: float) -> None:
     filtered and transformed back at once: no memory but the plane's own grows with its size.
     """
     rows, columns = (length_px**2 * _eigenvalues(count) for count in plane.shape)
-    _in_place(plane, lambda band, _: dct(band))
-    _in_place(plane.T, lambda band, here: idct(dct(band) / (1 + columns[here, None] + rows)))
-    _in_place(plane, lambda band, _: idct(band))
+    _in_place(plane, lambda band, _: forward(band))
+    _in_place(plane.T, lambda band, here: backward(forward(band) / (1 + columns[here, None] + rows)))
+    _in_place(plane, lambda band, _: backward(band))
 
 
 def _eigenvalues(count: int) -> np.ndarray:
@@ -100,13 +102,23 @@ def _eigenvalues(count: int) -> np.ndarray:
 
 
 def _in_place(plane: np.ndarray, change: Callable[[np.ndarray, slice], np.ndarray]) -> None:
-    for here in color.bands(plane.shape):
+    for here in row_slices(plane.shape):
         plane[here] = change(np.ascontiguousarray(plane[here]), here)
 
 
 # --- the cosine transform -----------------------------------------------------------------------------------
-# cv2.dct is three times as fast, but takes even sizes only, and a row of padding would change the border's
-# equation.
+# OpenCV's takes even lengths only, and a row of padding would change the border's equation: odd lengths are
+# numpy's. For even lengths OpenCV's is 1.1 times (2304) to twenty times (3508 = 4 * 877) as fast.
+
+
+def forward(x: np.ndarray) -> np.ndarray:
+    """(h, N) the type-II cosine transform of each row, in a scale of its own; `backward` undoes it."""
+    return dct(x) if x.shape[1] % 2 else cv2.dct(x, flags=cv2.DCT_ROWS)
+
+
+def backward(x: np.ndarray) -> np.ndarray:
+    """(h, N) the rows of which `forward` was taken."""
+    return idct(x) if x.shape[1] % 2 else cv2.idct(x, flags=cv2.DCT_ROWS)
 
 
 def dct(x: np.ndarray) -> np.ndarray:

@@ -27,7 +27,7 @@ from render.jobs.ledger import Ledger
 from render.network import weights
 from render.network.layers import convolutions
 from render.painting import checkpoint, recolor
-from render.pictures import export, icc, images
+from render.pictures import icc, images, print_file
 from scripts.torture import damage
 
 JOB = "job"
@@ -226,12 +226,12 @@ def _prints(folder: Path) -> list[Path]:
         "loss": 1.5,
     }
     for name in ("a.png", "a.jpg", "a.tif"):
-        export.write(folder / name, np.float32(pixels()) / 255, dpi=300.0, provenance=facts)
+        print_file.write(folder / name, np.float32(pixels()) / 255, dpi=300.0, provenance=facts)
     return sorted(folder.glob("a.*"))
 
 
 def _read_print(path: Path) -> bool:
-    return export.read_provenance(path) is not None and recolor._Known.of(path) is not None
+    return print_file.read_provenance(path) is not None and recolor._Known.of(path) is not None
 
 
 def _checkpoints(folder: Path) -> list[Path]:

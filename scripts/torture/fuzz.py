@@ -25,7 +25,7 @@ WATCHED = (
     "render.jobs.toml",
     "render.pictures.icc",
     "render.gan.data",
-    "render.pictures.export",
+    "render.pictures.print_file",
     "render.painting.recolor",
     "render.pictures.images",
     "tomllib",

@@ -18,7 +18,7 @@ from helpers.profiles import printer_profile
 from helpers.program import CHEAP, CHEAP_BATCH
 from render.jobs import job
 from render.network import device
-from render.pictures import export, icc, images
+from render.pictures import icc, images, print_file
 
 pytestmark = pytest.mark.usefixtures("files_are_read_anew")
 PAPER = ("--print", "6x4cm", "--dpi", "100", "--bleed", "2mm")
@@ -42,7 +42,7 @@ def ledger_rows(output="prints") -> list[dict]:
 @pytest.mark.parametrize(("format", "tolerance"), [("png", 0), ("tiff", 0), ("jpeg", 0.12)])
 def test_paper_with_bleed_gives_exactly_its_pixels_dpi_and_white_border(folder, batch, format, tolerance):
     _, status = batch(*PAPER, "--fit", "pad", "--format", format)
-    path = Path("prints/a--x").with_suffix(export.FORMATS[format].endings[0])
+    path = Path("prints/a--x").with_suffix(print_file.FORMATS[format].extensions[0])
     assert status == 0
     # 64 x 44 mm with bleed; the whole 4:3 photo in the trimmed 60 x 40 mm: 40 mm high, in the middle.
     with Image.open(path) as image:
@@ -220,7 +220,7 @@ def test_every_word_about_the_file_reaches_it(folder, batch):
         assert image.info["icc_profile"] == icc.load_profile("adobe-rgb").data
         assert image.getexif()[0x8298] == "(c) Anna Muster" and image.getexif()[282] == 240
         assert image.tag_v2[258] == (16, 16, 16)
-    settings = export.read_provenance("prints/a--x.tif")["settings"]
+    settings = print_file.read_provenance("prints/a--x.tif")["settings"]
     assert (settings["photoreal"], settings["color"], settings["intent"]) == (0.03, "histogram", "perceptual")
     assert settings["soft_proof"] == str(Path("press.icc").absolute())  # workers may stand elsewhere
     assert Path("prints/a--x.proof.png").exists()

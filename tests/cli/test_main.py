@@ -21,7 +21,7 @@ from helpers.pictures import save_painting, save_photo
 from helpers.program import PROGRAM, QUICK, SHALLOW, start
 from render.cli import main
 from render.jobs.ledger import Ledger
-from render.pictures import export, images
+from render.pictures import images, print_file
 
 BATCH = ("batch", "--inputs", "photos", "--styles", "styles", *QUICK)
 PRINTS = ("a--x.png", "a--y.png", "trip/b--x.png", "trip/b--y.png")
@@ -119,7 +119,7 @@ def test_nothing_is_left_behind_but_prints_and_the_ledger(batch):
 
 def test_a_print_tells_how_it_was_made(batch):
     folder, run = batch
-    facts = export.read_provenance(folder / "prints" / "trip" / "b--x.png")
+    facts = print_file.read_provenance(folder / "prints" / "trip" / "b--x.png")
     assert facts["job"] == rows(folder / "prints")["trip/b--x.png"]["id"]
     assert (facts["photo"], facts["style"]["title"]) == ("b.jpg", "Blots")
     assert (facts["settings"]["size_px"], facts["settings"]["quality"]) == (64, "draft")
@@ -402,7 +402,7 @@ def test_a_dry_run_finds_what_headers_and_presets_show(half_broken):
         (("batch", "--inputs", "a", "--styles", "x.png", "--output", "file"), "Choose another --output"),
         (
             ("image", "a/p.jpg", "x.png", "--output", "print.gif"),
-            "no picture format is known by the ending '.gif'",
+            "no picture format has the file extension '.gif'",
         ),
     ],
 )

@@ -25,7 +25,7 @@ from render.jobs.job import make_job
 from render.jobs.ledger import Ledger
 from render.jobs.settings import Settings
 from render.jobs.styles import Look, load_style
-from render.pictures import export
+from render.pictures import print_file
 from render.runners.batch import Summary, never, run_batch, split
 
 HOLDER = """
@@ -84,7 +84,7 @@ def paint(job) -> Done:
         "settings": job.settings.model_dump(),
         "loss": 0.25,
     }
-    export.write(job.output, np.float32(painting_pixels() / 255), provenance=facts)
+    print_file.write(job.output, np.float32(painting_pixels() / 255), provenance=facts)
     return Done(1.5, job.output.stat().st_size, 0.25)
 
 

@@ -10,7 +10,7 @@ import pytest
 from helpers.pictures import save_painting, save_photo
 from helpers.program import CHEAP
 from render.jobs.ledger import Ledger
-from render.pictures import export, images
+from render.pictures import images, print_file
 
 SMALL = ("--size", "32", *CHEAP)
 
@@ -135,7 +135,7 @@ def test_a_file_that_no_batch_made_stays_and_the_other_prints_are_made(folder, r
         assert status == 1 and "prints/a--x.png" in said and "--overwrite" in said
         assert (
             Path("prints/a--x.png").read_bytes() == mine
-            and export.read_provenance("prints/b--x.png") is not None
+            and print_file.read_provenance("prints/b--x.png") is not None
         )
 
 
@@ -143,7 +143,7 @@ def test_a_file_that_no_batch_made_stays_and_the_other_prints_are_made(folder, r
 def test_it_is_replaced_by_who_says_so(folder, render, word):
     save_photo(Path("prints/a--x.png"), seed=2)
     assert render("batch", "--styles", "x.png", "--inputs", "photos", word)[0] == 0
-    assert export.read_provenance("prints/a--x.png") is not None
+    assert print_file.read_provenance("prints/a--x.png") is not None
 
 
 def test_a_dry_run_says_so_too(folder, render):
@@ -169,7 +169,7 @@ def test_a_print_that_was_made_before_its_worker_died_is_done_and_nothing_is_kep
 ):
     words = ("batch", "--styles", "x.png", "--inputs", "photos")
     render(*words)
-    (facts,) = [export.read_provenance("prints/a--x.png")]
+    (facts,) = [print_file.read_provenance("prints/a--x.png")]
     kept = Path("prints/.render/checkpoints", f"{facts['painted']}.safetensors")
     kept.parent.mkdir(exist_ok=True)
     kept.write_bytes(b"as if killed between writing the print and letting go of this")
@@ -245,7 +245,7 @@ def test_a_print_whose_recipe_is_lost_is_known_by_the_ledger(folder, render):
     words = ("batch", "--styles", "x.png", "--inputs", "photos/*.png", "--output", "photos")
     render(*words)
     save_photo(Path("photos/a--x.png"))
-    assert export.read_provenance("photos/a--x.png") is None
+    assert print_file.read_provenance("photos/a--x.png") is None
     _, said = render(*words, "--dry-run")
     assert "1 of --inputs are prints" in said
 

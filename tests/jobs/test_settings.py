@@ -14,8 +14,8 @@ from render.jobs.schedule import QUALITIES
 from render.jobs.settings import FINISHING, Settings, as_keyword, as_option, option_of, usage_error
 from render.jobs.styles import Style, StylePicture
 from render.pictures import color, icc
-from render.pictures.export import FORMATS
 from render.pictures.paper import FITS
+from render.pictures.print_file import FORMATS
 
 # (settings, Job.painted, Job.id), computed when Settings was still a dataclass: prints and ledgers made since
 # then hold these ids, and another id would render them all again.

@@ -24,7 +24,7 @@ from render.painting.checkpoint import Checkpoint
 from render.painting.renderer import MakeRenderer, Renderer
 from render.painting.storage import Storage
 from render.pictures import images
-from render.pictures.export import read_provenance
+from render.pictures.print_file import read_provenance
 
 
 @pytest.fixture

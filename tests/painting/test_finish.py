@@ -14,7 +14,7 @@ from render.errors import PictureError, UsageError
 from render.jobs.job import proof_path
 from render.jobs.settings import Settings
 from render.painting.finish import Finish, finish
-from render.pictures import color, export, icc, images
+from render.pictures import color, icc, images, print_file
 
 SIZE = (48, 64)
 PAINTED = painting_pixels(SIZE).astype(np.float32) / 255
@@ -56,7 +56,7 @@ def test_in_the_paintings_colours_the_file_is_what_was_painted(tmp_path):
     path, findings = finished(tmp_path)
     assert np.abs(shown(path) - PAINTED).max() <= 0.6 / 65535
     assert findings == ()
-    assert export.read_provenance(path) == {"made": "by a test"}
+    assert print_file.read_provenance(path) == {"made": "by a test"}
 
 
 @pytest.mark.parametrize("bit_depth", [8, 16])
@@ -64,7 +64,7 @@ def test_in_the_paintings_colours_the_file_is_what_was_painted(tmp_path):
 def test_a_picture_that_lies_in_memory_as_the_optimiser_left_it_gives_the_same_file(
     tmp_path, bit_depth, name
 ):
-    settings = Settings(size_px=64, bit_depth=bit_depth, format=export.format_of(name))
+    settings = Settings(size_px=64, bit_depth=bit_depth, format=print_file.format_of(name))
     planes = np.ascontiguousarray(PAINTED.transpose(2, 0, 1)).transpose(
         1, 2, 0
     )  # (H, W, 3), a channel after another
@@ -130,7 +130,7 @@ def test_colours_are_changed_after_the_structure_is(tmp_path):
 @pytest.mark.parametrize("name", ["print.png", "print.tif"])
 def test_sixteen_bits_hold_steps_that_eight_do_not(tmp_path, name):
     ramp = np.repeat(np.linspace(0.4, 0.42, SIZE[0] * SIZE[1], dtype=np.float32).reshape(*SIZE, 1), 3, axis=2)
-    form = export.format_of(name)
+    form = print_file.format_of(name)
     deep, _ = finished(tmp_path, replace(DEEP, format=form), ramp, name=name)
     flat, _ = finished(tmp_path, replace(DEEP, format=form, bit_depth=8), ramp, name=f"8{name}")
     assert len(np.unique(shown(deep))) > 1000 and len(np.unique(shown(flat))) < 10
@@ -185,7 +185,7 @@ def test_a_soft_proof_shows_the_paper_and_says_whose_it_is(tmp_path):
     assert (
         shown(path)[:20].min() == 1 and max(red, green, blue) < 0.98 and blue < green - 0.03
     )  # yellowish paper
-    assert export.read_provenance(proof)["proof_of"] == "print.png"
+    assert print_file.read_provenance(proof)["proof_of"] == "print.png"
     assert sorted(file.name for file in path.parent.iterdir()) == ["print.png", "print.proof.png"]
 
 
@@ -194,7 +194,9 @@ def test_whose_the_photograph_is_is_told_in_the_print_and_where_it_was_taken_is_
     exif = Image.Exif()
     exif[0x8298], exif[0x013B] = "(c) Anna Muster", "Anna Muster"
     exif.get_ifd(0x8825)[1] = "N"
-    path, _ = finished(tmp_path, Settings(size_px=64, format=export.format_of(name)), name=name, exif=exif)
+    path, _ = finished(
+        tmp_path, Settings(size_px=64, format=print_file.format_of(name)), name=name, exif=exif
+    )
     with Image.open(path) as image:
         assert image.getexif()[0x8298] == "(c) Anna Muster" and image.getexif()[0x013B] == "Anna Muster"
         assert not image.getexif().get_ifd(0x8825)

@@ -17,7 +17,7 @@ from render.errors import UsageError
 from render.jobs import job
 from render.jobs.ledger import Ledger
 from render.painting.recolor import find_prints
-from render.pictures import color, export, images
+from render.pictures import color, images, print_file, quantize
 
 DEEP = ("--bit-depth", "16")
 pytestmark = pytest.mark.usefixtures("files_are_read_anew")
@@ -42,7 +42,7 @@ def test_what_was_painted_is_kept_where_the_print_does_not_show_it(folder, batch
     batch("--output", "styled")
     assert kept("styled") == []
     batch("--color", "luminance")
-    assert kept() == [f"{export.read_provenance('prints/a--x.png')['painted']}.safetensors"]
+    assert kept() == [f"{print_file.read_provenance('prints/a--x.png')['painted']}.safetensors"]
 
 
 def test_a_batch_again_in_other_colours_does_not_paint_again(folder, batch):
@@ -131,7 +131,7 @@ def within_one_level(shown: np.ndarray, photo: np.ndarray) -> tuple[np.ndarray, 
     """
     way = np.stack(
         [
-            color.recolour("luminance", np.clip(shown + levels / 255, 0, 1).astype(np.float32), photo)
+            color.recolor("luminance", np.clip(shown + levels / 255, 0, 1).astype(np.float32), photo)
             for levels in np.linspace(-1, 1, 41)
         ]
     )
@@ -156,8 +156,8 @@ def test_of_a_print_of_8_bits_the_colours_are_right_to_the_dither_and_the_way_ba
     batch("--color", "luminance", "--output", "fresh")
     program("recolor", "prints", "--color", "luminance")
     fresh, recoloured = shown("fresh/a--x.png"), shown("prints/a--x.png")
-    right = color.recolour("luminance", styled, photo)
-    assert np.array_equal(np.rint(recoloured * 255), export.dithered(right))
+    right = color.recolor("luminance", styled, photo)
+    assert np.array_equal(np.rint(recoloured * 255), quantize.dithered(right))
     assert dithered_within(fresh, *within_one_level(styled, photo)).all()
     assert np.abs(fresh - recoloured).mean() < 0.5 / 255  # found: 0.21 levels, with and without AVX-512
     lighter = np.clip(styled + np.float32(4 / 255), 0, 1)  # the range is so narrow that it tells four levels
@@ -180,7 +180,7 @@ def test_what_was_read_from_an_8_bit_print_never_passes_for_what_was_painted(fol
 @pytest.mark.parametrize("format", ["tiff", "jpeg", "webp"])
 def test_prints_of_every_format_on_paper_keep_their_sheet(folder, batch, program, format):
     batch("--format", format, "--print", "6x4cm", "--dpi", "60", "--bleed", "2mm", "--fit", "pad")
-    path = Path("prints/a--x").with_suffix(export.FORMATS[format].endings[0])
+    path = Path("prints/a--x").with_suffix(print_file.FORMATS[format].extensions[0])
     before = shown(path)
     assert program("recolor", "prints", "--color", "luminance")[0] == 0
     after = shown(path)

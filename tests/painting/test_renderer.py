@@ -23,7 +23,7 @@ from render.painting import renderer as renderer_module
 from render.painting.checkpoint import Checkpoint
 from render.painting.renderer import Renderer, enlarged, plan
 from render.painting.storage import Storage, load_painting, store_painting
-from render.pictures import export, images
+from render.pictures import images, print_file
 
 SIZE_PX = 160
 PRINTS_AGREE_DB = (
@@ -114,7 +114,7 @@ def test_progress_counts_every_iteration_of_the_plan_up_to_all_the_work(folder, 
 
 def test_provenance_tells_how_the_print_was_made(rendered):
     job, progress = rendered
-    facts = export.read_provenance(job.output)
+    facts = print_file.read_provenance(job.output)
     assert (
         facts["job"] == job.id
         and facts["photo"] == "coffee.png"

@@ -13,6 +13,7 @@ from helpers.profiles import PAPER, adobe_like_profile, icc_xyz, linear_grey_pro
 from helpers.profiles import icc as assembled
 from render.errors import UsageError
 from render.pictures import icc
+from render.pictures.bands import BAND_PX, row_slices
 
 BUILT_IN = pytest.mark.parametrize("name", icc.BUILT_IN)
 INTENT = pytest.mark.parametrize("intent", icc.INTENTS)
@@ -199,6 +200,13 @@ def test_every_kind_of_parametric_curve_agrees_with_little_cms():
         np.testing.assert_allclose(icc._encoded(icc._curve(curve), linear)[inside], device[inside], atol=1e-4)
 
 
+def test_a_table_is_read_between_its_nodes_as_numpy_does_to_half_a_16_bit_step():
+    table = np.linspace(0, 1, 1024, dtype=np.float32) ** 2
+    places = np.concatenate([np.linspace(0, 1, 9_999), np.arange(1024) / 1023]).astype(np.float32)
+    plain = np.interp(places, np.linspace(0, 1, 1024), table)
+    assert np.abs(icc._between_nodes(table, places) - plain).max() < 0.5 / 65535
+
+
 def test_converting_needs_memory_for_the_result_and_little_more():
     pixels = np.full((2000, 1500, 3), 0.5, np.float32)
     profile = icc.load_profile("adobe-rgb")
@@ -206,7 +214,7 @@ def test_converting_needs_memory_for_the_result_and_little_more():
     icc.convert(pixels, profile)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < pixels.nbytes + 90 * icc.BAND_PIXELS  # whole, the intermediate values alone would take more
+    assert peak < pixels.nbytes + 90 * BAND_PX  # whole, the intermediate values alone would take more
 
 
 def test_an_unknown_intent_is_refused_with_the_known_ones():
@@ -364,7 +372,7 @@ def test_a_soft_proof_on_perfect_paper_changes_nothing():
 
 def test_a_soft_proof_of_several_bands_is_that_of_its_parts(profile_file):
     profile, values = icc.load_profile(profile_file(printer_profile(b"CMYK")), proof=True), colours(600_000)
-    assert len(list(icc.bands(values.shape))) > 1
+    assert len(list(row_slices(values.shape))) > 1
     parts = [icc.soft_proof(part, profile) for part in np.split(values, 8)]
     np.testing.assert_array_equal(icc.soft_proof(values, profile), np.concatenate(parts))
 

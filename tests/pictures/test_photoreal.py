@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from render.pictures import color, photoreal
+from render.pictures import bands, photoreal
 from render.pictures.color import from_oklab, to_oklab
 from render.pictures.photoreal import bent, dct, idct, keep_structure, screen
 
@@ -19,7 +19,7 @@ def noise(*shape, seed=0):
 
 
 def picture(height=60, width=80, *, seed=0, low=0.25, high=0.75):
-    """Soft random colours between low and high."""
+    """Soft random colors between low and high."""
     coarse = noise(5, 6, 3, seed=seed)
     return (low + (high - low) * cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)).astype(
         np.float32
@@ -84,6 +84,17 @@ def test_the_cosine_transform_is_its_definition_and_its_inverse_undoes_it(count)
         assert not np.allclose(dct(x), dct(x[:, ::-1]), atol=1e-2)
 
 
+@pytest.mark.parametrize("count", [2, 4, 6, 22, 62, 97, 500, 3508])
+def test_opencvs_transform_solves_as_numpys_does_to_half_a_16_bit_step(count, monkeypatch):
+    plane = noise(24, count) - noise(24, count, seed=1)
+    found, plain = plane.copy(), plane.copy()
+    screen(found, 3.0)
+    monkeypatch.setattr(photoreal, "forward", dct)
+    monkeypatch.setattr(photoreal, "backward", idct)
+    screen(plain, 3.0)
+    assert np.abs(found - plain).max() < 0.5 / 65535 < np.abs(plane - plain).max()
+
+
 def test_the_length_is_where_a_lines_influence_has_fallen_to_1_over_e():
     line = np.zeros((40, 401), np.float32)
     line[:, 200] = 1
@@ -107,7 +118,7 @@ def test_the_mean_is_kept_and_an_endless_length_keeps_nothing_else():
 def test_bands_change_nothing(band_px, monkeypatch):
     painted, photo = picture(45, 61, seed=1), picture(45, 61, seed=2)
     whole = keep_structure(painted, photo)
-    monkeypatch.setattr(color, "BAND_PX", band_px)
+    monkeypatch.setattr(bands, "BAND_PX", band_px)
     assert np.array_equal(keep_structure(painted, photo), whole)
 
 
@@ -120,7 +131,7 @@ def test_solving_each_half_alone_would_show_as_a_seam():
 
 
 def test_beside_the_result_only_bands_are_held(monkeypatch):
-    monkeypatch.setattr(color, "BAND_PX", 2**13)
+    monkeypatch.setattr(bands, "BAND_PX", 2**13)
     painted, photo = picture(701, 1000, seed=1), picture(701, 1000, seed=2)
     tracemalloc.start()
     keep_structure(painted, photo)
@@ -153,7 +164,7 @@ def test_a_great_strength_gives_the_photo_moved_to_the_paintings_mean():
     assert not np.allclose(moved, photo, atol=5e-3)
 
 
-def test_the_mean_colour_of_the_painting_is_kept():
+def test_the_mean_color_of_the_painting_is_kept():
     painted, photo = picture(seed=1, low=0.5, high=0.65), picture(seed=2, low=0.4, high=0.55)
     kept = to_oklab(keep_structure(painted, photo)).mean(axis=(0, 1))
     np.testing.assert_allclose(kept, to_oklab(painted).mean(axis=(0, 1)), atol=1e-4)

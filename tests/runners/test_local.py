@@ -22,8 +22,8 @@ from render.jobs.styles import apply_settings, load_style
 from render.network import device
 from render.painting.renderer import MakeRenderer
 from render.painting.storage import Storage
-from render.pictures import export, images
-from render.pictures.export import FORMATS
+from render.pictures import images, print_file
+from render.pictures.print_file import FORMATS
 from render.runners.local import LocalRunner
 from render.runners.worker import attempt
 
@@ -48,7 +48,7 @@ def renderer():
 
 
 def job_of(photo: Path, painting: Path, settings=SMALL, *, look=(), name=None):
-    ending = FORMATS[settings.format].endings[0] if settings.format in FORMATS else ".png"
+    ending = FORMATS[settings.format].extensions[0] if settings.format in FORMATS else ".png"
     return make_job(
         photo,
         load_style(painting),
@@ -92,7 +92,7 @@ def test_every_format_carries_profile_resolution_and_the_whole_job(renderer, pho
             ImageCms.ImageCmsProfile(_bytes_file(image.info["icc_profile"]))
         )
         assert image.getexif()[282] == 240.0
-    facts = export.read_provenance(job.output)
+    facts = print_file.read_provenance(job.output)
     assert facts["job"] == job.id
     assert facts["photo"] == "photo.png" and facts["style"]["name"] == "painting"
     assert facts["style"]["pictures"] == [{"file": "painting.png", "weight": 1.0}]
@@ -117,7 +117,7 @@ def test_two_jobs_have_two_provenances(renderer, photo, painting):
     one, other = job_of(photo, painting), job_of(photo, painting, look=["style_weight=2"], name="other")
     renderer.run(one)
     renderer.run(other)
-    assert export.read_provenance(one.output)["look"] != export.read_provenance(other.output)["look"]
+    assert print_file.read_provenance(one.output)["look"] != print_file.read_provenance(other.output)["look"]
 
 
 @pytest.mark.parametrize(

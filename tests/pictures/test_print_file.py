@@ -1,4 +1,4 @@
-"""What render.export promises, on real files that Pillow, OpenCV and tifffile read back."""
+"""What render.pictures.print_file promises, on real files that Pillow, OpenCV and tifffile read back."""
 
 import errno
 import math
@@ -20,7 +20,7 @@ from helpers.limits import small_disk
 from helpers.pictures import HEIGHT, WIDTH, save
 from helpers.profiles import printer_profile
 from render.errors import PictureError, UsageError
-from render.pictures import export, icc, images
+from render.pictures import exif, icc, images, print_file, quantize
 from render.system import files
 
 SRGB = icc.load_profile("srgb")
@@ -29,7 +29,7 @@ ALL_FORMATS = pytest.mark.parametrize("ending", ["png", "jpg", "tif", "webp"])
 
 
 def test_the_ending_decides_the_format():
-    assert [export.format_of(name) for name in ("a.PNG", "a.jpeg", "b/a.tiff", "a.webp")] == [
+    assert [print_file.format_of(name) for name in ("a.PNG", "a.jpeg", "b/a.tiff", "a.webp")] == [
         "png",
         "jpeg",
         "tiff",
@@ -37,18 +37,18 @@ def test_the_ending_decides_the_format():
     ]
     with pytest.raises(
         UsageError,
-        match=r"a\.gif: no picture format is known by the ending '\.gif'\. Use one of \.png, \.jpg",
+        match=r"a\.gif: no picture format has the file extension '\.gif'\. Use one of \.png, \.jpg",
     ):
-        export.format_of("a.gif")
+        print_file.format_of("a.gif")
 
 
 @ALL_FORMATS
 def test_a_print_reads_back_with_its_pixels_profile_resolution_and_provenance(tmp_path, pixels, ending):
     path = tmp_path / "prints/deep" / f"a.{ending}"
-    export.write(path, pixels, dpi=240, provenance=MADE_BY)
+    print_file.write(path, pixels, dpi=240, provenance=MADE_BY)
     tolerance = 0 if ending in ("png", "tif") else 0.03
     assert np.abs(images.read(path).pixels - pixels).mean() <= tolerance
-    assert export.read_provenance(path) == MADE_BY
+    assert print_file.read_provenance(path) == MADE_BY
     with Image.open(path) as image:
         image.load()
         assert image.mode == "RGB"
@@ -69,20 +69,20 @@ def test_alpha_is_written_where_the_format_has_it_and_composited_over_white_wher
 ):
     alpha = np.repeat(np.linspace(0, 1, WIDTH, dtype=np.float32)[None], HEIGHT, axis=0)
     path = tmp_path / f"a.{ending}"
-    export.write(path, pixels, alpha=alpha, provenance=MADE_BY, quality=100)
+    print_file.write(path, pixels, alpha=alpha, provenance=MADE_BY, quality=100)
     photo = images.read(path)
     if ending == "jpg":
         assert photo.alpha is None
     else:
         np.testing.assert_allclose(photo.alpha, alpha, atol=0.002)
     assert np.abs(photo.pixels - images.over_white(pixels, alpha)).mean() < 0.01
-    assert export.read_provenance(path) == MADE_BY
+    assert print_file.read_provenance(path) == MADE_BY
 
 
 @ALL_FORMATS
 def test_pure_noise_can_be_written(tmp_path, ending):
     noise = np.random.default_rng(0).random((1200, 1600, 3), dtype=np.float32)
-    export.write(tmp_path / f"a.{ending}", noise, provenance={}, quality=100)
+    print_file.write(tmp_path / f"a.{ending}", noise, provenance={}, quality=100)
     assert images.read(tmp_path / f"a.{ending}").size == (1200, 1600)
 
 
@@ -90,14 +90,14 @@ def test_values_outside_zero_and_one_are_clipped(tmp_path):
     values = np.full((16, 16, 3), 100 / 255, np.float32)
     values[0] = -0.2
     values[1] = 1.2
-    export.write(tmp_path / "a.png", values, provenance={})
+    print_file.write(tmp_path / "a.png", values, provenance={})
     written = np.asarray(Image.open(tmp_path / "a.png"))
     assert (written[0] == 0).all() and (written[1] == 255).all() and (written[2:] == 100).all()
 
 
 def test_tiff_is_deflated_and_jpeg_keeps_every_colour_sample(tmp_path, pixels):
-    export.write(tmp_path / "a.tif", pixels, provenance={})
-    export.write(tmp_path / "a.jpg", pixels, provenance={})
+    print_file.write(tmp_path / "a.tif", pixels, provenance={})
+    print_file.write(tmp_path / "a.jpg", pixels, provenance={})
     with Image.open(tmp_path / "a.tif") as tiff, Image.open(tmp_path / "a.jpg") as jpeg:
         assert tiff.info["compression"] == "tiff_adobe_deflate"
         assert {sampling[1:3] for sampling in jpeg.layer} == {(1, 1)}
@@ -109,7 +109,7 @@ def test_tiff_is_deflated_and_jpeg_keeps_every_colour_sample(tmp_path, pixels):
 @ALL_FORMATS
 def test_the_same_print_is_the_same_bytes(tmp_path, pixels, ending):
     for name in ("a", "b"):
-        export.write(tmp_path / f"{name}.{ending}", pixels, provenance=MADE_BY)
+        print_file.write(tmp_path / f"{name}.{ending}", pixels, provenance=MADE_BY)
     assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
     assert SRGB.data[24:30] == struct.pack(">3H", 2000, 1, 1)  # and the profile bears no date of today
 
@@ -117,7 +117,7 @@ def test_the_same_print_is_the_same_bytes(tmp_path, pixels, ending):
 def test_every_colour_of_a_print_survives_its_own_profile(tmp_path):
     levels = np.arange(0, 256, 5)
     cube = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(52, -1, 3) / 255
-    export.write(tmp_path / "a.png", cube.astype(np.float32), provenance={})
+    print_file.write(tmp_path / "a.png", cube.astype(np.float32), provenance={})
     np.testing.assert_array_equal(images.read(tmp_path / "a.png").pixels, cube.astype(np.float32))
 
 
@@ -128,52 +128,52 @@ def test_nan_and_infinity_are_never_a_finished_picture(tmp_path, pixels, ending,
     with pytest.raises(
         PictureError, match=rf"a\.{ending}: not written, because the picture holds NaN or infinite"
     ):
-        export.write(tmp_path / f"a.{ending}", pixels, provenance={})
+        print_file.write(tmp_path / f"a.{ending}", pixels, provenance={})
     assert list(tmp_path.iterdir()) == []
 
 
 def test_nan_in_alpha_is_refused_too(tmp_path, pixels):
     with pytest.raises(PictureError, match="NaN"):
-        export.write(
+        print_file.write(
             tmp_path / "a.png", pixels, alpha=np.full((HEIGHT, WIDTH), np.nan, np.float32), provenance={}
         )
 
 
 def test_a_print_larger_than_its_format_allows_is_refused_with_the_formats_that_do(tmp_path):
     with pytest.raises(PictureError, match=r"WEBP holds at most 16383 px a side.*16400\. Write png or tiff"):
-        export.write(tmp_path / "a.webp", np.zeros((16, 16400, 3), np.float32), provenance={})
+        print_file.write(tmp_path / "a.webp", np.zeros((16, 16400, 3), np.float32), provenance={})
 
 
 @ALL_FORMATS
 def test_a_long_provenance_fits_up_to_the_limit_and_is_refused_beyond(tmp_path, pixels, ending):
     path = tmp_path / f"a.{ending}"
-    export.write(path, pixels, provenance={"note": "x" * 59_000})
-    assert export.read_provenance(path) == {"note": "x" * 59_000}
+    print_file.write(path, pixels, provenance={"note": "x" * 59_000})
+    assert print_file.read_provenance(path) == {"note": "x" * 59_000}
     with pytest.raises(PictureError, match="provenance has 70012 characters"):
-        export.write(path, pixels, provenance={"note": "x" * 70_000})
-    assert export.read_provenance(path) == {"note": "x" * 59_000}
+        print_file.write(path, pixels, provenance={"note": "x" * 70_000})
+    assert print_file.read_provenance(path) == {"note": "x" * 59_000}
 
 
 def test_a_picture_of_other_origin_has_no_provenance(tmp_path, colours):
-    assert export.read_provenance(save(tmp_path / "a.png", colours)) is None
+    assert print_file.read_provenance(save(tmp_path / "a.png", colours)) is None
     exif = Image.Exif()
     exif[ExifTags.Base.ImageDescription] = "OLYMPUS DIGITAL CAMERA"
-    assert export.read_provenance(save(tmp_path / "a.jpg", colours, exif=exif)) is None
+    assert print_file.read_provenance(save(tmp_path / "a.jpg", colours, exif=exif)) is None
     exif[ExifTags.Base.ImageDescription] = "42"
-    assert export.read_provenance(save(tmp_path / "b.jpg", colours, exif=exif)) is None
+    assert print_file.read_provenance(save(tmp_path / "b.jpg", colours, exif=exif)) is None
 
 
 @ALL_FORMATS
 def test_a_full_disk_leaves_the_old_print_and_no_part_of_the_new(tmp_path, ending):
     path = tmp_path / f"a.{ending}"
     noise = np.random.default_rng(0).random((64, 64, 3), dtype=np.float32)
-    export.write(path, noise, provenance={"version": 1})
+    print_file.write(path, noise, provenance={"version": 1})
     before = path.read_bytes()
     with (
         small_disk(),
         pytest.raises(PictureError, match=rf"{tmp_path}: cannot write a\.{ending} there \(.+\)\. Free space"),
     ):
-        export.write(path, noise, provenance={"version": 2})
+        print_file.write(path, noise, provenance={"version": 2})
     assert path.read_bytes() == before
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
@@ -181,13 +181,13 @@ def test_a_full_disk_leaves_the_old_print_and_no_part_of_the_new(tmp_path, endin
 def test_whoever_reads_while_a_print_is_replaced_sees_the_old_or_the_new_one_whole(tmp_path):
     path = tmp_path / "a.png"
     flat = {grey: np.full((64, 64, 3), grey, np.float32) for grey in (0, 1)}
-    export.write(path, flat[0], provenance={"grey": 0})
+    print_file.write(path, flat[0], provenance={"grey": 0})
     enough = threading.Event()
 
     def replace_again_and_again():
         while not enough.is_set():
             for grey in flat:
-                export.write(path, flat[grey], provenance={"grey": grey})
+                print_file.write(path, flat[grey], provenance={"grey": grey})
 
     writer = threading.Thread(target=replace_again_and_again)
     writer.start()
@@ -215,10 +215,10 @@ def test_a_disk_that_is_really_full_says_what_was_needed_and_what_is_free(tmp_pa
         with pytest.raises(
             PictureError, match=r"No space left on device: up to 3\.6 MB needed, 1\.0 MB free there"
         ) as caught:
-            export.write(tmp_path / f"a.{ending}", noise, provenance={}, quality=100)
+            print_file.write(tmp_path / f"a.{ending}", noise, provenance={}, quality=100)
         assert caught.value.__cause__.errno == errno.ENOSPC
         assert list(tmp_path.iterdir()) == []
-        export.write(tmp_path / f"a.{ending}", noise[:100, :100], provenance={})
+        print_file.write(tmp_path / f"a.{ending}", noise[:100, :100], provenance={})
     finally:
         subprocess.run(["umount", tmp_path], check=True)
 
@@ -239,18 +239,18 @@ def test_an_unwritable_folder_is_named(open_folder, pixels, request):
     with pytest.raises(
         PictureError, match=r"cannot write a\.png there \(Permission denied\).*another --output"
     ):
-        export.write(open_folder / "a.png", pixels, provenance={})
+        print_file.write(open_folder / "a.png", pixels, provenance={})
 
 
 def test_a_file_where_the_folder_should_be_is_named(tmp_path, pixels):
     (tmp_path / "prints").touch()
     with pytest.raises(PictureError, match=r"prints: cannot write a\.png there"):
-        export.write(tmp_path / "prints/a.png", pixels, provenance={})
+        print_file.write(tmp_path / "prints/a.png", pixels, provenance={})
 
 
 def test_a_written_file_has_the_permissions_of_any_other(tmp_path, pixels):
     (tmp_path / "other").touch()
-    export.write(tmp_path / "a.png", pixels, provenance={})
+    print_file.write(tmp_path / "a.png", pixels, provenance={})
     assert (tmp_path / "a.png").stat().st_mode == (tmp_path / "other").stat().st_mode
 
 
@@ -277,7 +277,7 @@ def as_read(path: Path) -> np.ndarray:
 def test_sixteen_bits_are_read_back_equal_by_every_reader(tmp_path, ending, channels):
     values, pixels = deep_pixels(channels=channels)
     path, alpha = tmp_path / f"a.{ending}", pixels[..., 3] if channels == 4 else None
-    export.write(path, pixels[..., :3], alpha=alpha, provenance=MADE_BY, dpi=240, bit_depth=16)
+    print_file.write(path, pixels[..., :3], alpha=alpha, provenance=MADE_BY, dpi=240, bit_depth=16)
     np.testing.assert_array_equal(as_read(path), values)
     with Image.open(path) as image:
         assert np.abs(np.asarray(image).astype(int) - (values >> 8)).max() <= 1
@@ -293,10 +293,10 @@ def test_sixteen_bits_are_read_back_equal_by_every_reader(tmp_path, ending, chan
 @DEEP_FORMATS
 def test_a_sixteen_bit_print_carries_profile_resolution_and_provenance(tmp_path, ending):
     path, profile = tmp_path / f"a.{ending}", icc.load_profile("adobe-rgb")
-    export.write(
+    print_file.write(
         path, deep_pixels()[1], provenance=MADE_BY, dpi=240, bit_depth=16, profile=profile, carried=CARRIED
     )
-    assert export.read_provenance(path) == MADE_BY and images.read(path).carried == CARRIED
+    assert print_file.read_provenance(path) == MADE_BY and images.read(path).carried == CARRIED
     with Image.open(path) as image:
         assert image.info["icc_profile"] == profile.data
         assert image.info["dpi"] == pytest.approx((240, 240), abs=0.01)
@@ -307,19 +307,19 @@ def test_sixteen_bits_in_a_format_of_eight_are_refused_before_any_work(tmp_path,
     with pytest.raises(
         UsageError, match=rf"{format} holds 8 bits per channel, not 16\. Use png or tiff, or 8 bits"
     ):
-        export.check_output(format, bit_depth=16)
+        print_file.check_output(format, bit_depth=16)
     with pytest.raises(UsageError):
-        export.write(tmp_path / f"a.{format}", deep_pixels()[1], provenance={}, bit_depth=16)
+        print_file.write(tmp_path / f"a.{format}", deep_pixels()[1], provenance={}, bit_depth=16)
     assert list(tmp_path.iterdir()) == []
-    export.check_output(format)
-    export.check_output("png", bit_depth=16)
+    print_file.check_output(format)
+    print_file.check_output("png", bit_depth=16)
 
 
 def test_other_depths_and_unknown_intents_are_refused_before_any_work():
     with pytest.raises(UsageError, match=r"12 bits per channel cannot be written\. Use 8 or 16\."):
-        export.check_output("tiff", bit_depth=12)
+        print_file.check_output("tiff", bit_depth=12)
     with pytest.raises(UsageError, match="'vivid' is no rendering intent"):
-        export.check_output("tiff", intent="vivid")
+        print_file.check_output("tiff", intent="vivid")
 
 
 @DEEP_FORMATS
@@ -328,7 +328,7 @@ def test_other_depths_and_unknown_intents_are_refused_before_any_work():
 def test_every_size_is_written_whole_at_the_edges_of_bands_and_tiles(tmp_path, ending, bit_depth, size):
     values = np.random.default_rng(2).integers(0, 256, (*size, 3), dtype=np.uint8).astype(np.uint16)
     path = tmp_path / f"a.{ending}"
-    export.write(path, (values / 255).astype(np.float32), provenance={}, bit_depth=bit_depth)
+    print_file.write(path, (values / 255).astype(np.float32), provenance={}, bit_depth=bit_depth)
     np.testing.assert_array_equal(as_read(path), values * (257 if bit_depth == 16 else 1))
 
 
@@ -336,10 +336,10 @@ def test_every_size_is_written_whole_at_the_edges_of_bands_and_tiles(tmp_path, e
 @pytest.mark.parametrize("bit_depth", [8, 16])
 def test_a_tiff_that_may_pass_the_limit_is_a_bigtiff_with_the_same_content(tmp_path, big, bit_depth):
     values, pixels = deep_pixels()
-    values = values if bit_depth == 16 else export.dithered(pixels)
+    values = values if bit_depth == 16 else quantize.dithered(pixels)
     path = tmp_path / "a.tif"
     limit = values.nbytes - 1 if big else values.nbytes
-    export.write(
+    print_file.write(
         path, pixels, provenance=MADE_BY, dpi=240, bit_depth=bit_depth, carried=CARRIED, big_tiff_bytes=limit
     )
     with tifffile.TiffFile(path) as tiff:
@@ -347,7 +347,7 @@ def test_a_tiff_that_may_pass_the_limit_is_a_bigtiff_with_the_same_content(tmp_p
         np.testing.assert_array_equal(tiff.asarray(), values)
         assert tiff.pages[0].tags["ExifTag"].value["LensModel"] == CARRIED["LensModel"]
     np.testing.assert_array_equal(as_read(path), values)
-    assert export.read_provenance(path) == MADE_BY and images.read(path).carried == CARRIED
+    assert print_file.read_provenance(path) == MADE_BY and images.read(path).carried == CARRIED
     with Image.open(path) as image:
         assert image.info["dpi"] == (240, 240) and image.size == (520, 300)
 
@@ -357,7 +357,7 @@ def test_a_tiff_that_may_pass_the_limit_is_a_bigtiff_with_the_same_content(tmp_p
 def test_writing_needs_memory_for_bands_and_not_for_the_print(tmp_path, ending, bit_depth):
     pixels = np.full((6000, 1000, 3), 0.3, np.float32)
     tracemalloc.start()
-    export.write(
+    print_file.write(
         tmp_path / f"a.{ending}",
         pixels,
         provenance={},
@@ -373,7 +373,7 @@ def test_a_png_is_no_larger_than_pillows(tmp_path):
     y, x = np.mgrid[:300, :400] / 40
     pixels = np.stack([np.sin(x * y), np.cos(x + y), np.sin(x - y)], axis=-1).astype(np.float32) / 2 + 0.5
     values = np.rint(pixels * 255).astype(np.uint8)
-    export.write(tmp_path / "a.png", (values / 255).astype(np.float32), provenance={})
+    print_file.write(tmp_path / "a.png", (values / 255).astype(np.float32), provenance={})
     Image.fromarray(values).save(tmp_path / "b.png")
     ours, theirs, plain = (
         (tmp_path / "a.png").stat().st_size,
@@ -392,7 +392,7 @@ def test_a_png_is_no_larger_than_pillows(tmp_path):
 @pytest.mark.parametrize("name", ["adobe-rgb", "display-p3"])
 def test_a_print_in_a_wide_space_shows_the_same_colours(tmp_path, pixels, ending, name):
     path, profile = tmp_path / f"a.{ending}", icc.load_profile(name)
-    export.write(path, pixels, provenance={}, profile=profile, quality=100)
+    print_file.write(path, pixels, provenance={}, profile=profile, quality=100)
     with Image.open(path) as image:
         assert image.info["icc_profile"] == profile.data
         stored = np.asarray(image.convert("RGB")) / 255
@@ -404,7 +404,7 @@ def test_a_print_in_a_printers_own_space_is_made_by_the_intent(tmp_path, pixels)
     (tmp_path / "printer.icc").write_bytes(printer_profile())
     profile = icc.load_profile(tmp_path / "printer.icc")
     for intent in ("relative", "absolute"):
-        export.write(tmp_path / f"{intent}.png", pixels, provenance={}, profile=profile, intent=intent)
+        print_file.write(tmp_path / f"{intent}.png", pixels, provenance={}, profile=profile, intent=intent)
     relative, absolute = (
         np.asarray(Image.open(tmp_path / f"{intent}.png")) for intent in ("relative", "absolute")
     )
@@ -415,7 +415,7 @@ def test_a_print_in_a_printers_own_space_is_made_by_the_intent(tmp_path, pixels)
 
 @pytest.mark.parametrize("name", icc.BUILT_IN)
 def test_paper_white_stays_flat_in_every_space(tmp_path, name):
-    export.write(
+    print_file.write(
         tmp_path / "a.png", np.ones((40, 40, 3), np.float32), provenance={}, profile=icc.load_profile(name)
     )
     assert np.asarray(Image.open(tmp_path / "a.png")).min() == 255
@@ -439,7 +439,7 @@ def mean_of_blocks(values: np.ndarray, side_px: int) -> np.ndarray:
     return values.reshape(height // side_px, side_px, width // side_px, side_px, channels).mean(axis=(1, 3))
 
 
-@pytest.mark.parametrize(("to_bytes", "survives"), [(export.dithered, True), (rounded, False)])
+@pytest.mark.parametrize(("to_bytes", "survives"), [(quantize.dithered, True), (rounded, False)])
 def test_the_local_mean_of_a_slow_gradient_survives_dithering_and_not_rounding(to_bytes, survives):
     ramp = slow_ramp()
     off = np.abs(mean_of_blocks(to_bytes(ramp).astype(float), 16) - mean_of_blocks(ramp * 255.0, 16))
@@ -451,18 +451,18 @@ def test_the_local_mean_of_a_slow_gradient_survives_dithering_and_not_rounding(t
 @pytest.mark.parametrize("level", [0, 1, 100, 254, 255])
 def test_values_on_a_level_stay_flat(level):
     flat = np.full((50, 50, 3), level / 255, np.float32)
-    assert (export.dithered(flat) == level).all()
-    assert len(np.unique(export.dithered(flat * 0.998 + 0.001))) == 2  # beside a level there are two
+    assert (quantize.dithered(flat) == level).all()
+    assert len(np.unique(quantize.dithered(flat * 0.998 + 0.001))) == 2  # beside a level there are two
 
 
 def test_dithering_moves_no_value_by_a_level_and_is_the_same_in_bands():
     values = np.random.default_rng(0).random((100, 90, 3), dtype=np.float32)
-    whole = export.dithered(values)
+    whole = quantize.dithered(values)
     assert np.abs(whole - values * 255).max() < 1
     np.testing.assert_array_equal(
-        np.vstack([export.dithered(values[:37]), export.dithered(values[37:], top_px=37)]), whole
+        np.vstack([quantize.dithered(values[:37]), quantize.dithered(values[37:], top_px=37)]), whole
     )
-    assert (export.dithered(values[37:]) != whole[37:]).any()  # the pattern belongs to the place
+    assert (quantize.dithered(values[37:]) != whole[37:]).any()  # the pattern belongs to the place
 
 
 # --- EXIF of the photograph ---------------------------------------------------------------------------------
@@ -510,8 +510,8 @@ def test_who_when_and_with_what_is_carried_over_and_ours_goes_before(
     carried = images.read(photo).carried
     assert carried == CARRIED
     path = tmp_path / f"a.{ending}"
-    export.write(path, pixels, provenance=MADE_BY, dpi=240, carried=carried)
-    assert images.read(path).carried == CARRIED and export.read_provenance(path) == MADE_BY
+    print_file.write(path, pixels, provenance=MADE_BY, dpi=240, carried=carried)
+    assert images.read(path).carried == CARRIED and print_file.read_provenance(path) == MADE_BY
     with Image.open(path) as image:
         exif = image.getexif()
         assert exif[ExifTags.Base.Orientation] == 1 and exif[ExifTags.Base.XResolution] == 240
@@ -549,22 +549,22 @@ def test_a_photograph_without_exif_carries_nothing(tmp_path, colours):
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_broken_exif_fails_no_print(tmp_path, colours, pixels, block):
     photo = save(tmp_path / "a.jpg", colours, exif=block)
-    export.write(tmp_path / "b.jpg", pixels, provenance=MADE_BY, carried=images.read(photo).carried)
-    assert export.read_provenance(tmp_path / "b.jpg") == MADE_BY
+    print_file.write(tmp_path / "b.jpg", pixels, provenance=MADE_BY, carried=images.read(photo).carried)
+    assert print_file.read_provenance(tmp_path / "b.jpg") == MADE_BY
 
 
 @ALL_FORMATS
 def test_endless_texts_are_cut_and_the_longest_provenance_still_fits(tmp_path, pixels, ending):
     path = tmp_path / f"a.{ending}"
-    carried = dict.fromkeys((*images.CARRIED_MAIN, *images.CARRIED_DETAIL), "é" * 100_000)
-    export.write(path, pixels, provenance={"note": "x" * 59_900}, carried=carried)
-    assert export.read_provenance(path) == {"note": "x" * 59_900}
-    assert set(images.read(path).carried.values()) == {"é" * (export.MAX_CARRIED_BYTES // 2)}
+    carried = dict.fromkeys((*exif.CARRIED_MAIN, *exif.CARRIED_DETAIL), "é" * 100_000)
+    print_file.write(path, pixels, provenance={"note": "x" * 59_900}, carried=carried)
+    assert print_file.read_provenance(path) == {"note": "x" * 59_900}
+    assert set(images.read(path).carried.values()) == {"é" * (exif.MAX_CARRIED_BYTES // 2)}
 
 
 @ALL_FORMATS
 def test_exif_tells_whether_the_colours_are_srgb(tmp_path, pixels, ending):
     for name, expected in (("srgb", 1), ("adobe-rgb", 0xFFFF)):
-        export.write(tmp_path / f"a.{ending}", pixels, provenance={}, profile=icc.load_profile(name))
+        print_file.write(tmp_path / f"a.{ending}", pixels, provenance={}, profile=icc.load_profile(name))
         with Image.open(tmp_path / f"a.{ending}") as image:
             assert image.getexif().get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ColorSpace] == expected
