@@ -8,7 +8,7 @@ def main() -> int:
         from render.system import interrupts
 
         interrupts.install()  # before anything that takes time
-        return _run(interrupts)
+        return _run()
     except KeyboardInterrupt:
         return 130
     finally:
@@ -17,11 +17,11 @@ def main() -> int:
         interrupts.ignore()
 
 
-def _run(interrupts) -> int:
-    from render.system import large_pages
+def _run() -> int:
+    from render.system import interrupts, large_pages
 
     with interrupts.blocked():
-        large_pages.begin_again_with_them()
+        large_pages.restart_with_them()
     from render.cli import main
 
     return main.main()

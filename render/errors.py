@@ -1,7 +1,7 @@
-"""What a user can get wrong, each with the fix.
+"""Every error that a user can correct. Its text names the file or option at fault, and the fix.
 
 RenderError
-├── UsageError      wrong words on the command line, or a plan that cannot work     exit status 2
+├── UsageError      wrong options on the command line, or a plan that cannot work   exit status 2
 ├── PictureError    a picture that cannot be read, used or written                  its job fails
 ├── PresetError     a style preset that is missing, misspelt or out of range        its job fails
 ├── WeightsError    network weights that are missing, damaged or of another network
@@ -10,7 +10,7 @@ RenderError
 
 
 class RenderError(Exception):
-    """Base of every error a user can mend; its text names the file and the fix."""
+    """Base class: `except RenderError` catches what a user can correct, and no programming error."""
 
 
 class UsageError(RenderError):
@@ -34,13 +34,15 @@ class DivergedError(RenderError):
 
 
 def brief(value: object, longest: int = 120) -> str:
-    """A value as a message shows it, whatever it is: on one line, its middle left out when it is long. Of an
-    exception, the first line of its text, or its kind when it has none."""
+    """Any value as one line of a message, with its middle left out if it has more than `longest` characters.
+
+    Of an exception: the first line of its text, or the name of its class if it has no text.
+    """
     if isinstance(value, BaseException):
         value = next(iter(str(value).strip().splitlines()), type(value).__name__)
     try:
         text = value if isinstance(value, str) else repr(value)
-    except (ValueError, RecursionError):  # an integer of more digits than Python writes; a value too deep
+    except (ValueError, RecursionError):  # an integer of more digits than Python prints; too deep nesting
         return f"a very large {type(value).__name__}"
     text = "".join(
         c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in _cut(text, longest)

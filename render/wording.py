@@ -1,19 +1,21 @@
-"""Words for people: text from outside made fit to be printed, and the known word that was probably meant."""
+"""Text from outside made safe to print: characters that steer a terminal, break a line or are invisible
+become visible escapes. And the known word that was probably meant."""
 
 import difflib
 import unicodedata
 from collections.abc import Iterable
 
-# Controls, marks that turn the direction of writing or show nothing, lone surrogates, separators of lines.
+# Unicode categories: control characters, invisible marks (of writing direction, for example), lone
+# surrogates, line and paragraph separators.
 _UNSEEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 _JOINERS = "\u200c\u200d"  # Persian, Hindi and emoji need them
 
 
 def plain(text: object, *, lines: bool = False) -> str:
-    r"""Of a file's name, a title, an error or a worker's message, what a person may see of it, on one line.
+    r"""Text as it can be shown on one line: file names, titles, errors, messages of workers.
 
-    A line break becomes \n, an escape sequence \x1b[0m, a byte that is no UTF-8 \xff.
-    lines: line breaks and tabs stay, for text whose lines are ours or that has a screen to itself.
+    A line break becomes \n, an escape sequence \x1b[0m, a byte that is not UTF-8 \xff.
+    lines: keep line breaks and tabs, for text that we composed ourselves or that has a screen to itself.
     """
     kept = _JOINERS + ("\n\t" if lines else "")
     return "".join(
@@ -34,6 +36,6 @@ def did_you_mean(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str
 
 def _visible(character: str) -> str:
     code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # how Python keeps a byte of a file's name that is no UTF-8
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is not UTF-8, as Python keeps it (PEP 383)
         return f"\\x{code - 0xDC00:02x}"
     return character.encode("unicode_escape").decode("ascii")

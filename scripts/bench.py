@@ -54,7 +54,7 @@ CONTENT_LAYER = "relu4_2"
 
 
 def main() -> None:
-    large_pages.begin_again_with_them()
+    large_pages.restart_with_them()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

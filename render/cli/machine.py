@@ -38,7 +38,7 @@ def examine() -> int:
         "memory",
         f"{gibibytes(device.free_memory_bytes('cpu'))} free of {gibibytes(device.memory_bytes('cpu'))}",
     )
-    _line("pages", large_pages.said())
+    _line("pages", large_pages.status())
     _line("budget", f"{chosen.budget} by default (--memory)")
     _line("disk here", f"{gibibytes(shutil.disk_usage('.').free)} free")
     for name in device.gpus() or ["none that torch can use"]:

@@ -1,8 +1,9 @@
-"""Files: judged by their kind before they are read, read within bounds, written whole or not at all."""
+"""Files: checked for their kind before they are read, read up to a limit, written whole or not at all."""
 
 import contextlib
 import errno
 import hashlib
+import io
 import os
 import re
 import shutil
@@ -18,10 +19,11 @@ from typing import BinaryIO
 
 from render.errors import PictureError, RenderError
 
-HALF = ".part"  # ends the name of a file that is being written
-_OURS = re.compile(r"\.render-[0-9a-f]{32}\.part|\.[0-9a-f]{32}\.part")  # the second: of earlier versions
+HALF = ".part"  # extension of a file that is being written
+# Names of such files; the second form is that of earlier versions.
+_OURS = re.compile(r"\.render-[0-9a-f]{32}\.part|\.[0-9a-f]{32}\.part")
 _WINDOWS = os.name == "nt"
-_ABANDONED_S = 24 * 3600.0  # no file is written for so long; counts where locks do not tell
+_ABANDONED_S = 24 * 3600.0  # no file takes so long to write: the criterion where there are no locks
 
 
 # --- reading ------------------------------------------------------------------------------------------------
@@ -29,7 +31,7 @@ _ABANDONED_S = 24 * 3600.0  # no file is written for so long; counts where locks
 
 @dataclass(eq=False)
 class Content:
-    """What a file held when it was read, once and whole."""
+    """The whole content of a file, as it was when it was read."""
 
     path: Path
     data: bytes
@@ -42,15 +44,15 @@ class Content:
 @contextlib.contextmanager
 def opened(
     path: Path, *, what: str = "picture", error: type[RenderError] = PictureError
-) -> Iterator[BinaryIO]:
-    """A regular file, open for reading. A pipe or a device would make us wait, or read, for ever.
+) -> Iterator[io.BufferedReader]:
+    """Open a regular file for reading. A pipe or a device is refused: reading it might never end.
 
-    what: noun for the messages. Raises `error`, naming the file and the fix, for everything that is not a
-    regular file with something in it, or cannot be opened.
+    what: the noun that messages use for it. Raises `error`, naming the file and the fix, if it is missing,
+    empty or not a regular file, or cannot be opened.
     """
     try:
         _check_kind(path, path.stat(), what, error)
-        # Without waiting, and judged once more: between the two calls it may have become another file.
+        # Non-blocking, and checked again below: between the two calls it may have been replaced by a pipe.
         how = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         file = open(os.open(path, how), "rb")  # noqa: SIM115  the caller closes it
     except FileNotFoundError as found:
@@ -79,8 +81,8 @@ def _check_kind(path: Path, status: os.stat_result, what: str, error: type[Rende
 
 
 def check(path: Path, *, what: str, error: type[RenderError], at_most_bytes: int | None = None) -> None:
-    """For libraries that open files themselves: raises what `opened` would raise, and for a file of more
-    bytes."""
+    """Check a file for a library that opens files itself. Raises what `opened` raises, and `error` for a file
+    of more than at_most_bytes."""
     with opened(path, what=what, error=error) as file:
         if at_most_bytes is not None:
             _check_size(path, os.fstat(file.fileno()).st_size, at_most_bytes, what, error)
@@ -89,13 +91,13 @@ def check(path: Path, *, what: str, error: type[RenderError], at_most_bytes: int
 def read(
     path: Path, *, at_most_bytes: int, what: str = "picture", error: type[RenderError] = PictureError
 ) -> Content:
-    """The whole file. Raises as `opened` does, for a file of more than at_most_bytes, and for one that cannot
-    be read or grows meanwhile."""
+    """Read a whole file. Raises what `opened` raises, and `error` for a file of more than at_most_bytes, one
+    that cannot be read, and one that grows meanwhile."""
     with opened(path, what=what, error=error) as file:
         size_bytes = os.fstat(file.fileno()).st_size
         _check_size(path, size_bytes, at_most_bytes, what, error)
         try:
-            data = file.read(size_bytes + 1)  # not at_most_bytes: Python makes room for as much as may come
+            data = file.read(size_bytes + 1)  # not at_most_bytes: Python allocates all that is requested
         except OSError as found:
             raise error(f"{path}: cannot be read ({found.strerror}). Check its drive and rerun.") from found
     if len(data) > size_bytes:
@@ -114,7 +116,7 @@ def _check_size(path: Path, size_bytes: int, at_most_bytes: int, what: str, erro
 def sha256_of(
     path: Path, *, at_most_bytes: int, what: str = "picture", error: type[RenderError] = PictureError
 ) -> str:
-    """Of the file's content, read in pieces. Raises as `read` does."""
+    """SHA-256 of a file's content as hexadecimal digits, read in pieces. Raises what `read` raises."""
     with opened(path, what=what, error=error) as file:
         _check_size(path, os.fstat(file.fileno()).st_size, at_most_bytes, what, error)
         try:
@@ -127,8 +129,9 @@ def sha256_of(
 
 
 def identity(path: Path) -> Hashable:
-    """Equal for two names of one file: through links, and on disks that fold case or compose accents. Of a
-    file that is not there yet, its folder's identity and its name, folded as any disk might."""
+    """A value that is equal for two names of the same file: through links, and on disks that ignore case or
+    compose accents. For a file that does not exist yet: its folder's identity and its name in the form that
+    all such disks take for the same."""
     with contextlib.suppress(OSError, ValueError):
         status = os.stat(path)
         return status.st_dev, status.st_ino
@@ -143,10 +146,10 @@ def identity(path: Path) -> Hashable:
 
 @contextlib.contextmanager
 def whole_file(path: Path, *, needs_bytes: int) -> Iterator[BinaryIO]:
-    """A file to write that appears at `path` when the body is done, and not at all if it fails: it is written
-    beside its place, synced, renamed. The folder is made if missing. needs_bytes: at most, for the message of
-    a full disk.
+    """Open a file for writing that appears at `path` when the body is done, and not at all if it fails: it is
+    written beside its place, synced and renamed. The folder is made if missing.
 
+    needs_bytes: the most that will be written, for the message about a full disk.
     Raises PictureError for every OSError.
     """
     temporary = None
@@ -159,8 +162,8 @@ def whole_file(path: Path, *, needs_bytes: int) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
                 if not _WINDOWS:
-                    os.replace(temporary, path)  # still locked: nobody takes it for abandoned
-            if _WINDOWS:  # which renames no open file
+                    os.replace(temporary, path)  # still locked, so that no process takes it for abandoned
+            if _WINDOWS:  # where an open file cannot be renamed
                 os.replace(temporary, path)
         except BaseException:  # Ctrl-C too
             if temporary is not None:
@@ -169,17 +172,17 @@ def whole_file(path: Path, *, needs_bytes: int) -> Iterator[BinaryIO]:
     except OSError as error:
         raise PictureError(
             f"{path.parent}: cannot write {path.name} there ({_why(error, path.parent, needs_bytes)}). "
-            f"Free space, allow "
-            "writing or choose another --output, and rerun: finished prints are kept."
+            "Free space, allow writing or choose another --output, and rerun: finished prints are kept."
         ) from error
     _sync_folder(path.parent)
 
 
 def clear_halves(folder: Path) -> None:
-    """Removes what killed processes were writing in this folder (not in those under it) when they died.
+    """Remove the unfinished files that killed processes left in this folder (not in those under it).
 
-    Only files with exactly the names that `whole_file` gives, and only those that nobody writes any more: the
-    system lets go of a writer's lock when it dies. So it is safe beside other batches, and anywhere.
+    Removes only files with exactly the names that `whole_file` gives, and only those that no process writes
+    any more: the system releases a writer's lock when it dies. So it is safe in any folder, and while other
+    batches run.
     """
     with contextlib.suppress(OSError, ValueError):  # no such folder, or one that we may not read
         for entry in list(os.scandir(folder)):
@@ -188,28 +191,28 @@ def clear_halves(folder: Path) -> None:
 
 
 def clear_all_halves(folder: Path) -> None:
-    """The same in every folder under this one, by the ending alone.
+    """Remove every unfinished file in and below this folder, by its file extension alone.
 
-    Only for a folder that holds nothing of the user's, and only for callers that hold its lock.
+    Only for a folder that holds nothing of the user's, and only for callers that hold that folder's lock.
     """
     for path in folder.rglob(f".*{HALF}"):
         path.unlink(missing_ok=True)
 
 
 def _new_half(folder: Path) -> tuple[Path, BinaryIO]:
-    """A new file, locked for as long as it is open."""
+    """A new file to write, locked for as long as it is open, and its path."""
     while True:
         path = folder / f".render-{uuid.uuid4().hex}{HALF}"
         file = path.open("x+b")
         _lock(file, wait=True)
         if path.exists():
             return path, file
-        file.close()  # `_clear_half` of another process came between the two calls
+        file.close()  # another process removed it (`_clear_half`) before it was locked
 
 
 def _clear_half(path: Path) -> None:
-    with contextlib.suppress(OSError):  # gone already, or not ours to remove
-        # Earlier versions took no lock, and neither does every disk: there a file's age must tell.
+    with contextlib.suppress(OSError):  # gone already, or removing it is not permitted
+        # Earlier versions took no lock, and some disks have none: there its age decides.
         old = time.time() - path.lstat().st_mtime > _ABANDONED_S
         if not path.name.startswith(".render-"):
             return path.unlink() if old else None
@@ -220,7 +223,7 @@ def _clear_half(path: Path) -> None:
 
 
 def _lock(file: BinaryIO, *, wait: bool) -> bool | None:
-    """Whether the file is locked for us now; None where the system or the disk has no locks."""
+    """Whether this process now holds the file's lock; None if the system or the disk has no locks."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -235,7 +238,7 @@ def _lock(file: BinaryIO, *, wait: bool) -> bool | None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """A small file, whole or not at all. Raises PictureError."""
+    """Write a small file, whole or not at all. Raises PictureError."""
     with whole_file(path, needs_bytes=len(data)) as file:
         file.write(data)
 
@@ -251,9 +254,8 @@ def _why(error: OSError, folder: Path, needs_bytes: int) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    with contextlib.suppress(
-        OSError
-    ):  # the file is in place; some network drives and Windows cannot sync a folder
+    # The file is in place already; Windows and some network drives cannot sync a folder.
+    with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)

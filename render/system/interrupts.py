@@ -1,8 +1,8 @@
-"""Ctrl-C and a scheduler's SIGTERM: one interrupt, however often they come.
+"""Ctrl-C and a scheduler's SIGTERM: one interrupt, however many signals arrive.
 
-The first one raises KeyboardInterrupt. Those that follow are ignored while the program winds down: they
-would cut off what keeps its work, ends its processes and tells how it went. A person who asks at least
-PATIENCE times, and still after IMPATIENT_AFTER_S, ends it at once.
+The first signal raises KeyboardInterrupt. Those that follow are ignored while the program winds down: they
+would cut off the code that saves its work, ends its processes and prints the summary. The program ends at
+once only when PATIENCE signals or more have come and the last one IMPATIENT_AFTER_S after the first.
 """
 
 import _thread
@@ -14,43 +14,44 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-INTERRUPTED = 130  # exit status
-PATIENCE = 3
+INTERRUPTED = 130  # exit status: 128 + SIGINT, the convention of shells
+PATIENCE = 3  # signals, see above
 IMPATIENT_AFTER_S = 5.0
-AGAIN_AFTER_S = 0.02
+AGAIN_AFTER_S = 0.02  # until an interrupt that Python lost is sent again
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class _State:
-    """Of this process. last_words: called before the program is ended at once."""
+    """What this process knows of its interrupts."""
 
     def __init__(self):
         self.installed = False
-        self.count = 0
-        self.first_s = 0.0
-        self.held = 0
-        self.waiting = False  # an interrupt, for the end of `held`
-        self.last_words: Callable[[], None] | None = None
+        self.count = 0  # signals received
+        self.first_s = 0.0  # when the first came, by time.monotonic()
+        self.held = 0  # how many `held` contexts are open
+        self.waiting = False  # an interrupt came meanwhile, and is raised when they end
+        self.last_words: Callable[[], None] | None = None  # called before the program is ended at once
 
 
 _state = _State()
 
 
 def install() -> dict:
-    """For the rest of this process. The handlers that were there before, by signal."""
+    """Handle interrupts for the rest of this process. Returns the previous handlers: {signal: handler}."""
     global _state
     _state = _State()
     _state.installed = True
     unblock()
     sys.unraisablehook = _not_raised
-    # A shell's background jobs ignore Ctrl-C, and that stays so.
+    # A shell starts background jobs with Ctrl-C ignored, and it must stay ignored.
     heard = [each for each in _SIGNALS if signal.getsignal(each) != signal.SIG_IGN]
     return {each: signal.signal(each, _handle) for each in heard}
 
 
 @contextmanager
 def as_one() -> Iterator[None]:
-    """Signals are handled so meanwhile. Does nothing when they already are, or in a thread that gets none."""
+    """Handle interrupts inside this context. Does nothing if they are handled already, or outside the main
+    thread, which alone receives signals."""
     if _state.installed or threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -66,7 +67,7 @@ def as_one() -> Iterator[None]:
 
 @contextmanager
 def held() -> Iterator[None]:
-    """An interrupt that comes meanwhile is raised afterwards."""
+    """Raise an interrupt that comes inside this context only at its end."""
     _state.held += 1
     try:
         yield
@@ -79,8 +80,8 @@ def held() -> Iterator[None]:
 
 @contextmanager
 def blocked() -> Iterator[None]:
-    """Interrupts wait meanwhile, and if this process becomes another program, until that one is ready for
-    them."""
+    """Let the kernel keep interrupts back inside this context. If this process is replaced by another program
+    there, they wait until that program calls `unblock`."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -92,24 +93,26 @@ def blocked() -> Iterator[None]:
 
 
 def unblock() -> None:
-    """What `blocked` of the process that started this one, or was this one, has left behind."""
+    """End the blocking that this process inherited from `blocked` in its parent, or in the program that it
+    replaced."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
 def hold() -> None:
-    """From now on no interrupt is raised: the work is over and what is left takes a moment."""
+    """From now on, raise no interrupt: the work is over, and what is left takes a moment."""
     _state.held += 1
 
 
 def before_an_end_at_once(last_words: Callable[[], None] | None) -> None:
+    """Set what is called if the program must be ended at once (None: nothing)."""
     _state.last_words = last_words
 
 
 def ignore() -> None:
-    """For the last moments of a process, whose exit status is settled."""
-    # An interrupt within any exec() of source text (a dataclass being made) leaves Python determined to die
-    # by SIGINT, although the interrupt was caught. The next exec() makes it forget that.
+    """Ignore interrupts, in the last moments of a process whose exit status is settled."""
+    # After an interrupt within an exec() of source text (which is how dataclasses are made) Python will end
+    # itself by SIGINT, although the interrupt was caught. Another exec() resets that.
     exec("")
     if threading.current_thread() is threading.main_thread():
         for each in _SIGNALS:
@@ -129,8 +132,8 @@ def _handle(signum, frame) -> None:
 
 
 def _not_raised(unraisable) -> None:
-    """An interrupt that met Python in a callback of its own (of the import system, of a weak reference) is
-    lost there: it comes once more, a moment later."""
+    """Repeat, a moment later, an interrupt that Python lost: one raised inside a callback of Python's own (of
+    the import system, or of a weak reference) ends there."""
     if unraisable.exc_type is not KeyboardInterrupt:
         return sys.__unraisablehook__(unraisable)
     _state.count = 0
@@ -138,16 +141,17 @@ def _not_raised(unraisable) -> None:
 
 
 def _interrupt_main() -> None:
-    """From another thread, also where the main thread sleeps."""
-    if hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+    """Interrupt the main thread from another one, even while it sleeps."""
+    main = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main is not None:
+        signal.pthread_kill(main, signal.SIGTERM)
     else:
         _thread.interrupt_main(signal.SIGTERM)
 
 
 def _end_at_once() -> None:
     ignore()
-    if "multiprocessing" in sys.modules:  # this module is imported first of all and must be quick
+    if "multiprocessing" in sys.modules:  # not imported above: this module comes first and must be quick
         for child in sys.modules["multiprocessing"].active_children():
             child.kill()
     if _state.last_words is not None:

@@ -1,47 +1,44 @@
-"""Memory in pages of 2 MB: activations come and go by the gigabyte, and a page of 4 KB at a time costs a
-tenth of the time."""
+"""Memory in pages of 2 MB. Activations are allocated and freed by the gigabyte, and mapping them in pages of
+4 KB takes a tenth of the time."""
 
 import os
 import sys
 from pathlib import Path
 
-SETTING = "glibc.malloc.hugetlb"
+SETTING = "glibc.malloc.hugetlb"  # glibc 2.35 and later
 KERNEL = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
-def begin_again_with_them() -> None:
-    """Starts this program once more, as the same process and with the same words, asking the C library for
-    large pages: glibc (2.35 and later) reads that only at the start, and what this process starts has it from
-    here. Does nothing where it was asked before, off (=0) included, or where the kernel gives all large pages
-    or none."""
+def restart_with_them() -> None:
+    """Replace this process by the same program with the same arguments and large pages requested from glibc.
+
+    glibc reads that setting only when a program starts; processes that this one starts inherit it. Does
+    nothing if the setting has a value already (0, which is off, included), or if the kernel gives large pages
+    to every program or to none.
+    """
     given = os.environ.get("GLIBC_TUNABLES", "")
     if not on_request() or SETTING in given or not sys.executable or not sys.orig_argv[1:]:
         return
     os.environ["GLIBC_TUNABLES"] = ":".join(filter(None, (given, f"{SETTING}=1")))
     try:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-    except OSError:  # it works without
+    except OSError:  # the program works without large pages too
         pass
 
 
 def on_request() -> bool:
-    """Whether the kernel gives large pages to who asks: Linux's "madvise"."""
+    """Whether the kernel gives large pages to programs that request them (Linux: "madvise")."""
     return "[madvise]" in _kernel()
 
 
-def said() -> str:
-    """For people: whether this process has them."""
+def status() -> str:
+    """Whether this process has large pages, as a phrase for people."""
     if on_request():
-        return (
-            "large pages asked for"
-            if f"{SETTING}=1" in os.environ.get("GLIBC_TUNABLES", "")
-            else "no large pages asked for"
-        )
-    return (
-        "large pages for all"
-        if "[always]" in _kernel()
-        else f"no large pages ({KERNEL} does not say madvise)"
-    )
+        requested = f"{SETTING}=1" in os.environ.get("GLIBC_TUNABLES", "")
+        return "large pages requested" if requested else "no large pages requested"
+    if "[always]" in _kernel():
+        return "large pages for every program"
+    return f"no large pages ({KERNEL} is not set to madvise)"
 
 
 def _kernel() -> str:

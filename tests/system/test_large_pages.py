@@ -21,7 +21,7 @@ def begun(monkeypatch, tmp_path):
         monkeypatch.setenv("GLIBC_TUNABLES", tunables or "")  # put back afterwards, whatever is set
         calls = []
         monkeypatch.setattr(os, "execv", lambda *words: calls.append((*words, os.environ["GLIBC_TUNABLES"])))
-        large_pages.begin_again_with_them()
+        large_pages.restart_with_them()
         return calls[0] if calls else None
 
     return begun
@@ -50,8 +50,8 @@ def test_nothing_begins_again_where_it_says_nothing_or_was_said(begun, kernel, t
 
 def test_the_program_has_them_and_leaves_them_to_who_says_so(monkeypatch, tmp_path):
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
-    told = "large pages asked for" if large_pages.on_request() else large_pages.said()
+    told = "large pages requested" if large_pages.on_request() else large_pages.status()
     assert f"pages      {told}\n" in run("doctor", cwd=tmp_path).out
     if large_pages.on_request():
         monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=0")
-        assert "no large pages asked for\n" in run("doctor", cwd=tmp_path).out
+        assert "no large pages requested\n" in run("doctor", cwd=tmp_path).out
