@@ -48,6 +48,14 @@ def links(text: str) -> list[str]:
     return re.findall(r"\]\(([^)\s]+)\)", plain)
 
 
+def missing_paths(text: str) -> list[str]:
+    """Files and folders of the project, named in backticks, that are not there."""
+    named = re.findall(
+        r"`((?:render|tests|scripts|presets|distributed|docs)/[\w./-]*)", "\n".join(prose(text))
+    )
+    return [path for path in named if not (ROOT / path).exists()]
+
+
 def anchor(heading: str) -> str:
     """GitHub's anchor of a heading: lower case, no punctuation, hyphens for spaces."""
     words = re.sub(r"[^\w\- ]", "", heading.replace("`", "").strip().lower())
@@ -127,6 +135,11 @@ def test_every_relative_link_and_anchor_leads_somewhere(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_file_of_ours_that_is_named_exists(page):
+    assert missing_paths(page.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_command_line_parses(page):
     wrong = [words for words in commands(page.read_text(encoding="utf-8")) if not parses(words)]
     assert wrong == []
@@ -184,6 +197,12 @@ def test_the_dependencies_are_explained_once_each():
 )
 def test_a_link_that_leads_nowhere_is_found(text, found):
     assert broken(ROOT / "README.md", text) == found
+
+
+def test_a_file_that_moved_is_found():
+    assert missing_paths(
+        "`render/wording.py`, `render/pipeline.py`, `scripts/torture/`, `else/where.py`"
+    ) == ["render/pipeline.py"]
 
 
 def test_anchors_are_githubs():
