@@ -155,10 +155,17 @@ def test_the_front_page_is_short():
     assert len(lines) <= LONGEST_README
 
 
-def test_the_front_page_links_every_page():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    linked = {link.partition("#")[0] for link in links(text)}
-    assert {name(page) for page in PAGES} - {"README.md"} <= linked
+def test_every_page_of_docs_is_reached_from_the_front_page():
+    reached, todo = set(), [ROOT / "README.md"]
+    while todo:
+        page = todo.pop()
+        reached.add(page)
+        found = {
+            (page.parent / link.partition("#")[0]).resolve()
+            for link in links(page.read_text(encoding="utf-8"))
+        }
+        todo += [each for each in found & set(PAGES) if each not in reached]
+    assert {page for page in PAGES if page.parent == ROOT / "docs"} - reached == set()
 
 
 def test_the_dependencies_are_explained_once_each():
