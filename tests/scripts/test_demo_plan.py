@@ -83,6 +83,17 @@ def test_a_busy_machine_is_as_much_slower_as_others_use_it():
     assert demo_plan.speed_of(dry_run(6.0, 1.0))[0] == pytest.approx(200.0)
 
 
+def test_a_machine_that_cannot_be_measured_is_reported(tmp_path):
+    choice = tmp_path / "choice.json"
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "demo_plan.py", tmp_path / "no-photos", choice],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and done.stdout == "" and not choice.exists()
+    assert "no-photos" in done.stderr and "could not be measured" in done.stderr
+
+
 def test_the_choice_and_its_reason_are_said():
     assert demo_plan.reason(choose(8.0), 8.0, 0.5).splitlines() == [
         "This machine takes about 19 s for a draft of 256 px (other programs use 50% of its processor).",
