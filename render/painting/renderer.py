@@ -40,7 +40,7 @@ from render.network.tiling import Tile, borders, plan_tiles, whole
 from render.network.weights import Weights
 from render.painting import checkpoint
 from render.painting.checkpoint import Checkpoint
-from render.painting.finish import Finish, finish
+from render.painting.finish import Finish, Finished, finished
 from render.pictures import color, images
 from render.pictures.images import Photo
 from render.pictures.paper import Layout, enough_pixels
@@ -205,6 +205,22 @@ class Renderer:
         one's. Raises RenderError for what the user can mend.
         """
         started = time.monotonic()
+        print_, how, busy_s = self.finished(job, keeping=keeping, report=report, asked=asked)
+        print_.write(job.output, how)
+        if keeping is not None:
+            checkpoint.forget(keeping.checkpoints, job.painted)
+        seconds, size_bytes = time.monotonic() - started, job.output.stat().st_size
+        return Done(seconds, size_bytes, print_.provenance["loss"], print_.findings, busy_s)
+
+    def finished(
+        self,
+        job: Job,
+        *,
+        keeping: Keeping | None = None,
+        report: Report = lambda event: None,
+        asked: Job | None = None,
+    ) -> tuple[Finished, Finish, float]:
+        """What `render` writes, how, and the seconds in which the device painted it."""
         how = Finish.of(job.settings)
         for profile in filter(None, (how.profile, how.soft_proof)):
             if Path(profile.name) in job.hashes:
@@ -229,19 +245,11 @@ class Renderer:
                 forget_painted(keeping, job.painted)
                 if job.settings.changes_what_was_painted:
                     store_painted(keeping, job.painted, painted)
-        loss = painted.loss
-        findings = finish(
-            job.output,
-            painted.pixels,
-            photo,
-            read_layout,
-            how,
-            borders=painted.borders,
-            provenance=self._provenance(asked or job, photo_sha256, layout, scales, loss),
+        provenance = self._provenance(asked or job, photo_sha256, layout, scales, painted.loss)
+        print_ = finished(
+            painted.pixels, photo, read_layout, job.settings, provenance=provenance, borders=painted.borders
         )
-        if keeping is not None:
-            checkpoint.forget(keeping.checkpoints, job.painted)
-        return Done(time.monotonic() - started, job.output.stat().st_size, loss, findings, busy_s)
+        return print_, how, busy_s
 
     def _paint(self, job, photo: Photo, layout: Layout, scales, keeping, report) -> Painted:
         # The last scale needs most: too little memory is told before the first one is painted.
@@ -280,12 +288,13 @@ class Renderer:
         """Of the style pictures at a scale; kept, because many photographs share it."""
         match = job.settings.color == "match"
         key = (
-            job.style.pictures,
+            # By content: between two calls of the Python API a file may have become another picture.
+            tuple((job.hashes[picture.path], picture.weight) for picture in job.style.pictures),
             scale.style_long_side_px,
             job.look.pooling,
             job.look.edge,
             tuple(weighting.style_layers.items()),
-            job.photo if match else None,
+            job.hashes[job.photo] if match else None,
         )
         if key not in self._targets:
             pictures = []
