@@ -147,7 +147,9 @@ def _rounded(array: np.ndarray, argument: str) -> np.ndarray:
             f"{argument} holds NaN or infinite values, the first at {where} (row, column, channel); they "
             "must lie in [0, 1]."
         )
-    values = np.rint(array * np.float64(LEVELS))
+    kind = np.float64 if array.dtype.itemsize >= 8 else np.float32
+    values = np.multiply(array, LEVELS, dtype=kind, casting="same_kind")
+    np.rint(values, out=values)
     if values.min() < 0 or values.max() > LEVELS:
         advice = " Divide by 255, or pass uint8." if low >= 0 and high <= 255 else " Clip or scale them."
         raise ArgumentError(
