@@ -1,7 +1,8 @@
-"""Text from outside, made fit to be printed: what steers a terminal, breaks a line or hides becomes a visible
-escape."""
+"""Words for people: text from outside made fit to be printed, and the known word that was probably meant."""
 
+import difflib
 import unicodedata
+from collections.abc import Iterable
 
 # Controls, marks that turn the direction of writing or show nothing, lone surrogates, separators of lines.
 _UNSEEN = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
@@ -18,6 +19,17 @@ def plain(text: object, *, lines: bool = False) -> str:
     return "".join(
         _visible(c) if c not in kept and unicodedata.category(c) in _UNSEEN else c for c in str(text)
     )
+
+
+def did_you_mean(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
+    """ " Did you mean 'word'?" with the known word that is most like this one, whatever its case; "" when
+    none is.
+
+    cutoff: how like, in [0, 1], see difflib.get_close_matches.
+    """
+    names = {name.casefold(): name for name in known}
+    found = difflib.get_close_matches(word.strip().casefold(), names, n=1, cutoff=cutoff)
+    return f" Did you mean '{names[found[0]]}'?" if found else ""
 
 
 def _visible(character: str) -> str:

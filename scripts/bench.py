@@ -32,6 +32,7 @@ from render.network import device, memory, optimise, tiling, weights
 from render.network.moments import moments
 from render.network.objective import Objective, content_target, style_target
 from render.painting import renderer
+from render.painting.storage import Storage
 from render.pictures import export, images
 from render.system import large_pages
 
@@ -367,7 +368,7 @@ def compare_starts(arguments) -> None:
                 arguments.photo, style, styles.Look(), settings, Path(folder, "print.png"), weights_sha256=""
             )
             seen = []
-            renderer.Renderer(chosen, weights.load()).render(
+            renderer.Renderer(chosen, weights.load()).run(
                 job, report=lambda p: seen.append(p.loss) if p.scale == 2 else None
             )
             losses[share] = seen
@@ -415,19 +416,20 @@ def time_workers(arguments) -> None:
                 )
                 for photo in photos
             ]
+            by_output = {job.output: job for job in todo}
             ends, events = [], 0
 
             def report(event) -> None:
                 nonlocal events
-                ledger.record(event)
+                ledger.record(by_output[event.job.output], event)
                 events += isinstance(event, Progress)
                 if isinstance(event, JobDone):
                     ends.append((time.perf_counter(), event.done.seconds))
 
             driver = psutil.Process().cpu_times()
-            RayRunner(cluster, "cpu", settings, renderer.Keeping.under(ledger.folder), wanted=count).run(
-                todo, report
-            )
+            storage = Storage.under(ledger.folder)
+            make_worker = renderer.MakeRenderer(settings, storage)
+            RayRunner(cluster, "cpu", make_worker, storage, requested=count).run(todo, report)
             spent = psutil.Process().cpu_times()
             ledger.close()
             # From the end of each worker's first job, which also loads and makes targets, to the last.
@@ -455,8 +457,8 @@ def time_tile_parallel(arguments) -> None:
     import ray
 
     from render.distributed.cluster import connected, sign
-    from render.distributed.tile_parallel import Bench, RayCrew
-    from render.distributed.worker import Actor, Post
+    from render.distributed.tile_parallel import RayCrew, TileWorker
+    from render.distributed.worker import Actor, WorkerConfig
     from render.network.objective import ContentTarget
 
     chosen = device.choose(threads=1)
@@ -472,12 +474,16 @@ def time_tile_parallel(arguments) -> None:
     )
     image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
     with connected(None, weights="caffe", preprocessing=None), tempfile.TemporaryDirectory() as folder:
-        post = Post("cpu", chosen.precision, Settings(), 8 * 2**30, 1.0, 1, sign(folder), 600.0)
-        helper = Actor.options(num_cpus=1).remote(post)
-        ray.get(helper.present.remote())
+        storage = Storage.under(Path(folder))
+        make_worker = renderer.MakeRenderer(Settings(precision=chosen.precision), storage)
+        config = WorkerConfig(
+            "cpu", chosen.precision, make_worker, storage, 8 * 2**30, 1.0, 1, sign(folder), 600.0
+        )
+        helper = Actor.options(num_cpus=1).remote(config)
+        ray.get(helper.info.remote())
         steps = {"alone": [], "with a helper": []}
         for name, helpers in 4 * [("alone", []), ("with a helper", [helper])]:
-            crew = RayCrew(Bench(network, work), helpers, print, stall_s=600.0)
+            crew = RayCrew(TileWorker(network, work), helpers, image.flip(-1), print, stall_s=600.0)
             style = style_target(
                 network,
                 [(image, 1.0)],
@@ -485,7 +491,7 @@ def time_tile_parallel(arguments) -> None:
                 lambda size: tiling.plan_tiles(size, weighting.layers, 1024),
                 moments_of=crew.moments,
             )
-            content = ContentTarget(squares=crew.content_squares(image.flip(-1)))
+            content = ContentTarget(squares=crew.content_squares())
             clock = Clock(crew)
             objective = Objective(network, weighting, style, content, runner=clock)
             state = optimise.State(image.mul(0.9), optimise.Lbfgs(4))
@@ -597,7 +603,7 @@ def time_sampling(arguments) -> None:
 
         def render_shards(planned) -> None:
             for shard in planned:
-                renderer.render(shard)
+                renderer.run(shard)
 
         seconds = {name: [] for name in calls}
         for _ in range(3):
@@ -627,6 +633,7 @@ def time_sample_workers(arguments) -> None:
     """Arrays, from the end of each worker's first shard to the last."""
     from render.distributed.cluster import connected
     from render.distributed.ray_jobs import RayRunner
+    from render.gan.rendering import MakeShardRenderer
     from render.gan.shards import SMALL_SHARD, Sampling, plan_shards
     from render.jobs.events import JobDone
 
@@ -641,9 +648,9 @@ def time_sample_workers(arguments) -> None:
                 plan_shards(settings, arguments.count, Path(folder, str(count)), size=SMALL_SHARD),
                 [],
             )
-            keeping = renderer.Keeping.under(Path(folder, str(count), ".render"))
-            keeping.checkpoints.mkdir(parents=True)
-            RayRunner(cluster, "cpu", settings, keeping, wanted=count).run(
+            storage = Storage.under(Path(folder, str(count), ".render"))
+            storage.checkpoints.mkdir(parents=True)
+            RayRunner(cluster, "cpu", MakeShardRenderer(), storage, requested=count).run(
                 shards, lambda event: ends.append(time.perf_counter()) if isinstance(event, JobDone) else None
             )
             rates[count] = (len(ends) - count) * SMALL_SHARD / (ends[-1] - ends[count - 1])

@@ -13,7 +13,7 @@ from render.api.inputs import Store, style_of
 from render.api.options import number
 from render.errors import ArgumentError, ArgumentTypeError, RenderError, UsageError, brief
 from render.jobs import outputs
-from render.jobs.events import JobDone
+from render.jobs.events import Done, JobDone, Report
 from render.jobs.inputs import Input, find_inputs
 from render.jobs.job import Job
 from render.jobs.ledger import Ledger
@@ -22,9 +22,11 @@ from render.jobs.plan import plan_jobs
 from render.jobs.settings import Settings
 from render.jobs.styles import Style, find_styles
 from render.network.device import Device
-from render.painting.renderer import Keeping, forget_painted, forget_unfinished
-from render.runners.batch import JobRunner, Summary, run_batch, split
+from render.painting.renderer import MakeRenderer
+from render.painting.storage import Storage, forget_painting, forget_unfinished
+from render.runners.batch import Summary, run_batch, split
 from render.runners.local import LocalRunner
+from render.runners.worker import MakeWorker
 from render.wording import plain
 
 log = logging.getLogger(__name__)
@@ -102,7 +104,7 @@ class FolderPlan:
     overwrite: bool  # files that are not ours are replaced
     checkpoint_every_s: float
 
-    def run(self, photos: Any, styles: Any, report: Callable[[Any], Any]) -> Summary:
+    def run(self, photos: Any, styles: Any, report: Report) -> Summary:
         if self.workers > 1 and self.device.name != "cpu":
             raise ArgumentError(f"workers is {self.workers} and must be 1 on a GPU: one process each.")
         number("checkpoint_every_s", self.checkpoint_every_s, least=0)
@@ -120,13 +122,14 @@ class FolderPlan:
             failed=failed,
         )
         with closing(Ledger(self.output, tell=_tell)) as ledger:
-            keeping = Keeping.under(ledger.folder, interval_s=self.checkpoint_every_s)
-            to_do, finished = self._split(planned, ledger, keeping, failed)
+            storage = Storage.under(ledger.folder, interval_s=self.checkpoint_every_s)
+            to_do, finished = self._split(planned, ledger, storage, failed)
             summary.skipped = len(finished)
             for job in to_do if self.fresh else ():
-                forget_painted(keeping, job.painted)
-            runner = LocalRunner(self.device, self.settings, keeping, workers=self.workers)
-            run_batch(to_do, cast(JobRunner, runner), ledger, summary, report)
+                forget_painting(storage, job.painting_id)
+            make_worker = cast(MakeWorker[Any], MakeRenderer(self.settings, storage))
+            runner = LocalRunner(self.device, make_worker, workers=self.workers)
+            run_batch(to_do, runner, ledger, summary, report)
         return summary
 
     def _inputs(self, photos: Any) -> list[Input]:
@@ -150,13 +153,13 @@ class FolderPlan:
         return [(style, self.look_of(style)) for style in (*found, *made)]
 
     def _split(
-        self, planned: Sequence[Job], ledger: Ledger, keeping: Keeping, failed: Callable[[str, str], None]
+        self, planned: Sequence[Job], ledger: Ledger, storage: Storage, failed: Callable[[str, str], None]
     ) -> tuple[list[Job], list[Job]]:
         """(jobs to do, finished ones); files that are not ours stay unless they may be overwritten."""
 
-        def adopt(done: JobDone) -> None:
-            ledger.record(done)
-            forget_unfinished(keeping, done.job.painted)
+        def adopt(job: Job, done: Done) -> None:
+            ledger.record(job, JobDone(job.ref, done))
+            forget_unfinished(storage, job.painting_id)
 
         to_do, finished = split(planned, ledger, fresh=self.fresh)
         if self.fresh or self.overwrite:

@@ -12,10 +12,11 @@ import numpy as np
 from pydantic import ValidationError
 
 from render.errors import ArgumentError, ArgumentTypeError, RenderError, UsageError, brief
-from render.jobs.look import Look, explain, nearest
+from render.jobs.look import Look, explain
 from render.jobs.schedule import QUALITIES
 from render.jobs.settings import Settings
 from render.pictures import color, export, icc, paper
+from render.wording import did_you_mean
 
 
 class LookOptions(TypedDict, total=False):
@@ -100,7 +101,7 @@ def choice(name: str, value: Any, choices: Collection[Any]) -> Any:
     value = _plain(value)
     if isinstance(value, str | int) and not isinstance(value, bool) and value in choices:
         return value
-    near = nearest(value, map(str, choices)) if isinstance(value, str) else ""
+    near = did_you_mean(value, map(str, choices)) if isinstance(value, str) else ""
     kind = ArgumentError if isinstance(value, str | int) else ArgumentTypeError
     raise kind(f"{name} is {_shown(value)} and must be one of {', '.join(map(str, choices))}.{near}")
 
@@ -120,7 +121,7 @@ def named_or_path(name: str, value: Any, names: Collection[str]) -> str:
         return text
     if not os.path.exists(text):
         known = f" and not one of {', '.join(names)}" if names else ""
-        raise ArgumentError(f"{name} is {_shown(text)}: no such file{known}.{nearest(text, names)}")
+        raise ArgumentError(f"{name} is {_shown(text)}: no such file{known}.{did_you_mean(text, names)}")
     return os.path.abspath(text)
 
 
@@ -179,7 +180,7 @@ def _advice(name: str, known: Collection[str]) -> str:
         return f" It belongs to the file: art.save('print.tif', {name}=...)."
     if name in OF_THE_PAINTER:
         return f" It belongs to the painter: render.Painter({name}=...)."
-    return nearest(name, known) or f" Known: {', '.join(known)}."
+    return did_you_mean(name, known) or f" Known: {', '.join(known)}."
 
 
 def settings_of(options: Mapping[str, Any], **more: Any) -> Settings:
@@ -194,7 +195,10 @@ def settings_of(options: Mapping[str, Any], **more: Any) -> Settings:
     }
     if "size" in values:
         values["size_px"] = values.pop("size")
-    settings = Settings(**values, **more)
+    try:
+        settings = Settings(**values, **more)
+    except ValidationError as error:
+        raise ArgumentError(" ".join(problem["msg"] for problem in error.errors())) from error
     settings.layout((1000, 1000))
     return settings
 

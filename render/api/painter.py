@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -31,23 +31,17 @@ from render.api.options import (
 )
 from render.errors import ArgumentError, ArgumentTypeError, BatchError, MemoryShort, RenderError, UsageError
 from render.jobs import job as jobs
-from render.jobs.events import Event
+from render.jobs.events import Report, ignore
 from render.jobs.job import Job
 from render.jobs.look import Look
 from render.jobs.settings import Settings
 from render.jobs.styles import Style
 from render.network import weights as network_weights
-from render.network.device import Device, choose, is_out_of_memory, prepare
+from render.network.device import Device, choose, is_out_of_memory
 from render.network.memory import parse_bytes
 from render.painting.finish import Finish
-from render.painting.renderer import Renderer
+from render.painting.renderer import MakeRenderer, Renderer
 from render.runners.batch import Summary
-
-Report = Callable[[Event], Any]
-
-
-def _silent(event: Event) -> None:
-    pass
 
 
 class Painter:
@@ -102,7 +96,7 @@ class Painter:
         photo: Picture,
         style: StyleLike,
         *,
-        report: Report = _silent,
+        report: Report = ignore,
         **options: Unpack[PaintOptions],
     ) -> Art:
         """Paints one photograph in one style.
@@ -132,7 +126,7 @@ class Painter:
         styles: Any,
         output: None = None,
         *,
-        report: Report = _silent,
+        report: Report = ignore,
         **options: Unpack[PaintOptions],
     ) -> Iterator[Art]: ...
 
@@ -147,7 +141,7 @@ class Painter:
         fresh: bool = False,
         overwrite: bool = False,
         checkpoint_every_s: float = 300.0,
-        report: Report = _silent,
+        report: Report = ignore,
         **options: Unpack[BatchOptions],
     ) -> Summary: ...
 
@@ -161,7 +155,7 @@ class Painter:
         fresh: bool = False,
         overwrite: bool = False,
         checkpoint_every_s: float = 300.0,
-        report: Report = _silent,
+        report: Report = ignore,
         **options: Any,
     ) -> Iterator[Art] | Summary:
         """Paints every photograph in every style, a style at a time.
@@ -263,18 +257,18 @@ class Painter:
         self, photo: Any, style: Any, settings: Settings, options: Mapping[str, Any], report: Report
     ) -> Art:
         job = self._job(photo, style, settings, options)
-        renderer = self._ready()
+        renderer = self._ready(settings)
         short = None
         try:
-            finished, _, _ = renderer.finished(job, report=report)
+            finished, _, _ = renderer.finished(job, report)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             short = str(error).partition("\n")[0]
         if short is not None:  # outside the handler, whose traceback holds on to the tensors
             raise MemoryShort(
-                f"{job.label}: out of memory, with the smallest tiles too ({short}). Make the Painter with a "
-                "larger memory, or choose a smaller size."
+                f"{job.ref.label}: out of memory, with the smallest tiles too ({short}). Make the Painter "
+                "with a larger memory, or choose a smaller size."
             )
         return Art(finished, settings, job.sources)
 
@@ -298,13 +292,11 @@ class Painter:
     def _chosen(self) -> Device:
         return choose(self._device_name, self._precision, memory_bytes=self._memory_bytes)
 
-    def _ready(self) -> Renderer:
+    def _ready(self, settings: Settings) -> Renderer:
         """With the network loaded, and the memory that there is now."""
         device = self._chosen()
         if self._renderer is None:
-            prepare(device)
-            loaded = network_weights.load(self._weights, preprocessing=self._preprocessing)
-            self._renderer = Renderer(device, loaded)
+            self._renderer = MakeRenderer(settings, None)(device)
         self._renderer.device = device
         return self._renderer
 
@@ -342,7 +334,7 @@ def stylize(
     memory: str | int | None = None,
     weights: str | os.PathLike[str] = "caffe",
     preprocessing: Preprocessing | None = None,
-    report: Report = _silent,
+    report: Report = ignore,
     **options: Unpack[PaintOptions],
 ) -> Art:
     """Paints one photograph in one style: see `Painter` for the first keywords and its `__call__` for the

@@ -82,11 +82,12 @@ def _batch(arguments) -> int:
 
     from render.cli.screen import Screen
     from render.jobs import outputs
+    from render.jobs.events import JobDone
     from render.jobs.inputs import find_inputs
     from render.jobs.ledger import Ledger
     from render.jobs.plan import plan_jobs
     from render.jobs.styles import apply_settings, find_styles
-    from render.painting.renderer import Keeping, forget_painted, forget_unfinished
+    from render.painting.storage import Storage, forget_painting, forget_unfinished
     from render.runners import remote
     from render.runners.batch import Summary, never, run_batch
 
@@ -132,17 +133,17 @@ def _batch(arguments) -> int:
         ledger = open_.enter_context(
             closing(Ledger(output, tell=tell)) if store is None else store.ledger(tell)
         )
-        keeping = Keeping.under(ledger.folder, interval_s=arguments.checkpoint_every)
+        storage = Storage.under(ledger.folder, interval_s=arguments.checkpoint_every)
 
-        def adopt(done) -> None:
-            ledger.record(done)
-            forget_unfinished(keeping, done.job.painted)
+        def adopt(job, done) -> None:
+            ledger.record(job, JobDone(job.ref, done))
+            forget_unfinished(storage, job.painting_id)
 
         todo, finished = _split(arguments, planned, ledger, sort, adopt)
         summary.skipped = len(finished)
         for job in todo if arguments.fresh else ():
-            forget_painted(keeping, job.painted)
-        runner = make_runner(keeping)
+            forget_painting(storage, job.painting_id)
+        runner = make_runner(storage)
         if store is not None:
             runner = remote.Sending(runner, store, arguments.fresh)
         with Screen(len(todo), as_json=arguments.json, until=until, shown=shown) as screen:
@@ -164,7 +165,7 @@ def _photographs(inputs, output: Path):
     return photos
 
 
-def _split(arguments, planned, ledger, sort, adopt=lambda done: None):
+def _split(arguments, planned, ledger, sort, adopt=lambda job, done: None):
     """(jobs to render, finished ones); files that are not ours stay unless the user says otherwise."""
     from render.runners.batch import split
 
@@ -178,10 +179,10 @@ def _split(arguments, planned, ledger, sort, adopt=lambda done: None):
 def _dry_run(arguments, todo, finished, device, summary, shown) -> int:
     from render.cli import screen
     from render.painting.estimate import estimate
-    from render.runners.local import make_renderer
+    from render.painting.renderer import MakeRenderer
 
     costs = []
-    for job, cost in estimate(todo, device, make_renderer(device, todo[0].settings)) if todo else ():
+    for job, cost in estimate(todo, device, MakeRenderer(todo[0].settings, None)(device)) if todo else ():
         if isinstance(cost, RenderError):
             summary.failed.append((job.label, str(cost)))
         else:

@@ -288,7 +288,7 @@ def _many(arguments, settings, sampler, device) -> int:
     from render.gan.shards import plan_shards, shard_size
     from render.jobs import outputs
     from render.jobs.ledger import Ledger
-    from render.painting.renderer import Keeping
+    from render.painting.storage import Storage
     from render.runners import batch
 
     size = shard_size(sampler.generator.shape)
@@ -314,8 +314,7 @@ def _many(arguments, settings, sampler, device) -> int:
         gone = [shard for shard in finished if not all(path.is_file() for path in shard.products)]
         todo = sorted([*todo, *gone], key=lambda shard: shard.start)
         summary.skipped = len(shards) - len(todo)
-        keeping = Keeping.under(ledger.folder)
-        with _runner(arguments, settings, keeping, device) as runner:
+        with _runner(arguments, Storage.under(ledger.folder), device) as runner:
             with screen.Screen(len(todo), as_json=arguments.json) as shown:
                 batch.run_batch(todo, runner, ledger, summary, shown)
     if settings.format == "npz" and not summary.failed:
@@ -325,11 +324,12 @@ def _many(arguments, settings, sampler, device) -> int:
 
 
 @contextmanager
-def _runner(arguments, settings, keeping, device):
+def _runner(arguments, storage, device):
+    from render.gan.rendering import MakeShardRenderer
     from render.runners.local import LocalRunner
 
     if not wants_ray(arguments):
-        yield LocalRunner(device, settings, keeping)
+        yield LocalRunner(device, MakeShardRenderer())
         return
     from render.distributed import cluster
 
@@ -342,8 +342,8 @@ def _runner(arguments, settings, keeping, device):
         yield RayRunner(
             found,
             found.device(arguments.device),
-            settings,
-            keeping,
+            MakeShardRenderer(),
+            storage,
             arguments.workers,
             cpus,
             None,

@@ -30,6 +30,7 @@ def _image(arguments) -> int:
     from render.jobs import outputs, plan
     from render.jobs.job import make_job
     from render.jobs.styles import apply_settings, find_style
+    from render.painting.renderer import MakeRenderer
     from render.pictures import export
     from render.runners.batch import Summary, run_batch
     from render.runners.local import LocalRunner
@@ -44,5 +45,5 @@ def _image(arguments) -> int:
         outputs.refuse_to_replace(path, job.hashes[photo])
     summary = Summary()
     with Screen(1, as_json=arguments.json) as screen:
-        run_batch([job], LocalRunner(device, settings, keeping=None), None, summary, screen)
+        run_batch([job], LocalRunner(device, MakeRenderer(settings, None)), None, summary, screen)
     return summary.exit_status

@@ -18,10 +18,8 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from render.jobs.events import Done, Event, JobDone, JobFailed, JobStarted, Notice, Progress
-from render.jobs.job import Job
 from render.jobs.ledger import findings_of
-from render.jobs.settings import Settings
-from render.jobs.styles import Look, Style
+from render.jobs.task import JobRef
 from render.network.memory import gibibytes
 from render.runners.batch import Summary
 from render.runners.deadline import Deadline
@@ -174,8 +172,7 @@ def _loss(done: Done) -> str:
 
 def as_record(event: Event, shown: Callable[[Path], str] = str) -> dict:
     """An event as a JSON object."""
-    source, manner = event.job.names
-    job = {"photo": source, "style": manner, "output": shown(event.job.output)}
+    job = {"photo": str(event.job.photo), "style": event.job.style, "output": shown(event.job.output)}
     match event:
         case JobStarted():
             return {"event": "started", **job}
@@ -207,11 +204,10 @@ def as_record(event: Event, shown: Callable[[Path], str] = str) -> dict:
 
 
 def from_record(record: dict) -> Event | None:
-    """as_record's event, of which the job knows its names alone; None for a record that is of no job."""
+    """The event of which `as_record` made the record; None for a record that is of no job."""
     if "output" not in record:
         return None
-    style = Style(record["style"], record["style"], "", "", "", (), Path())
-    job = Job("", "", Path(record["photo"]), style, Look(), Settings(), Path(record["output"]))
+    job = JobRef("", Path(record["photo"]), record["style"], Path(record["output"]))
     match record["event"]:
         case "started":
             return JobStarted(job)

@@ -12,11 +12,11 @@ WORKERS_PER_CORE = 2  # one paints while the other reads and writes
 
 @contextmanager
 def workplace(arguments):
-    """(settings, device, keeping -> runner) for a batch; the device is None where Ray's workers choose
+    """(settings, device, storage -> runner) for a batch; the device is None where Ray's workers choose
     theirs. A dry run is always for this machine."""
     if not wants_ray(arguments) or arguments.dry_run:
         device, settings = device_and_settings(arguments, format=arguments.format)
-        yield settings, device, lambda keeping: _local_runner(arguments, device, settings, keeping)
+        yield settings, device, lambda storage: _local_runner(arguments, device, settings, storage)
         return
     from render.distributed import cluster
 
@@ -29,6 +29,7 @@ def workplace(arguments):
         device=arguments.device,
     ) as found:
         from render.distributed.ray_jobs import RayRunner
+        from render.painting.renderer import MakeRenderer
 
         name = found.device(arguments.device)
         settings = settings_of(
@@ -38,8 +39,15 @@ def workplace(arguments):
         yield (
             settings,
             None,
-            lambda keeping: RayRunner(
-                found, name, settings, keeping, arguments.workers, cpus, most, 60 * arguments.timeout
+            lambda storage: RayRunner(
+                found,
+                name,
+                MakeRenderer(settings, storage),
+                storage,
+                arguments.workers,
+                cpus,
+                most,
+                60 * arguments.timeout,
             ),
         )
 
@@ -111,7 +119,8 @@ def fingerprint_of(settings) -> str:
     return fingerprint(settings.weights)
 
 
-def _local_runner(arguments, device, settings, keeping):
+def _local_runner(arguments, device, settings, storage):
+    from render.painting.renderer import MakeRenderer
     from render.runners.local import LocalRunner
 
     workers = _some_workers(arguments.workers or 1)
@@ -120,7 +129,7 @@ def _local_runner(arguments, device, settings, keeping):
             f"--workers {workers}: one process a GPU. Use --runner ray for several GPUs, leave it out, "
             f"or use --device cpu."
         )
-    return LocalRunner(device, settings, keeping, workers=workers)
+    return LocalRunner(device, MakeRenderer(settings, storage), workers=workers)
 
 
 def _some_workers(wanted: int) -> int:

@@ -4,6 +4,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -12,8 +13,8 @@ import numpy as np
 from render.gan import files, sheets
 from render.gan.sampling import Drawn, Sampler
 from render.gan.shards import Sampling, Shard, plan_shards
-from render.jobs.events import Done
-from render.network.device import Device
+from render.jobs.events import Done, Report, ignore
+from render.network.device import Device, prepare
 from render.system.files import whole_file
 
 WRITERS = 8  # files on their way to the disk at a time: each waits for it
@@ -31,16 +32,14 @@ def make_sampler(settings: Sampling, device: Device) -> Sampler:
 
 
 class ShardRenderer:
-    """Renders shards as pipeline.Renderer renders jobs."""
+    """Draws shards one after another on one device: a `runners.worker.Worker`."""
 
     def __init__(self, device: Device):
         self.device = device
         self._sampler: tuple[Sampling, Sampler] | None = None
 
-    def render(
-        self, shard: Shard, *, keeping=None, report: Callable = print, asked: Shard | None = None
-    ) -> Done:
-        """Writes the shard's files. Raises WeightsError, PictureError when the disk cannot take them."""
+    def run(self, shard: Shard, report: Report = ignore) -> Done:
+        """Write the shard's files. Raises WeightsError, PictureError when the disk cannot take them."""
         began_s, waited_s = time.monotonic(), 0.0
 
         def batches() -> Iterator[np.ndarray]:
@@ -48,9 +47,9 @@ class ShardRenderer:
             drawn = Drawn(shard.settings.seed, shard.settings.truncation)
             found = self._sampler_for(shard.settings).samples(drawn, shard.start, shard.stop)
             while True:
-                asked_s = time.monotonic()
+                before_s = time.monotonic()
                 _, images = next(found, (0, None))
-                waited_s += time.monotonic() - asked_s
+                waited_s += time.monotonic() - before_s
                 if images is None:
                     return
                 yield images
@@ -65,6 +64,22 @@ class ShardRenderer:
         if self._sampler is None or self._sampler[0] != settings:
             self._sampler = settings, make_sampler(settings, self.device)
         return self._sampler[1]
+
+
+@dataclass(frozen=True)
+class MakeShardRenderer:
+    """Makes workers that draw samples: a `runners.worker.MakeWorker` for shards."""
+
+    precision = "float32"
+    longest_px = 0  # no picture that several workers could share
+
+    def __call__(self, device: Device) -> ShardRenderer:
+        prepare(device)
+        return ShardRenderer(device)
+
+    def with_storage(self, storage: object) -> "MakeShardRenderer":
+        """Itself: a shard is made in seconds, so nothing unfinished is stored."""
+        return self
 
 
 def write_pngs(paths: Sequence[Path], batches: Iterable[np.ndarray]) -> None:
@@ -119,5 +134,5 @@ def input_folder(
             if not told:
                 seen()
                 told = True
-            renderer.render(shard)
+            renderer.run(shard)
     return whole

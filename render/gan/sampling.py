@@ -9,7 +9,6 @@ thread's work, for the same reason.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +16,7 @@ import torch
 
 from render.errors import WeightsError
 from render.gan.files import Generator
+from render.network.linalg import one_thread
 
 CHUNK = 256
 PIXELS = 2**18  # of a batch: weights are read once for all of them, and memory holds them
@@ -112,7 +112,7 @@ class Sampler:
     def _mapped(self, call: Callable, things: Sequence) -> Iterator:
         """In order; a few ahead, so that memory holds only those."""
         if self.threads == 1 or len(things) == 1:
-            with _one_thread():
+            with one_thread(True):
                 yield from map(call, things)
             return
         with ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
@@ -153,13 +153,3 @@ def _as_bytes(images: torch.Tensor, *, signed: bool) -> np.ndarray:
         raise WeightsError("the generator gives images that are not numbers (NaN or infinite).")
     scaled = images.float().mul(127.5).add_(127.5) if signed else images.float() * 255
     return scaled.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -1,10 +1,12 @@
 """What to sample, as plain values: ranges of numbers, each a job like any other to ledger and runners."""
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from render.errors import UsageError, WeightsError, brief
 from render.jobs.job import digest, sha256
+from render.jobs.task import JobRef
 from render.system import files
 
 SHARD = 512  # samples of a job: seconds of work, and a line in the log
@@ -18,40 +20,44 @@ RECIPE = 1  # part of every shard's identity: raise it when the same words make 
 
 @dataclass(frozen=True)
 class Sampling:
-    """What all samples of a run share. latent, distribution, signed: of a generator from elsewhere, see
-    files.load; truncation: see sampling.Drawn; format: of FORMATS."""
+    """What all samples of a run share."""
 
     checkpoint: Path
+    """The generator's file."""
     seed: int = 0
     truncation: float = 1.0
+    """Factor by which latents are drawn towards their mean, see sampling.Drawn."""
     format: str = "png"
+    """One of FORMATS."""
     latent: tuple[int, ...] | None = None
+    """Shape of one latent of a generator made elsewhere, see files.load; None for one of ours."""
     distribution: str = "normal"
+    """"normal" or "uniform": of the latents of a generator made elsewhere."""
     signed: bool = True
-
-    precision = "float32"  # of the network
-    longest_px = 0  # no print that several workers could share
+    """Whether a generator made elsewhere gives images in [-1, 1], not in [0, 1]."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Samples [start, stop), to be written into folder. id: hash of what decides their pixels."""
+    """A range of samples: a `jobs.task.Task` of its own."""
 
     id: str
+    """Hash of everything that decides the samples' pixels."""
     settings: Sampling
     start: int
+    """Number of the first sample."""
     stop: int
+    """Number of the last sample, plus one."""
     folder: Path
+    """The output folder."""
+    copy_of: "Shard | None" = field(default=None, compare=False)
+    """The shard as it was planned, when this one reads or writes the same files elsewhere."""
 
     @property
-    def label(self) -> str:
-        return f"{self.settings.checkpoint.name}, samples {self.start} to {self.stop - 1}"
-
-    @property
-    def names(self) -> tuple[str, str]:
-        return str(
-            self.settings.checkpoint
-        ), f"seed {self.settings.seed}, samples {self.start} to {self.stop - 1}"
+    def ref(self) -> JobRef:
+        shard = self.copy_of or self
+        samples = f"seed {shard.settings.seed}, samples {shard.start} to {shard.stop - 1}"
+        return JobRef(shard.id, shard.settings.checkpoint, samples, shard.output)
 
     @property
     def pictures(self) -> int:
@@ -78,7 +84,7 @@ class Shard:
         return str(self.settings.checkpoint)
 
     @property
-    def painted(self) -> str:
+    def storage_id(self) -> str:
         return self.id
 
     def facts(self) -> dict:
@@ -90,12 +96,14 @@ class Shard:
     def files(self) -> tuple[Path, ...]:
         return (self.settings.checkpoint,)
 
-    def with_files(self, here) -> "Shard":
-        """here: path -> where it is now."""
-        return replace(self, settings=replace(self.settings, checkpoint=here(self.settings.checkpoint)))
+    def with_files(self, local: Callable[[Path], Path]) -> "Shard":
+        """A copy that reads its checkpoint elsewhere. local: path -> where that file is on this machine."""
+        settings = replace(self.settings, checkpoint=local(self.settings.checkpoint))
+        return replace(self, settings=settings, copy_of=self.copy_of or self)
 
     def moved(self, folder: Path) -> "Shard":
-        return replace(self, folder=folder)
+        """A copy whose samples are written into another folder."""
+        return replace(self, folder=folder, copy_of=self.copy_of or self)
 
 
 def shard_size(shape: tuple[int, int, int] | None) -> int:

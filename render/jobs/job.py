@@ -11,6 +11,7 @@ from render.errors import PictureError
 from render.jobs.look import Look
 from render.jobs.settings import FINISHING, Settings
 from render.jobs.styles import Style
+from render.jobs.task import JobRef
 from render.pictures.icc import BUILT_IN
 from render.pictures.images import MAX_FILE_BYTES
 from render.system import files
@@ -21,27 +22,40 @@ RECIPE = 3
 
 @dataclass(frozen=True)
 class Job:
-    """One photograph in one style. id: hash of everything that decides its pixels; painted: of what decides
-    them before finishing; output: the file to write; hashes: sha256 of each of its files when the job was
-    planned."""
+    """One photograph in one style: a `Task` of its own."""
 
     id: str
-    painted: str
+    """Hash of everything that decides the print's pixels."""
+    painting_id: str
+    """Hash of what decides the pixels before finishing: jobs that share it share one painting."""
     photo: Path
     style: Style
     look: Look
     settings: Settings
     output: Path
+    """The print to write."""
     hashes: Mapping[Path, str] = field(default_factory=dict, compare=False)
+    """sha256 of each of its files when the job was planned."""
+    copy_of: "Job | None" = field(default=None, compare=False)
+    """The job as it was planned, when this one reads or writes the same files elsewhere."""
+
+    @property
+    def original(self) -> "Job":
+        """The job as it was planned: what prints, events and the ledger tell of."""
+        return self.copy_of or self
+
+    @property
+    def ref(self) -> JobRef:
+        job = self.original
+        return JobRef(job.id, job.photo, job.style.name, job.output)
 
     @property
     def label(self) -> str:
-        return f"{self.photo.name} x {self.style.name}"
+        return self.ref.label
 
     @property
-    def names(self) -> tuple[str, str]:
-        """(what it is made of, in which manner), for lists."""
-        return str(self.photo), self.style.name
+    def storage_id(self) -> str:
+        return self.painting_id
 
     @property
     def pictures(self) -> int:
@@ -53,7 +67,7 @@ class Job:
         return self.style.name
 
     def facts(self) -> dict:
-        """What was asked for, as JSON."""
+        """What was requested, as JSON."""
         return {"settings": asdict(self.settings), "look": self.look.model_dump(mode="json")}
 
     def files(self) -> tuple[Path, ...]:
@@ -71,27 +85,28 @@ class Job:
         """Every file of the user's that it is made from, the preset and the network's weights included."""
         return (*self.files(), self.style.path, Path(self.settings.weights))
 
-    def with_files(self, here: Callable[[Path], Path]) -> "Job":
-        """The same, reading them elsewhere. here: path -> where it is now."""
+    def with_files(self, local: Callable[[Path], Path]) -> "Job":
+        """A copy that reads its files elsewhere. local: path -> where that file is on this machine."""
 
         def moved(name: str | None) -> str | None:
-            return name if name is None or name in BUILT_IN else str(here(Path(name)))
+            return name if name is None or name in BUILT_IN else str(local(Path(name)))
 
-        pictures = tuple(replace(picture, path=here(picture.path)) for picture in self.style.pictures)
+        pictures = tuple(replace(picture, path=local(picture.path)) for picture in self.style.pictures)
         look = self.look
         if look.init not in ("content", "noise"):
-            look = look.model_copy(update={"init": str(here(Path(look.init)))})
+            look = look.model_copy(update={"init": str(local(Path(look.init)))})
         settings = replace(
             self.settings, profile=moved(self.settings.profile), soft_proof=moved(self.settings.soft_proof)
         )
-        hashes = {here(path): found for path, found in self.hashes.items()}
+        hashes = {local(path): found for path, found in self.hashes.items()}
         return replace(
             self,
-            photo=here(self.photo),
+            photo=local(self.photo),
             style=replace(self.style, pictures=pictures),
             look=look,
             settings=settings,
             hashes=hashes,
+            copy_of=self.original,
         )
 
     def check(self, path: Path, found_sha256: str) -> None:
@@ -115,8 +130,8 @@ class Job:
         return self.output.parent
 
     def moved(self, folder: Path) -> "Job":
-        """The same, written to another folder."""
-        return replace(self, output=folder / self.output.name)
+        """A copy whose print is written into another folder."""
+        return replace(self, output=folder / self.output.name, copy_of=self.original)
 
 
 def make_job(
@@ -131,18 +146,18 @@ def make_job(
     painting |= {"weights": weights_sha256, "match": settings.color == "match"}
     if settings.paper is None:
         del painting["dpi"]
-    painted = digest([RECIPE, sha256(photo), pictures, look_facts, painting])
-    job = Job(finished_id(painted, settings), painted, photo, style, look, settings, output)
+    painting_id = digest([RECIPE, sha256(photo), pictures, look_facts, painting])
+    job = Job(finished_id(painting_id, settings), painting_id, photo, style, look, settings, output)
     return replace(job, hashes={path: sha256(path) for path in job.files()})
 
 
-def finished_id(painted: str, settings: Settings) -> str:
-    """Job.id of a painted picture under the finishing of these settings."""
+def finished_id(painting_id: str, settings: Settings) -> str:
+    """Job.id of a painting that is finished with these settings."""
     facts = {name: getattr(settings, name) for name in FINISHING} | {"dpi": settings.dpi}
     for name in ("profile", "soft_proof"):  # files count by their content
         if facts[name] not in (None, *BUILT_IN):
             facts[name] = sha256(Path(facts[name]))
-    return digest([painted, facts])
+    return digest([painting_id, facts])
 
 
 def products(print_: Path, settings: Settings) -> list[Path]:

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from render.errors import PictureError, UsageError
 from render.jobs.events import Done, Event, JobDone, JobFailed, JobStarted
-from render.jobs.job import Job
 from render.jobs.settings import Settings
+from render.jobs.task import Task
 from render.pictures import export, images
 from render.system.files import clear_all_halves, clear_halves
 
@@ -67,9 +67,9 @@ def _silent(text: str) -> None:
 
 @dataclass(frozen=True)
 class _Entry:
-    """What this process knows of a job: its row, but for what never changes."""
+    """What this process knows of a task: everything of which its row is made."""
 
-    job: Job
+    task: Task
     status: str
     facts: Mapping
 
@@ -166,11 +166,14 @@ class Ledger:
         if self._lock is not None:
             self._lock.close()
 
-    def is_done(self, job: Job) -> bool:
-        """Whether this very job was finished and its file is still the one that was written."""
-        row = self._use(lambda _: self._row(job.output, "id, status, bytes"))
+    def is_done(self, task: Task) -> bool:
+        """Whether this very task was finished and its file is still the one that was written."""
+        row = self._use(lambda _: self._row(task.output, "id, status, bytes"))
         return (
-            row is not None and row[0] == job.id and row[1] == "done" and self._size_of(job.output) == row[2]
+            row is not None
+            and row[0] == task.id
+            and row[1] == "done"
+            and self._size_of(task.output) == row[2]
         )
 
     def knows(self, output: Path) -> bool:
@@ -185,22 +188,23 @@ class Ledger:
     def exists(self, path: Path) -> bool:
         return self._size_of(path) is not None
 
-    def record(self, event: Event) -> None:
-        """Never raises for what is wrong with the file: see `trouble`, `unrecorded` and `settle`."""
+    def record(self, task: Task, event: Event) -> None:
+        """Records what happened to the task. Never raises for what is wrong with the file: see `trouble`,
+        `unrecorded` and `settle`."""
         match event:
-            case JobStarted(job):
-                self._note(job, "running", started_s=time.time())
-            case JobDone(job, done):
+            case JobStarted():
+                self._note(task, "running", started_s=time.time())
+            case JobDone(_, done):
                 self._note(
-                    job,
+                    task,
                     "done",
                     seconds=done.seconds,
                     bytes=done.bytes,
                     loss=done.loss,
                     findings=json.dumps(done.findings),
                 )
-            case JobFailed(job, message, trace, _):
-                self._note(job, "failed", message=f"{message}\n{trace}".strip())
+            case JobFailed(_, message, trace, _):
+                self._note(task, "failed", message=f"{message}\n{trace}".strip())
 
     @property
     def unrecorded(self) -> int:
@@ -213,12 +217,12 @@ class Ledger:
             with suppress(sqlite3.DatabaseError, OSError):  # told by `trouble`
                 _patiently(self._save)
 
-    def _note(self, job: Job, status: str, **facts) -> None:
-        before = self._entries.get(job.output)
-        if before is not None and before.job.id == job.id and "started_s" in before.facts:
+    def _note(self, task: Task, status: str, **facts) -> None:
+        before = self._entries.get(task.output)
+        if before is not None and before.task.id == task.id and "started_s" in before.facts:
             facts.setdefault("started_s", before.facts["started_s"])
-        self._entries[job.output] = _Entry(job, status, facts)
-        self._unsaved[job.output] = None
+        self._entries[task.output] = _Entry(task, status, facts)
+        self._unsaved[task.output] = None
         try:
             self._save()
         except (sqlite3.DatabaseError, OSError):
@@ -233,7 +237,7 @@ class Ledger:
             while self._unsaved:
                 output = next(iter(self._unsaved))
                 entry = self._entries[output]
-                self._mending(partial(self._put, entry.job, entry.status, **entry.facts))
+                self._mending(partial(self._put, entry.task, entry.status, **entry.facts))
                 self._unsaved.pop(output, None)
             self.trouble = None
         except (sqlite3.DatabaseError, OSError) as error:
@@ -288,20 +292,19 @@ class Ledger:
         query = f"select {columns} from jobs where output = cast(? as text)"
         return self._db.execute(query, (_encoded(self._key(output)),)).fetchone()
 
-    def _put(self, job: Job, status: str, **facts) -> None:
-        row = self._row(job.output, "id, started_s, bytes")
-        if row is not None and row[0] == job.id:
+    def _put(self, task: Task, status: str, **facts) -> None:
+        row = self._row(task.output, "id, started_s, bytes")
+        if row is not None and row[0] == task.id:
             facts.setdefault("started_s", row[1])
         if row is not None:
             facts.setdefault("bytes", row[2])  # of the print before, which may still be there
-        source, manner = job.names
         columns = {
-            "output": self._key(job.output),
-            "id": job.id,
-            "photo": os.path.abspath(source),
-            "style": manner,
+            "output": self._key(task.output),
+            "id": task.id,
+            "photo": os.path.abspath(task.ref.photo),
+            "style": task.ref.style,
             "status": status,
-            "settings": json.dumps(job.facts()),
+            "settings": json.dumps(task.facts()),
             **facts,
         }
         with self._db:

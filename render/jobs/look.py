@@ -1,9 +1,8 @@
 """The look of a print: every setting that changes what it looks like, with its default, range and meaning,
 once."""
 
-import difflib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -15,20 +14,15 @@ from render.errors import UsageError, brief
 from render.jobs import toml
 from render.network.layers import LAYERS
 from render.system import files
+from render.wording import did_you_mean
 
 MOST_PROBLEMS = 5  # that one message tells
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """ " Did you mean 'word'?", or nothing when no known word is near."""
-    found = difflib.get_close_matches(word, list(known), n=1)
-    return f" Did you mean '{found[0]}'?" if found else ""
 
 
 def _check_layers(weights: dict[str, float]) -> dict[str, float]:
     for name, weight in weights.items():
         if name not in LAYERS:
-            raise ValueError(f"'{brief(name)}' is not a layer of VGG-19.{nearest(name, LAYERS)}")
+            raise ValueError(f"'{brief(name)}' is not a layer of VGG-19.{did_you_mean(name, LAYERS)}")
         if weight < 0:
             raise ValueError(f"the weight of '{name}' is {weight:g} and must be 0 or more.")
     if not any(weights.values()):
@@ -192,7 +186,7 @@ def _apply_setting(values: dict[str, Any], setting: str) -> None:
         raise UsageError(f"{shown}: a value is missing. Write key=value, for example --set style_weight=2.")
     if key not in Look.model_fields:
         raise UsageError(
-            f"{shown}: unknown key '{brief(key)}'.{nearest(key, Look.model_fields) or _known(Look)}"
+            f"{shown}: unknown key '{brief(key)}'.{did_you_mean(key, Look.model_fields) or _known(Look)}"
         )
     value = _value(shown, text.strip())
     if key == "init" and isinstance(value, str):
@@ -225,7 +219,7 @@ def _start(shown: str, start: str) -> str:
     if not os.path.exists(start):
         raise UsageError(
             f"{shown}: init is content, noise or a picture, and there is no file '{brief(start)}'."
-            f"{nearest(start, ('content', 'noise'))}"
+            f"{did_you_mean(start, ('content', 'noise'))}"
         )
     try:
         files.check(Path(start), what="picture", error=UsageError)
@@ -247,7 +241,8 @@ def _sentence(problem: Mapping, model: type[BaseModel]) -> str:
     key = brief(".".join(str(part) for part in problem["loc"]))
     value, kind = problem["input"], problem["type"]
     if kind == "extra_forbidden":
-        return f"unknown key '{key}'.{nearest(str(problem['loc'][-1]), owner.model_fields) or _known(owner)}"
+        meant = did_you_mean(str(problem["loc"][-1]), owner.model_fields)
+        return f"unknown key '{key}'.{meant or _known(owner)}"
     if kind == "missing":
         return f"key '{key}' is missing."
     if kind == "value_error":
@@ -257,7 +252,7 @@ def _sentence(problem: Mapping, model: type[BaseModel]) -> str:
     if kind == "literal_error":
         return (
             f"{key} is {_written(value)} and must be one of {_range(field)}."
-            f"{nearest(brief(value), get_args(field.annotation))}"
+            f"{did_you_mean(brief(value), get_args(field.annotation))}"
         )
     if field is not None and kind.startswith(("greater", "less", "finite")):
         return f"{key} is {_number(value)} and must be {_range(field)}."

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from render.errors import PictureError, UsageError
-from render.jobs.events import Done, JobDone
+from render.jobs.events import Done
 from render.jobs.inputs import Input
 from render.jobs.job import Job
 from render.jobs.ledger import Ledger
@@ -63,7 +63,7 @@ def sorted_out(
     ledger: Ledger,
     *,
     recipe_of: RecipeOf = recipe_of,
-    adopt: Callable[[JobDone], None],
+    adopt: Callable[[Job, Done], None],
     failed: Callable[[Path, str], None],
 ) -> tuple[list[Job], list[Job]]:
     """(jobs to be rendered, jobs whose very print is there although the ledger has forgotten it).
@@ -76,7 +76,7 @@ def sorted_out(
         recipe = recipe_of(job.output) if ledger.exists(job.output) and not ledger.knows(job.output) else None
         if recipe is not None and recipe.get("job") == job.id:
             found.append(job)
-            adopt(JobDone(job, _done(job, recipe, ledger)))
+            adopt(job, _done(job, recipe, ledger))
         elif (foreign := _foreign(job, ledger, recipe_of)) is not None:
             failed(
                 foreign,
@@ -101,7 +101,8 @@ def _foreign(job: Job, ledger: Ledger, recipe_of: RecipeOf) -> Path | None:
 
 def _done(job: Job, recipe: dict, ledger: Ledger) -> Done:
     loss = recipe.get("loss")
-    return Done(0.0, ledger.size_of(job.output), float(loss) if isinstance(loss, int | float) else None)
+    size_bytes = ledger.size_of(job.output) or 0
+    return Done(0.0, size_bytes, float(loss) if isinstance(loss, int | float) else None)
 
 
 def refuse_to_replace(path: Path, photo_sha256: str) -> None:

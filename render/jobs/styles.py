@@ -29,8 +29,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from render.errors import PresetError, UsageError, brief
 from render.jobs import toml
-from render.jobs.look import Look, LookKey, apply_settings, describe_look, explain, nearest
+from render.jobs.look import Look, LookKey, apply_settings, describe_look, explain
 from render.system import files
+from render.wording import did_you_mean
 
 __all__ = [
     "Look",
@@ -259,7 +260,7 @@ def _files_of(entry: str) -> list[Path]:
         return [_shipped_styles()[entry]]
     raise PresetError(
         f"{brief(entry)}: no such file or folder, and no style of that name is shipped."
-        f"{nearest(entry, shipped_names())}"
+        f"{did_you_mean(entry, shipped_names())}"
         f" Shipped collections: {', '.join(shipped_collections()) or 'none'}; `render presets list` "
         f"shows their styles."
     )

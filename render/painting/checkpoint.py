@@ -23,18 +23,22 @@ from render.system import files
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """scale: how many scales are finished; image: (1, 3, H, W) float32, of the last finished scale or, within
-    a scale, the next point to evaluate; carried: the optimiser's, for the next scale; optimiser: within a
-    scale, its tensors; facts: within a scale, plain values (iteration, losses, memory plan)."""
+    """Where an unfinished job stands: between two scales, or between two evaluations within one."""
 
     scale: int
+    """How many scales are finished."""
     image: torch.Tensor
+    """(1, 3, H, W) float32 in [0, 1]: of the last finished scale or, within a scale, the next point to
+    evaluate."""
     carried: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    """What the optimiser carries into the next scale."""
     optimiser: Mapping[str, torch.Tensor] = field(default_factory=dict)
-    facts: Mapping[str, object] = field(default_factory=dict)
+    """The optimiser's tensors within a scale."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Plain values within a scale: iteration, losses, memory plan; empty between two scales."""
 
 
-class _Known(BaseModel):
+class _Header(BaseModel):
     """The header of a stored checkpoint."""
 
     model_config = ConfigDict(strict=True)
@@ -44,19 +48,19 @@ class _Known(BaseModel):
     facts: dict[str, Any]
 
 
-def path_of(folder: Path, job_id: str) -> Path:
-    return folder / f"{job_id}.safetensors"
+def path_of(folder: Path, painting_id: str) -> Path:
+    return folder / f"{painting_id}.safetensors"
 
 
-def store(folder: Path, job_id: str, checkpoint: Checkpoint) -> None:
+def store(folder: Path, painting_id: str, checkpoint: Checkpoint) -> None:
     """Whole or not at all. Raises PictureError when the disk cannot take it."""
     tensors = {
         "image": checkpoint.image,
         **{f"carried.{name}": t for name, t in checkpoint.carried.items()},
         **{f"optimiser.{name}": t for name, t in checkpoint.optimiser.items()},
     }
-    facts = {"job": job_id, "scale": checkpoint.scale, "facts": dict(checkpoint.facts)}
-    save(path_of(folder, job_id), tensors, facts)
+    facts = {"job": painting_id, "scale": checkpoint.scale, "facts": dict(checkpoint.facts)}
+    save(path_of(folder, painting_id), tensors, facts)
 
 
 def save(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping) -> None:
@@ -109,23 +113,30 @@ def _bytes_of(tensor: torch.Tensor) -> np.ndarray:
     return tensor.reshape(-1).view(torch.uint8).numpy()
 
 
-def load(folder: Path, job_id: str) -> Checkpoint | None:
-    """The stored checkpoint; None when there is none or it cannot be read (the job then starts from the
-    beginning)."""
-    found = read(path_of(folder, job_id))
-    try:
-        tensors, known = found
-        known = _Known.model_validate(known)
-        image = tensors["image"]
-    except (KeyError, TypeError, ValidationError):
+def load(folder: Path, painting_id: str) -> Checkpoint | None:
+    """The stored checkpoint; None when there is none or it cannot be read: the job then starts from the
+    beginning."""
+    found = read(path_of(folder, painting_id))
+    if found is None:
         return None
-    if known.job != job_id or image.dtype != torch.float32 or image.dim() != 4 or image.shape[:2] != (1, 3):
+    tensors, facts = found
+    try:
+        header = _Header.model_validate(facts)
+        image = tensors["image"]
+    except (KeyError, ValidationError):
+        return None
+    if (
+        header.job != painting_id
+        or image.dtype != torch.float32
+        or image.dim() != 4
+        or image.shape[:2] != (1, 3)
+    ):
         return None
 
-    def group(name):
+    def group(name: str) -> dict[str, torch.Tensor]:
         return {key.removeprefix(name): t for key, t in tensors.items() if key.startswith(name)}
 
-    return Checkpoint(known.scale, image, group("carried."), group("optimiser."), known.facts)
+    return Checkpoint(header.scale, image, group("carried."), group("optimiser."), header.facts)
 
 
 def read(path: Path) -> tuple[dict[str, torch.Tensor], dict] | None:
@@ -159,5 +170,5 @@ def _checksum(tensors: Mapping[str, torch.Tensor], text: str) -> str:
     return f"{found:08x}"
 
 
-def forget(folder: Path, job_id: str) -> None:
-    path_of(folder, job_id).unlink(missing_ok=True)
+def forget(folder: Path, painting_id: str) -> None:
+    path_of(folder, painting_id).unlink(missing_ok=True)

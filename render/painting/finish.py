@@ -41,7 +41,7 @@ class Finished:
     provenance: Mapping  # how it was made, as JSON
     findings: tuple[str, ...]  # what the checks found
 
-    def write(self, output: Path, how: Finish, *, quality: int = 95) -> None:
+    def write(self, output: Path, finishing: Finish, *, quality: int = 95) -> None:
         """Whole or not at all, and the soft proof beside it. quality: of JPEG and WebP, 0 to 100. Raises
         PictureError when the file cannot be written."""
         export.write(
@@ -51,13 +51,15 @@ class Finished:
             dpi=self.dpi,
             provenance=self.provenance,
             quality=quality,
-            bit_depth=how.settings.bit_depth,
-            profile=how.profile,
-            intent=how.settings.intent,
+            bit_depth=finishing.settings.bit_depth,
+            profile=finishing.profile,
+            intent=finishing.settings.intent,
             carried=self.carried,
         )
-        if how.soft_proof is not None:
-            seen = icc.soft_proof(export.dithered(self.sheet), how.soft_proof, how.settings.intent)
+        if finishing.soft_proof is not None:
+            seen = icc.soft_proof(
+                export.dithered(self.sheet), finishing.soft_proof, finishing.settings.intent
+            )
             export.write(
                 proof_path(output),
                 seen.astype(np.float32) / 255,
@@ -67,7 +69,7 @@ class Finished:
 
 
 def finished(
-    painted: np.ndarray,
+    pixels: np.ndarray,
     photo: Photo,
     layout: Layout,
     settings: Settings,
@@ -77,36 +79,36 @@ def finished(
 ) -> Finished:
     """Of a painted picture, the print.
 
-    painted: (H, W, 3) float32 sRGB in [0, 1], of layout.picture's size; borders: where tiles met, (rows,
+    pixels: (H, W, 3) float32 sRGB in [0, 1], of layout.picture's size; borders: where tiles met, (rows,
     columns).
     """
     content = images.resize(images.crop(photo.pixels, layout), layout.picture)
     if settings.photoreal is not None:
-        painted = photoreal.keep_structure(painted, content, strength=settings.photoreal)
+        pixels = photoreal.keep_structure(pixels, content, strength=settings.photoreal)
     if settings.color in color.AFTER:
-        painted = color.recolour(settings.color, painted, content)
+        pixels = color.recolour(settings.color, pixels, content)
     findings = tuple(
-        f"{found.kind}: {found.message}" for found in checks.examine(painted, content, borders=borders)
+        f"{found.kind}: {found.message}" for found in checks.examine(pixels, content, borders=borders)
     )
     del content
     alpha = None
     if photo.alpha is not None:
         alpha = images.place(images.resize(images.crop(photo.alpha, layout), layout.picture), layout)
-    sheet = images.place(painted, layout)
+    sheet = images.place(pixels, layout)
     return Finished(sheet, alpha, layout.dpi, photo.carried, provenance, findings)
 
 
 def finish(
     output: Path,
-    painted: np.ndarray,
+    pixels: np.ndarray,
     photo: Photo,
     layout: Layout,
-    how: Finish,
+    finishing: Finish,
     *,
     provenance: Mapping,
     borders=((), ()),
 ) -> tuple[str, ...]:
     """Writes the print and returns what the checks found: see `finished` and `Finished.write`."""
-    print_ = finished(painted, photo, layout, how.settings, provenance=provenance, borders=borders)
-    print_.write(output, how)
+    print_ = finished(pixels, photo, layout, finishing.settings, provenance=provenance, borders=borders)
+    print_.write(output, finishing)
     return print_.findings

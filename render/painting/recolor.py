@@ -14,7 +14,8 @@ from render.jobs.job import finished_id, proof_path
 from render.jobs.ledger import Ledger
 from render.jobs.settings import Settings
 from render.painting.finish import Finish, finish
-from render.painting.renderer import Keeping, Painted, load_painted, read_photo, store_painted
+from render.painting.renderer import read_photo
+from render.painting.storage import Painting, Storage, load_painting, store_painting
 from render.pictures import export, images
 from render.pictures.images import PICTURE_ENDINGS
 from render.pictures.paper import Layout
@@ -56,30 +57,32 @@ def recolor(path: Path, color: str, *, photo: Path | None = None) -> Done:
     if folder is None:
         return _recolored(path, known, color, photo, None)
     with closing(Ledger(folder)) as ledger:  # before any work: no batch may be rendering there
-        done = _recolored(path, known, color, photo, Keeping.under(ledger.folder))
+        done = _recolored(path, known, color, photo, Storage.under(ledger.folder))
         settings = replace(known.settings, color=color)
         ledger.recoloured(
-            path.absolute(), finished_id(known.painted, settings), settings, known.facts["look"], done
+            path.absolute(), finished_id(known.painting_id, settings), settings, known.facts["look"], done
         )
     return done
 
 
-def _recolored(path: Path, known: "_Known", color: str, photo: Content, keeping: Keeping | None) -> Done:
+def _recolored(path: Path, known: "_Known", color: str, photo: Content, storage: Storage | None) -> Done:
     started = time.monotonic()
     settings = replace(known.settings, color=color)
-    how = Finish.of(settings)
-    painted = load_painted(keeping, known.painted)
-    if painted is None:
-        painted = _from_print(path, known)
-        if keeping is not None and settings.changes_what_was_painted:
-            store_painted(keeping, known.painted, painted)
+    finishing = Finish.of(settings)
+    painting = load_painting(storage, known.painting_id)
+    if painting is None:
+        painting = _from_print(path, known)
+        if storage is not None and settings.changes_what_was_painted:
+            store_painting(storage, known.painting_id, painting)
     seen, layout = read_photo(photo, known.layout)
     provenance = known.facts | {
-        "job": finished_id(known.painted, settings),
+        "job": finished_id(known.painting_id, settings),
         "settings": known.facts["settings"] | {"color": color},
     }
-    findings = finish(path, painted.pixels, seen, layout, how, provenance=provenance, borders=painted.borders)
-    return Done(time.monotonic() - started, path.stat().st_size, painted.loss, findings)
+    findings = finish(
+        path, painting.pixels, seen, layout, finishing, provenance=provenance, borders=painting.borders
+    )
+    return Done(time.monotonic() - started, path.stat().st_size, painting.loss, findings)
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class _Known:
     facts: dict
     settings: Settings
     layout: Layout
-    painted: str
+    painting_id: str
     photo_sha256: str
     loss: float
 
@@ -122,7 +125,7 @@ class _Known:
             ) from None
 
 
-def _from_print(path: Path, known: _Known) -> Painted:
+def _from_print(path: Path, known: _Known) -> Painting:
     if known.settings.changes_what_was_painted:
         raise PictureError(
             f"{path}: what was painted is not kept beside it (.render/painted), and the file shows other "
@@ -136,7 +139,7 @@ def _from_print(path: Path, known: _Known) -> Painted:
         sheet = np.clip(1 - (1 - sheet) / np.maximum(seen.alpha, 1e-3)[..., None], 0, 1)
     (top, left), (height, width) = layout.offset, layout.picture
     exact = known.settings.bit_depth == 16 and known.settings.profile == "srgb" and seen.alpha is None
-    return Painted(sheet[top : top + height, left : left + width], known.loss, ((), ()), exact)
+    return Painting(sheet[top : top + height, left : left + width], known.loss, ((), ()), exact)
 
 
 def _batch_folder(path: Path) -> Path | None:

@@ -7,21 +7,21 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 import render
-from render.jobs.events import Done, Event, Notice, Progress
+from render.jobs.events import Done, Notice, Progress, Report, ignore
 from render.jobs.job import Job
 from render.jobs.schedule import Scale, plan_scales
+from render.jobs.settings import Settings
 from render.jobs.styles import Look
-from render.network import optimise
-from render.network.device import Device, forget_freed_memory, is_out_of_memory
+from render.network import optimise, weights
+from render.network.device import Device, forget_freed_memory, is_out_of_memory, prepare
 from render.network.features import Network
 from render.network.layers import LAYERS
 from render.network.memory import MemoryPlan, Scene, plan_memory
@@ -41,6 +41,14 @@ from render.network.weights import Weights
 from render.painting import checkpoint
 from render.painting.checkpoint import Checkpoint
 from render.painting.finish import Finish, Finished, finished
+from render.painting.storage import (
+    Borders,
+    Painting,
+    Storage,
+    forget_painting,
+    load_painting,
+    store_painting,
+)
 from render.pictures import color, images
 from render.pictures.images import Photo
 from render.pictures.paper import Layout, enough_pixels
@@ -48,8 +56,6 @@ from render.system.files import Content
 
 DETAIL = 1.0  # share of the photograph's own detail band added to an enlarged image at the start of a scale
 CACHED_TARGETS = 64  # style targets kept: 4.8 MB each
-
-Report = Callable[[Event], None]
 
 
 def weighting_of(look: Look, scale: Scale | None = None) -> Weighting:
@@ -106,42 +112,20 @@ def scene_of(job: Job, scale: Scale, value_bytes: int, photo_bytes: int = 0) -> 
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Painted:
-    """pixels: (H, W, 3) float32 in [0, 1] as the optimiser left them, rounded to 16 bits, so that it is the
-    same whether they were kept or not; borders: where tiles met, (rows, columns); exact: False where they
-    were read from a print that shows them less finely, which is good enough for other colours of that print
-    only."""
-
-    pixels: np.ndarray
-    loss: float
-    borders: tuple[tuple[int, ...], tuple[int, ...]]
-    exact: bool = True
-
-
-@dataclass(frozen=True)
-class Keeping:
-    """Where unfinished and painted pictures are kept. interval_s: between checkpoints within a scale."""
-
-    checkpoints: Path
-    painted: Path
-    interval_s: float = 300.0
-
-    @classmethod
-    def under(cls, folder: Path, *, interval_s: float = 300.0) -> "Keeping":
-        return cls(folder / "checkpoints", folder / "painted", interval_s)
-
-
 @dataclass(frozen=True)
 class TileWork:
-    """What running the tiles of a scale takes, besides their pixels. kept: of how many tiles the device that
-    asks can keep the activations; others plan that for themselves."""
+    """What running the tiles of a scale takes, besides their pixels."""
 
     scene: Scene
     tile_px: int
+    """Side of a tile without its halo."""
     kept: int
+    """Of how many tiles the device that leads can keep the activations; the others plan that for
+    themselves."""
     style_layers: tuple[str, ...]
+    """Those with any weight."""
     content_layers: tuple[str, ...]
+    """Those with any weight."""
     edge: str
     pooling: str
 
@@ -164,128 +148,138 @@ class Crew(TileRunner, Protocol):
     """Several devices, this one among them, that run the tiles of one scale together."""
 
     def moments(self, image: torch.Tensor, names: Sequence[str], tiles: Sequence[Tile]) -> StyleTarget:
-        """Of a style picture."""
+        """The moments of a style image, (1, 3, H, W) in [0, 1], in the named layers."""
+        ...
 
-    def content_squares(self, content: torch.Tensor) -> Mapping[str, float]:
-        """Has the members hold the content's features of their tiles; the sum of their squares by layer."""
+    @property
+    def content(self) -> torch.Tensor:
+        """The content image, (1, 3, H, W) in [0, 1]."""
+        ...
 
-    def dismiss(self) -> None: ...
+    def content_squares(self) -> Mapping[str, float]:
+        """Let the members compute and keep the content image's features of their tiles; returns the sum of
+        their squares by layer."""
+        ...
+
+    def dismiss(self) -> None:
+        """Free what the members keep."""
+        ...
 
 
-Gather = Callable[[TileWork, Callable[[str], None], Network], Crew | None]
+Gather = Callable[[TileWork, torch.Tensor, Callable[[str], None], Network], Crew | None]
 
 
-def alone(*_) -> None:
-    """No crew: a Gather."""
+def alone(work: TileWork, content: torch.Tensor, notify: Callable[[str], None], network: Network) -> None:
+    """A Gather for a device without help."""
 
 
 class Renderer:
-    """Renders jobs one after another on one device, keeping the network and the style targets between them.
+    """Paints jobs one after another on one device, keeping the network and the style targets between them.
 
-    gather(work, notify, network): the crew for a scale of several tiles; None: this device alone.
+    A `runners.worker.Worker`.
     """
 
-    def __init__(self, device: Device, weights: Weights, gather: Gather = alone):
-        self.device, self.weights, self.gather = device, weights, gather
+    def __init__(self, device: Device, weights: Weights, storage: Storage | None = None):
+        """storage: where unfinished jobs are stored until they are done, and paintings whose colors their
+        prints do not show; None: nothing is stored."""
+        self.device, self.weights, self.storage = device, weights, storage
+        self.gather: Gather = alone
+        """gather(work, content image, notify, network): the crew for a scale of several tiles, or None for
+        this device alone. notify(text): called with what a person should know."""
         self.network = weights.network(device=device.name, dtype=device.dtype)
         self._targets: OrderedDict[tuple, StyleTarget] = OrderedDict()
 
-    def render(
-        self,
-        job: Job,
-        *,
-        keeping: Keeping | None = None,
-        report: Report = lambda event: None,
-        asked: Job | None = None,
-    ) -> Done:
-        """Renders a job and writes its print.
-
-        keeping: where unfinished work is kept until the job is done, and painted pictures whose colours the
-        print does not show; asked: the job that the print tells of, when this one's files are copies of that
-        one's. Raises RenderError for what the user can mend.
-        """
+    def run(self, job: Job, report: Report = ignore) -> Done:
+        """Paint a job and write its print. Raises RenderError for what the user can fix."""
         started = time.monotonic()
-        print_, how, busy_s = self.finished(job, keeping=keeping, report=report, asked=asked)
-        print_.write(job.output, how)
-        if keeping is not None:
-            checkpoint.forget(keeping.checkpoints, job.painted)
+        print_, finishing, busy_s = self.finished(job, report)
+        print_.write(job.output, finishing)
+        if self.storage is not None:
+            checkpoint.forget(self.storage.checkpoints, job.painting_id)
         seconds, size_bytes = time.monotonic() - started, job.output.stat().st_size
         return Done(seconds, size_bytes, print_.provenance["loss"], print_.findings, busy_s)
 
-    def finished(
-        self,
-        job: Job,
-        *,
-        keeping: Keeping | None = None,
-        report: Report = lambda event: None,
-        asked: Job | None = None,
-    ) -> tuple[Finished, Finish, float]:
-        """What `render` writes, how, and the seconds in which the device painted it."""
-        how = Finish.of(job.settings)
-        for profile in filter(None, (how.profile, how.soft_proof)):
+    def finished(self, job: Job, report: Report = ignore) -> tuple[Finished, Finish, float]:
+        """What `run` writes, how, and the seconds in which the device worked."""
+        finishing = Finish.of(job.settings)
+        for profile in filter(None, (finishing.profile, finishing.soft_proof)):
             if Path(profile.name) in job.hashes:
                 job.check(Path(profile.name), hashlib.sha256(profile.data).hexdigest())
         source = load_source(job, job.photo)
+        photo_sha256 = source.sha256
         layout = job.settings.layout(images.probe(source))
         scales = plan(job, layout)
-        painted = load_painted(keeping, job.painted)
-        if painted is not None and not painted.exact:
-            painted = None
-        if painted is None and job.settings.paper is not None and (warning := enough_pixels(layout)):
-            report(Notice(job, warning))
+        painting = load_painting(self.storage, job.painting_id)
+        if painting is not None and not painting.exact:
+            painting = None
+        if painting is None and job.settings.paper is not None and (warning := enough_pixels(layout)):
+            report(Notice(job.ref, warning))
         photo, read_layout = read_photo(source, layout)
-        photo_sha256 = source.sha256
         del source
         busy_s = 0.0
-        if painted is None:
+        if painting is None:
             before = time.monotonic()
-            painted = self._paint(job, photo, read_layout, scales, keeping, report)
+            painting = self._paint(job, photo, read_layout, scales, report)
             busy_s = time.monotonic() - before
-            if keeping is not None:
-                forget_painted(keeping, job.painted)
-                if job.settings.changes_what_was_painted:
-                    store_painted(keeping, job.painted, painted)
-        provenance = self._provenance(asked or job, photo_sha256, layout, scales, painted.loss)
+            self._store(job, painting)
+        provenance = self._provenance(job.original, photo_sha256, layout, scales, painting.loss)
         print_ = finished(
-            painted.pixels, photo, read_layout, job.settings, provenance=provenance, borders=painted.borders
+            painting.pixels, photo, read_layout, job.settings, provenance=provenance, borders=painting.borders
         )
-        return print_, how, busy_s
+        return print_, finishing, busy_s
 
-    def _paint(self, job, photo: Photo, layout: Layout, scales, keeping, report) -> Painted:
-        # The last scale needs most: too little memory is told before the first one is painted.
+    def _store(self, job: Job, painting: Painting) -> None:
+        if self.storage is not None:
+            forget_painting(self.storage, job.painting_id)
+            if job.settings.changes_what_was_painted:
+                store_painting(self.storage, job.painting_id, painting)
+
+    def _paint(
+        self, job: Job, photo: Photo, layout: Layout, scales: Sequence[Scale], report: Report
+    ) -> Painting:
+        # The last scale needs most: too little memory is reported before the first one is painted.
         plan_memory(
             scene_of(job, scales[-1], self.device.dtype.itemsize, photo.pixels.nbytes), self.device.budget
         )
-        stored = checkpoint.load(keeping.checkpoints, job.painted) if keeping is not None else None
-        if stored is not None and not _goes_on(stored, scales):
-            stored = None
-        # Handed over and not held here: at print size each image counts.
-        places = [stored or Checkpoint(0, None)]
-        del stored
+        # A list, because each image is handed over and not held here: at print size every copy counts.
+        state = [self._stored(job, scales)]
         total = sum(scale.pixels * scale.iterations for scale in scales)
-        loss = math.nan
-        for i, scale in enumerate(scales[places[0].scale :], start=places[0].scale):
+        loss, met = math.nan, ((), ())
+        for i, scale in enumerate(scales[_scale_of(state[0]) :], start=_scale_of(state[0])):
             before = sum(scale.pixels * scale.iterations for scale in scales[:i])
 
-            def tell(step: optimise.Step) -> None:
+            def report_step(step: optimise.Step) -> None:
                 nonlocal loss
                 loss = step.evaluation.loss
                 work = (before + scale.pixels * step.iteration) / total
                 report(
-                    Progress(job, i + 1, len(scales), scale.size, step.iteration, step.iterations, loss, work)
+                    Progress(
+                        job.ref, i + 1, len(scales), scale.size, step.iteration, step.iterations, loss, work
+                    )
                 )
 
-            run = ScaleRun(self, job, i, scale, photo, layout, keeping, report)
-            places.append(run(places.pop(), tell))
-            if keeping is not None and i + 1 < len(scales):
-                checkpoint.store(keeping.checkpoints, job.painted, places[0])
-        image = places.pop().image
-        return Painted(_rounded(image[0].permute(1, 2, 0).cpu().numpy()), loss, run.borders)
+            run = ScaleRun(self, job, i, scale, photo, layout, report)
+            finished = run(state.pop(), report_step)
+            met = run.borders
+            if self.storage is not None and i + 1 < len(scales):
+                checkpoint.store(self.storage.checkpoints, job.painting_id, finished)
+            state.append(finished)
+            del finished
+        last = state.pop()
+        assert last is not None, "a job has at least one scale"
+        return Painting(_rounded(last.image[0].permute(1, 2, 0).cpu().numpy()), loss, met)
+
+    def _stored(self, job: Job, scales: Sequence[Scale]) -> Checkpoint | None:
+        """Where an earlier run of the job stopped, if this version can continue from there."""
+        if self.storage is None:
+            return None
+        stored = checkpoint.load(self.storage.checkpoints, job.painting_id)
+        return stored if stored is not None and _can_continue(stored, scales) else None
 
     def style_target(
         self, job: Job, photo: Photo, scale: Scale, network, weighting: Weighting, tiled, moments_of=None
     ) -> StyleTarget:
-        """Of the style pictures at a scale; kept, because many photographs share it."""
+        """The style images' target at a scale; kept, because many photographs share it."""
         match = job.settings.color == "match"
         key = (
             # By content: between two calls of the Python API a file may have become another picture.
@@ -324,7 +318,7 @@ class Renderer:
             },
             "look": job.look.model_dump(mode="json"),
             "settings": asdict(job.settings),
-            "painted": job.painted,
+            "painted": job.painting_id,
             "layout": asdict(layout),
             "scales": [
                 {"height": s.size[0], "width": s.size[1], "iterations": s.iterations, "deep": s.deep}
@@ -342,9 +336,35 @@ class Renderer:
         }
 
 
+@dataclass(frozen=True)
+class MakeRenderer:
+    """Makes workers that paint: a `runners.worker.MakeWorker` for jobs."""
+
+    settings: Settings
+    """Of all the jobs: which network, in which precision."""
+    storage: Storage | None
+    """Where the workers store unfinished jobs; None: nowhere."""
+
+    @property
+    def precision(self) -> str:
+        return self.settings.precision
+
+    @property
+    def longest_px(self) -> int:
+        return self.settings.longest_px
+
+    def __call__(self, device: Device) -> Renderer:
+        """Raises WeightsError."""
+        prepare(device)
+        found = weights.load(self.settings.weights, preprocessing=self.settings.preprocessing)
+        return Renderer(device, found, self.storage)
+
+    def with_storage(self, storage: Storage) -> "MakeRenderer":
+        return replace(self, storage=storage)
+
+
 class ScaleRun:
-    """One scale of one job: targets, memory plan, optimisation, checkpoints, and smaller tiles when memory
-    runs out."""
+    """One scale of one job: targets, memory plan, optimisation and checkpoints."""
 
     def __init__(
         self,
@@ -354,43 +374,42 @@ class ScaleRun:
         scale: Scale,
         photo: Photo,
         layout: Layout,
-        keeping: Keeping | None,
         report: Report,
     ):
         self.renderer, self.job, self.index, self.scale = renderer, job, index, scale
-        self.photo, self.layout, self.keeping, self.report = photo, layout, keeping, report
+        self.photo, self.layout, self.report = photo, layout, report
         self.network = renderer.network.with_pooling(job.look.pooling)
         self.weighting = weighting_of(job.look, scale)
         self.scene = scene_of(job, scale, renderer.device.dtype.itemsize, photo.pixels.nbytes)
         self.plan = plan_memory(self.scene, renderer.device.budget)
-        self.style = self.content = self.crew = None
+        self.saved_s = time.monotonic()  # when the last checkpoint was written
 
-    def __call__(self, at: Checkpoint, tell) -> Checkpoint:
-        """From where the scale before ended, or this one was interrupted, to this one's end."""
-        within = at.facts
-        if within:
-            self.plan = self._as_before(MemoryPlan(**within["plan"]))
+    def __call__(self, at: Checkpoint | None, report_step: Callable[[optimise.Step], None]) -> Checkpoint:
+        """Run the scale to its end, from where the one before ended or this one was interrupted (None: from
+        the first image)."""
+        if at is not None and at.facts:
+            self.plan = self._as_before(_plan_in(at.facts))
         home = self.renderer.device.name if self.plan.at_home else "cpu"
         optimiser = optimise.optimiser(
-            self.plan.optimiser, history=self.plan.history, carried=_on(home, at.carried)
+            self.plan.optimiser, history=self.plan.history, carried=_on(home, at.carried if at else {})
         )
         content = tensor(images.resize(images.crop(self.photo.pixels, self.layout), self.scale.size)).to(home)
-        self.objective = self._without_running_out(partial(self._objective, content))
-        if within:
-            optimiser.restore(_on(home, at.optimiser))
-            state = State(at.image.to(home), optimiser, **within["state"])
-        elif at.image is None:
+        objective = ScaleObjective(self, content)
+        if at is None:
             state = State(self._first_image(content).to(home), optimiser)
+        elif at.facts:
+            optimiser.restore(_on(home, at.optimiser))
+            state = State(at.image.to(home), optimiser, **_state_in(at.facts))
         else:
             state = State(enlarged(at.image.to(home), content, self.job.look), optimiser)
         del at, content
         self.saved_s = time.monotonic()
         try:
             image = optimise.minimise(
-                self._evaluate, state, iterations=self.scale.iterations, report=tell, between=self._keep
+                objective, state, iterations=self.scale.iterations, report=report_step, between=self._store
             )
         finally:
-            self._go_alone()
+            objective.dismiss_crew()
         return Checkpoint(self.index + 1, image, optimiser.carried)
 
     def _as_before(self, plan: MemoryPlan) -> MemoryPlan:
@@ -402,83 +421,20 @@ class ScaleRun:
         )
 
     @property
-    def borders(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        return borders(self._tiled(self.scale.size))
+    def borders(self) -> Borders:
+        return borders(self.tiled(self.scale.size))
 
-    def _objective(self, content: torch.Tensor) -> Objective:
-        work = TileWork.of(self.scene, self.plan, self.weighting, self.job.look.pooling)
-        if work.scene.layers and len(work.tiles) > 1:
-            self.crew = self.renderer.gather(
-                work, lambda text: self.report(Notice(self.job, text)), self.network
-            )
-        self.style = self.renderer.style_target(
-            self.job,
-            self.photo,
-            self.scale,
-            self.network,
-            self.weighting,
-            self._tiled,
-            self.crew and self.crew.moments,
-        )
-        if self.crew is not None:
-            self.content_image = content
-            known = ContentTarget(squares=self.crew.content_squares(content))
-            return Objective(self.network, self.weighting, self.style, known, runner=self.crew)
-        self.content = content_target(self.network, content, self.weighting, self._tiled)
-        return self._planned()
-
-    def _go_alone(self) -> None:
-        if self.crew is not None:
-            self.crew.dismiss()
-        self.crew = None
-
-    def _planned(self) -> Objective:
-        return Objective(
-            self.network,
-            self.weighting,
-            self.style,
-            self.content,
-            tiles=self._tiled(self.scale.size),
-            kept=self.plan.kept,
-        )
-
-    def _tiled(self, size):
+    def tiled(self, size: tuple[int, int]) -> tuple[Tile, ...]:
+        """Tiles of an image (height, width) by the memory plan as it is now."""
         layers = self.weighting.layers
         return plan_tiles(size, layers, self.plan.tile_px) if layers else whole(size)
 
-    def _evaluate(self, image: torch.Tensor) -> Evaluation:
-        return self._without_running_out(lambda: self.objective(image))
+    def notify(self, text: str) -> None:
+        self.report(Notice(self.job.ref, text))
 
-    def _without_running_out(self, call):
-        """The call's result; when memory runs out, tiles are halved, somebody is told, and it is called
-        again."""
-        while True:
-            failed = None
-            try:
-                return call()
-            except (RuntimeError, MemoryError) as error:
-                smaller = self.plan.halved()
-                if not is_out_of_memory(error) or smaller is None:
-                    raise
-                failed = str(error).splitlines()[0][:200]
-            # Outside the handler, whose traceback holds on to the tensors.
-            forget_freed_memory(self.renderer.device.name)
-            self.report(
-                Notice(
-                    self.job,
-                    f"out of memory at {max(self.scale.size)} px with tiles of {self.plan.tile_px} px "
-                    f"({failed}): going on with {smaller.tile_px} px",
-                )
-            )
-            self.plan = smaller
-            if self.crew is not None and self.style is not None:
-                self.content = content_target(self.network, self.content_image, self.weighting, self._tiled)
-            self._go_alone()
-            if self.content is not None:
-                self.objective = self._planned()
-
-    def _keep(self, state: State) -> None:
-        if self.keeping is None or time.monotonic() - self.saved_s < self.keeping.interval_s:
+    def _store(self, state: State) -> None:
+        storage = self.renderer.storage
+        if storage is None or time.monotonic() - self.saved_s < storage.interval_s:
             return
         facts = {
             "plan": asdict(self.plan),
@@ -490,8 +446,8 @@ class ScaleRun:
             },
         }
         checkpoint.store(
-            self.keeping.checkpoints,
-            self.job.painted,
+            storage.checkpoints,
+            self.job.painting_id,
             Checkpoint(self.index, state.image, {}, state.optimiser.tensors(), facts),
         )
         self.saved_s = time.monotonic()
@@ -512,12 +468,126 @@ class ScaleRun:
         )
 
 
-def _goes_on(stored: Checkpoint, scales: Sequence[Scale]) -> bool:
-    """Whether this version of the program can go on from there."""
+class ScaleObjective:
+    """What a scale minimises. When memory runs out, tiles are halved, a notice says so, and the computation
+    is repeated by this device alone."""
+
+    def __init__(self, run: ScaleRun, content: torch.Tensor):
+        self._run = run
+        self._crew: Crew | None = None  # while one runs the tiles
+        self._objective = self._built(content)
+
+    def __call__(self, image: torch.Tensor) -> Evaluation:
+        while True:
+            try:
+                return self._objective(image)
+            except (RuntimeError, MemoryError) as error:
+                why = self._why_out_of_memory(error)
+            # Outside the handler, whose traceback holds on to the tensors.
+            self._halve_tiles(why)
+            self._objective = self._by_this_device()
+
+    def dismiss_crew(self) -> None:
+        if self._crew is not None:
+            self._crew.dismiss()
+        self._crew = None
+
+    def _built(self, content: torch.Tensor) -> Objective:
+        while True:
+            try:
+                return self._by_all(content)
+            except (RuntimeError, MemoryError) as error:
+                why = self._why_out_of_memory(error)
+            self._halve_tiles(why)
+            self.dismiss_crew()
+
+    def _by_all(self, content: torch.Tensor) -> Objective:
+        """With a crew, if one can be had."""
+        run = self._run
+        crew = self._crew = self._gathered(content)
+        style = run.renderer.style_target(
+            run.job,
+            run.photo,
+            run.scale,
+            run.network,
+            run.weighting,
+            run.tiled,
+            None if crew is None else crew.moments,
+        )
+        if crew is not None:
+            squares = ContentTarget(squares=crew.content_squares())
+            return Objective(run.network, run.weighting, style, squares, runner=crew)
+        return self._planned(style, content_target(run.network, content, run.weighting, run.tiled))
+
+    def _gathered(self, content: torch.Tensor) -> Crew | None:
+        run = self._run
+        work = TileWork.of(run.scene, run.plan, run.weighting, run.job.look.pooling)
+        if not work.scene.layers or len(work.tiles) < 2:
+            return None
+        return run.renderer.gather(work, content, run.notify, run.network)
+
+    def _by_this_device(self) -> Objective:
+        run, before = self._run, self._objective
+        if self._crew is None:
+            return self._planned(before.style, before.content)
+        content = content_target(run.network, self._crew.content, run.weighting, run.tiled)
+        self.dismiss_crew()
+        return self._planned(before.style, content)
+
+    def _planned(self, style: StyleTarget, content: ContentTarget) -> Objective:
+        run = self._run
+        return Objective(
+            run.network,
+            run.weighting,
+            style,
+            content,
+            tiles=run.tiled(run.scale.size),
+            kept=run.plan.kept,
+        )
+
+    def _why_out_of_memory(self, error: BaseException) -> str:
+        """What the device said, in a line. Raises the error again when it is another one, or when no smaller
+        tiles are left to try."""
+        if not is_out_of_memory(error) or self._run.plan.halved() is None:
+            raise error
+        return str(error).splitlines()[0][:200]
+
+    def _halve_tiles(self, why: str) -> None:
+        run = self._run
+        smaller = run.plan.halved()
+        assert smaller is not None, "_why_out_of_memory has checked that"
+        forget_freed_memory(run.renderer.device.name)
+        run.notify(
+            f"out of memory at {max(run.scale.size)} px with tiles of {run.plan.tile_px} px ({why}): "
+            f"continuing with {smaller.tile_px} px"
+        )
+        run.plan = smaller
+
+
+def _scale_of(state: Checkpoint | None) -> int:
+    """The scale that is to be run next, from 0."""
+    return 0 if state is None else state.scale
+
+
+def _plan_in(facts: Mapping[str, Any]) -> MemoryPlan:
+    """The memory plan in a checkpoint's facts. Raises KeyError, TypeError for those of another version."""
+    return MemoryPlan(**facts["plan"])
+
+
+def _state_in(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `optimise.State` in a checkpoint's facts. Raises KeyError, TypeError for those of another
+    version."""
+    if not {"iteration", "first_loss", "lowest", "highest"}.issuperset(facts["state"]):
+        raise TypeError("the state has other fields")
+    return facts["state"]
+
+
+def _can_continue(stored: Checkpoint, scales: Sequence[Scale]) -> bool:
+    """Whether this version of the program can continue from there."""
     try:
         if stored.facts:
-            MemoryPlan(**stored.facts["plan"])
-            State(stored.image, None, **stored.facts["state"])
+            _plan_in(stored.facts)
+            _state_in(stored.facts)
     except (KeyError, TypeError):
         return False
     return stored.scale < len(scales)
@@ -558,34 +628,6 @@ def _rounded(pixels: np.ndarray) -> np.ndarray:
     """The same array, in [0, 1], at 16 bits."""
     pixels *= 65535
     return np.divide(np.rint(pixels, out=pixels), 65535, out=pixels)
-
-
-def store_painted(keeping: Keeping, painted_id: str, painted: Painted) -> None:
-    """Keeps a painted picture at 16 bits, so that its colours can be finished otherwise."""
-    values = torch.from_numpy(np.rint(painted.pixels * 65535).astype(np.uint16))
-    facts = {"loss": painted.loss, "borders": painted.borders, "exact": painted.exact}
-    checkpoint.save(checkpoint.path_of(keeping.painted, painted_id), {"pixels": values}, facts)
-
-
-def load_painted(keeping: Keeping | None, painted_id: str) -> Painted | None:
-    """None when it was not kept, or is damaged."""
-    found = checkpoint.read(checkpoint.path_of(keeping.painted, painted_id)) if keeping is not None else None
-    try:
-        tensors, facts = found
-        borders = tuple(map(tuple, facts["borders"]))
-        return Painted(tensors["pixels"].numpy() / np.float32(65535), facts["loss"], borders, facts["exact"])
-    except (TypeError, KeyError):
-        return None
-
-
-def forget_painted(keeping: Keeping, painted_id: str) -> None:
-    """So that the next job with this identity is painted again."""
-    checkpoint.forget(keeping.painted, painted_id)
-
-
-def forget_unfinished(keeping: Keeping, painted_id: str) -> None:
-    """Of a job that turns out to be done: its process was killed between the two."""
-    checkpoint.forget(keeping.checkpoints, painted_id)
 
 
 def enlarged(image: torch.Tensor, content: torch.Tensor, look: Look) -> torch.Tensor:

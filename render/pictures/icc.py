@@ -8,7 +8,6 @@ bits. The others, made of tables, are sampled through Little CMS.
 ICC.1:2001-04 is the specification of version 2, ICC.1:2022 of version 4.
 """
 
-import difflib
 import functools
 import io
 import os
@@ -23,6 +22,7 @@ from PIL import Image, ImageCms
 
 from render.errors import UsageError, brief
 from render.system import files
+from render.wording import did_you_mean
 
 INTENTS = {
     "perceptual": ImageCms.Intent.PERCEPTUAL,
@@ -64,8 +64,7 @@ def load_profile(name: str | Path, *, proof: bool = False) -> Profile:
 
 def _bytes_of(path: Path) -> bytes:
     if not os.path.exists(path):
-        near = difflib.get_close_matches(str(path).lower(), BUILT_IN, n=1, cutoff=0.5)
-        meant = f" Do you mean {near[0]}?" if near else ""
+        meant = did_you_mean(str(path), BUILT_IN, cutoff=0.5)
         raise UsageError(
             f"{brief(str(path))}: no such profile.{meant} Use {', '.join(BUILT_IN)} or the path of an .icc "
             "or .icm file."

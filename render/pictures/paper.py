@@ -8,9 +8,9 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from render.errors import UsageError
+from render.wording import did_you_mean
 
 MM_PER_INCH = 25.4
 UNITS_MM: Mapping[str, float] = {
@@ -102,7 +102,8 @@ def parse_paper(text: str) -> Paper:
             return Paper(name, width_mm, height_mm)
     found = _SIDES.fullmatch(text)
     if not found:
-        raise UsageError(f"--print {text}: is no paper known here{_nearest(text)}. Use {KNOWN}.")
+        meant = did_you_mean(text, PAPERS_MM, cutoff=0.5)
+        raise UsageError(f"--print {text}: is no paper known here.{meant} Use {KNOWN}.")
     width, width_unit, height, height_unit = found.groups()
     if width_unit is None and height_unit is None:
         raise UsageError(
@@ -142,12 +143,6 @@ def _value(number: str) -> float:
 
 def _mm(number: str, unit: str) -> float:
     return _value(number) * UNITS_MM[unit.lower()]
-
-
-def _nearest(text: str) -> str:
-    names = {name.casefold(): name for name in PAPERS_MM}
-    found = get_close_matches(text.strip().casefold(), names, n=1, cutoff=0.5)
-    return f" (did you mean {names[found[0]]}?)" if found else ""
 
 
 def _check_sides(text: str, paper: Paper) -> None:

@@ -21,12 +21,13 @@ from fsspec.core import url_to_fs
 
 from render.errors import PictureError, RenderError, UsageError
 from render.jobs import outputs, toml
-from render.jobs.events import Done, Event, JobDone, JobFailed, JobStarted
-from render.jobs.job import Job, proof_path
+from render.jobs.events import Done, Event, JobDone, JobFailed, JobStarted, Report
+from render.jobs.job import proof_path
 from render.jobs.ledger import Ledger, size_on_disk
 from render.jobs.styles import MAX_PRESET_BYTES
+from render.jobs.task import JobRef, Task
 from render.pictures.images import PICTURE_ENDINGS
-from render.runners.batch import JobRunner, Stop, never
+from render.runners.batch import Runner, Stop, never
 from render.system import files
 from render.system.files import write_bytes
 
@@ -439,7 +440,7 @@ class Sending:
     """A runner whose prints are sent before they count as done. One that could not be sent has failed; it is
     kept, and the next run sends it without painting again, unless all is to be made afresh."""
 
-    runner: JobRunner
+    runner: Runner
     output: Output
     fresh: bool = False
 
@@ -447,24 +448,24 @@ class Sending:
     def workers(self) -> int:
         return self.runner.workers
 
-    def run(self, jobs: Sequence[Job], report: Callable[[Event], None], stop: Stop = never) -> None:
+    def run(self, tasks: Sequence[Task], report: Report, stop: Stop = never) -> None:
         def pass_on(event: Event) -> None:
             self._pass_on(event, report)
 
         unsent = (
             {}
             if self.fresh
-            else {job.output: done for job in jobs if (done := self._unsent(job)) is not None}
+            else {task.output: done for task in tasks if (done := self._unsent(task.ref)) is not None}
         )
-        for job in jobs:
-            if job.output in unsent and not stop():
-                report(JobStarted(job))
-                pass_on(JobDone(job, unsent[job.output]))
-        rest = [job for job in jobs if job.output not in unsent]
+        for task in tasks:
+            if task.output in unsent and not stop():
+                report(JobStarted(task.ref))
+                pass_on(JobDone(task.ref, unsent[task.output]))
+        rest = [task for task in tasks if task.output not in unsent]
         if rest:
             self.runner.run(rest, pass_on, stop)
 
-    def _pass_on(self, event: Event, report) -> None:
+    def _pass_on(self, event: Event, report: Report) -> None:
         if not isinstance(event, JobDone):
             return report(event)
         files = [path for path in (event.job.output, proof_path(event.job.output)) if path.exists()]
@@ -488,12 +489,12 @@ class Sending:
             ):  # at the end of the batch it is sent again, and what is wrong then is told
                 self.output.send_ledger()
 
-    def _note(self, job: Job) -> Path:
+    def _note(self, job: JobRef) -> Path:
         """Where it is written down that this job's print is in the working folder, whole."""
         name = hashlib.sha256(f"{job.id} {job.output}".encode("utf-8", "surrogateescape")).hexdigest()[:20]
         return self.output.folder / ".render" / "unsent" / f"{name}.json"
 
-    def _unsent(self, job: Job) -> Done | None:
+    def _unsent(self, job: JobRef) -> Done | None:
         try:
             facts = _read_json(self._note(job))
             done = replace(

@@ -110,7 +110,7 @@ def test_a_dry_run_warns_too(folder, batch):
     ("words", "message"),
     [
         (("--print", "A99"), "--print A99: is no paper known here. Use A0 to A6"),
-        (("--print", "leter"), "(did you mean letter?)"),
+        (("--print", "leter"), "Did you mean 'letter'?"),
         (("--print", "60x90"), "Write --print 60x90cm"),
         (("--print", "A4", "--bleed", "3"), "Write --bleed 3mm"),
         (("--print", "A4", "--dpi", "9600"), "The nearest is --dpi 2400"),

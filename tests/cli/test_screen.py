@@ -57,9 +57,9 @@ def test_a_log_gets_lines_though_nothing_happens(jobs, capsys, hurried):
 def test_a_line_tells_how_many_jobs_run_and_where_the_last_of_them_is(jobs, capsys, hurried):
     with screen.Screen(3) as drawn:
         for job in jobs:
-            drawn(JobStarted(job))
-        drawn(JobDone(jobs[0], Done(1.0, 10, 0.5)))
-        drawn(Progress(jobs[1], 2, 3, (48, 64), 4, 18, 0.25, 0.5))
+            drawn(JobStarted(job.ref))
+        drawn(JobDone(jobs[0].ref, Done(1.0, 10, 0.5)))
+        drawn(Progress(jobs[1].ref, 2, 3, (48, 64), 4, 18, 0.25, 0.5))
         said = lines_until(capsys, "1/3 ended, 2 running")
     assert re.search(
         r"1/3 ended, 2 running, \d+ s left: b.png x x  scale 2/3 \(64 px\)  4/18  loss 0.25\n", said
@@ -77,9 +77,9 @@ def test_lines_end_with_the_batch(jobs, capsys, hurried):
 
 def test_nothing_but_the_line_a_minute_is_said_of_progress(jobs, capsys):
     with screen.Screen(3) as drawn:
-        drawn(JobStarted(jobs[0]))
+        drawn(JobStarted(jobs[0].ref))
         for i in range(1, 19):
-            drawn(Progress(jobs[0], 1, 1, (48, 64), i, 18, 0.25, i / 18))
+            drawn(Progress(jobs[0].ref, 1, 1, (48, 64), i, 18, 0.25, i / 18))
     assert capsys.readouterr().err == ""
 
 

@@ -6,16 +6,15 @@ from helpers.ray import ray_cluster, ray_workers
 from render.distributed import worker
 from render.distributed.cluster import connected
 from render.distributed.ray_jobs import RayRunner
+from render.gan.rendering import MakeShardRenderer
 from render.gan.shards import SHARD, Sampling, plan_shards
 from render.jobs.events import JobDone, JobFailed, Notice
 from render.jobs.ledger import Ledger
 from render.network.device import choose
-from render.painting.renderer import Keeping
+from render.painting.storage import Storage
 from render.runners import batch
 from render.runners.batch import Summary
 from render.runners.local import LocalRunner
-
-pass
 
 COUNT = 3 * SHARD + 100
 
@@ -48,7 +47,7 @@ def sample(settings, output, make_runner, count=COUNT, strike=lambda event: None
     try:
         todo, finished = batch.split(plan_shards(settings, count, output), ledger, fresh=False)
         summary.skipped = len(finished)
-        batch.run_batch(todo, make_runner(Keeping.under(ledger.folder)), ledger, summary, report)
+        batch.run_batch(todo, make_runner(Storage.under(ledger.folder)), ledger, summary, report)
     finally:
         ledger.close()
     return events, summary
@@ -59,17 +58,17 @@ def test_ray_writes_the_local_files_and_a_killed_worker_changes_nothing(
 ):
     settings = Sampling((checkpoint / "dcgan/gan.safetensors").absolute(), seed=7)
     cpu = choose("cpu", "float32", threads=2)
-    sample(settings, tmp_path / "local", lambda keeping: LocalRunner(cpu, settings, keeping))
+    sample(settings, tmp_path / "local", lambda storage: LocalRunner(cpu, MakeShardRenderer()))
 
-    def on_ray(keeping, wanted=2):
-        return RayRunner(connection, "cpu", settings, keeping, wanted, 1, 2**33)
+    def on_ray(storage, requested=2):
+        return RayRunner(connection, "cpu", MakeShardRenderer(), storage, requested, 1, 2**33)
 
     killed = []
 
     def kill(event):
         if isinstance(event, JobDone) and not killed:
             killed.extend(
-                p for p in ray_workers(node.head_node) if any("Worker.render" in word for word in p.cmdline())
+                p for p in ray_workers(node.head_node) if any("Worker.run" in word for word in p.cmdline())
             )
             for process in killed:
                 process.kill()
@@ -89,16 +88,17 @@ def test_a_worker_that_does_not_see_the_output_sends_its_samples_home(connection
     settings = Sampling((checkpoint / "fc/gan.safetensors").absolute(), seed=7)
     (shard,) = plan_shards(settings, 5, tmp_path / "home")
     (tmp_path / "out/.render/checkpoints").mkdir(parents=True)
-    post = worker.Post(
-        "cpu", "float32", settings, 2**33, 1.0, 1, (str(tmp_path / "sign"), "of another machine"), 60.0
-    )
-    remote = worker.Worker(post)
-    errand = worker.Errand(shard, worker.files_of(shard), {}, Keeping.under(tmp_path / "out/.render"))
-    found = list(worker.Worker.render(remote, errand))
-    brought = {event.place: event.data for event in found if isinstance(event, worker.Brought)}
-    assert isinstance(found[-1], JobDone) and sorted(brought) == list(range(5))
-    LocalRunner(choose("cpu", "float32", threads=1), settings, None).run([shard], lambda event: None)
-    assert brought == {i: path.read_bytes() for i, path in enumerate(shard.products)}
+    storage = Storage.under(tmp_path / "out/.render")
+    sign = (str(tmp_path / "sign"), "of another machine")
+    config = worker.WorkerConfig("cpu", "float32", MakeShardRenderer(), storage, 2**33, 1.0, 1, sign, 60.0)
+    remote = worker.Worker(config)
+    job = worker.RemoteJob(shard, worker.files_of(shard), {})
+    found = list(worker.Worker.run(remote, job))
+    returned = {event.index: event.data for event in found if isinstance(event, worker.ReturnedFile)}
+    assert isinstance(found[-1], JobDone) and sorted(returned) == list(range(5))
+    assert found[-1].job == shard.ref, "events name the files as they are at home"
+    LocalRunner(choose("cpu", "float32", threads=1), MakeShardRenderer()).run([shard], lambda event: None)
+    assert returned == {i: path.read_bytes() for i, path in enumerate(shard.products)}
 
 
 def test_a_checkpoint_that_cannot_be_sampled_fails_by_name_and_the_rest_goes_on(
@@ -111,8 +111,8 @@ def test_a_checkpoint_that_cannot_be_sampled_fails_by_name_and_the_rest_goes_on(
     )
     shards = [*plan_shards(bad, 5, tmp_path / "bad"), *plan_shards(good, 5, tmp_path / "good")]
     events = []
-    keeping = Keeping.under(tmp_path / "good/.render")
-    keeping.checkpoints.mkdir(parents=True)
-    RayRunner(connection, "cpu", good, keeping, 1, 1, 2**33).run(shards, events.append)
+    storage = Storage.under(tmp_path / "good/.render")
+    storage.checkpoints.mkdir(parents=True)
+    RayRunner(connection, "cpu", MakeShardRenderer(), storage, 1, 1, 2**33).run(shards, events.append)
     (failed,) = (event for event in events if isinstance(event, JobFailed))
     assert "bad.safetensors" in failed.message and len(files(tmp_path / "good")) == 5

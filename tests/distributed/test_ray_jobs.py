@@ -15,7 +15,7 @@ import pytest
 from helpers.pictures import save_painting, save_photo
 from helpers.program import CHEAP_BATCH, run, start
 from helpers.ray import ray_cluster, ray_workers
-from render.distributed.cluster import connected
+from render.distributed.cluster import Cluster, Node, connected, sign
 from render.distributed.ray_jobs import RayRunner, Waiting, _Run
 from render.jobs.events import JobDone, JobFailed, JobStarted, Notice, Progress
 from render.jobs.inputs import Input
@@ -26,7 +26,8 @@ from render.jobs.settings import Settings
 from render.jobs.styles import Look, load_style
 from render.network.device import choose
 from render.network.memory import Budget, smallest_bytes
-from render.painting.renderer import Keeping, scene_of
+from render.painting.renderer import MakeRenderer, scene_of
+from render.painting.storage import Storage
 from render.runners.local import LocalRunner
 
 LOOK = Look(
@@ -80,7 +81,7 @@ def wanted_small(sources, tmp_path_factory):
 
 def local_prints(sources, output: Path, settings) -> dict[str, bytes]:
     events = []
-    LocalRunner(choose("cpu", "float32", threads=1), settings, None).run(
+    LocalRunner(choose("cpu", "float32", threads=1), MakeRenderer(settings, None)).run(
         jobs_in(sources, output, settings), events.append
     )
     assert len(ended(events)) == 4
@@ -92,19 +93,25 @@ def prints(folder: Path) -> dict[str, bytes]:
 
 
 def runner_for(connection, output: Path, **changes) -> RayRunner:
-    words = {"wanted": 2, "cpus_per_worker": 1, "memory_bytes": 2**33} | changes
+    options = {"requested": 2, "cpus_per_worker": 1, "memory_bytes": 2**33} | changes
     (output / ".render").mkdir(parents=True, exist_ok=True)
-    device = words.pop("device", "cpu")
-    return RayRunner(connection, device, SETTINGS, Keeping.under(output / ".render", interval_s=0.0), **words)
+    device, settings = options.pop("device", "cpu"), options.pop("settings", SETTINGS)
+    storage = Storage.under(output / ".render", interval_s=0.0)
+    return RayRunner(connection, device, MakeRenderer(settings, storage), storage, **options)
+
+
+def run_of(runner, jobs, report) -> _Run:
+    return _Run(runner, sign(runner.storage.checkpoints.parent), jobs, report)
 
 
 def carry_out(runner, jobs, blow=lambda event, events: None):
     """Runs the jobs; blow(event, events so far) may strike at any moment. Returns the events, the ledger
     written as ever."""
-    events, ledger = [], Ledger(runner.keeping.checkpoints.parents[1])
+    events, ledger = [], Ledger(runner.storage.checkpoints.parents[1])
+    by_output = {job.output: job for job in jobs}
 
     def report(event):
-        ledger.record(event)
+        ledger.record(by_output[event.job.output], event)
         events.append(event)
         blow(event, events)
 
@@ -120,7 +127,7 @@ def ended(events, kind=JobDone) -> list[str]:
 
 
 def busy(node) -> list:
-    return [p for p in ray_workers(node) if any("Worker.render" in word for word in p.cmdline())]
+    return [p for p in ray_workers(node) if any("Worker.run" in word for word in p.cmdline())]
 
 
 # ---- the same pictures -------------------------------------------------------------------------------------
@@ -129,7 +136,7 @@ def busy(node) -> list:
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_any_number_of_workers_gives_the_local_files(connection, sources, wanted_small, tmp_path, workers):
     events, ledger = carry_out(
-        runner_for(connection, tmp_path, wanted=workers), jobs_in(sources, tmp_path, SMALL)
+        runner_for(connection, tmp_path, requested=workers), jobs_in(sources, tmp_path, SMALL)
     )
     assert prints(tmp_path) == wanted_small
     assert set(ledger.values()) == {"done"} and len(ledger) == 4
@@ -142,7 +149,7 @@ def test_any_number_of_workers_gives_the_local_files(connection, sources, wanted
 def test_a_job_of_every_event_is_the_drivers_own(connection, sources, tmp_path):
     jobs = jobs_in(sources, tmp_path)
     events, _ = carry_out(runner_for(connection, tmp_path), jobs[:1])
-    assert all(event.job is jobs[0] for event in events)
+    assert all(event.job == jobs[0].ref for event in events)
     assert [event.scale for event in events if isinstance(event, Progress)][-1] == 2
     last = [event for event in events if isinstance(event, Progress)][-1]
     assert last.iteration == last.iterations and last.work == 1
@@ -155,7 +162,7 @@ def test_a_style_stays_with_the_workers_that_know_it(sources, tmp_path):
     assert (first.style.name, second.style.name) == ("x", "y"), "a new worker takes a style that nobody has"
     assert [waiting.next_for({"y"}, {"x"}).style.name for _ in range(1)] == ["y"], "and stays with it"
     assert waiting.next_for({"y"}, {"x"}).style.name == "x", "and helps out when that is done"
-    waiting.again(first)
+    waiting.put_back(first)
     assert waiting.next_for({"y"}, {"x"}) is first and not waiting
 
 
@@ -209,13 +216,13 @@ def test_a_print_that_cannot_be_written_fails_its_job(connection, sources, tmp_p
 
 def test_each_gpu_gets_one_worker(connection, sources, wanted_small, tmp_path, monkeypatch):
     """Placement alone: the workers, on GPUs that are none, are told to use the CPU."""
-    runner = runner_for(connection, tmp_path, wanted=None, device="cuda")
-    plain = RayRunner.post
-    monkeypatch.setattr(RayRunner, "post", lambda self, sign: replace(plain(self, sign), device="cpu"))
-    run_ = _Run(runner, lambda event: None, lambda: False)
+    runner = runner_for(connection, tmp_path, requested=None, device="cuda")
+    plain = RayRunner.config
+    monkeypatch.setattr(RayRunner, "config", lambda self, sign: replace(plain(self, sign), device="cpu"))
+    run_ = run_of(runner, jobs_in(sources, tmp_path, SMALL), lambda event: None)
     seen = []
-    run_._watch = lambda: seen.append(len([member for member in run_.members if member.present]))
-    run_.run(jobs_in(sources, tmp_path, SMALL))
+    run_._watch = lambda: seen.append(len([member for member in run_.members if member.info]))
+    run_.run()
     assert prints(tmp_path) == wanted_small and max(seen) == 2 == len(run_.members)
 
 
@@ -250,7 +257,7 @@ def test_a_job_that_kills_every_worker_is_given_up_by_name_and_the_rest_finish(
             for process in busy(head.head_node):
                 process.kill()
 
-    events, ledger = carry_out(runner_for(connection, tmp_path, wanted=1), jobs, blow)
+    events, ledger = carry_out(runner_for(connection, tmp_path, requested=1), jobs, blow)
     (failure,) = [event for event in events if isinstance(event, JobFailed)]
     assert failure.job.label == poison and "given up, its worker died 3 times" in failure.message
     assert prints(tmp_path) == {name: data for name, data in wanted.items() if name != jobs[2].output.name}
@@ -316,11 +323,11 @@ def test_rays_own_memory_monitor_is_understood_and_the_job_is_tried_again_with_l
         )
     assert done.stdout.split() == ["True", "False"], done.stderr
     told = []
-    run_ = _Run(runner_for(None, tmp_path), told.append, lambda: False)
-    run_.waiting = Waiting([])
+    machine = Cluster(None, (Node("1", "localhost", 1, 0, "", "", ""),))
+    run_ = run_of(runner_for(machine, tmp_path), [], told.append)
     run_._try_again(job, "ran out of memory", True)
     assert run_.out_of_memory == {job.id: 1} and run_.waiting.next_for(set(), set()) is job
-    assert "goes on from its last checkpoint" in told[0].text
+    assert "continues from its last checkpoint" in told[0].text
 
 
 # ---- the program -------------------------------------------------------------------------------------------
@@ -409,19 +416,20 @@ def test_idle_workers_help_with_the_tiles_of_the_last_print_and_no_pixel_changes
     alone = replace(job, output=tmp_path / "alone.png")
     events, lent = [], []
     LocalRunner(
-        replace(choose("cpu", "float32", threads=1), budget=Budget(memory_bytes)), settings, None
+        replace(choose("cpu", "float32", threads=1), budget=Budget(memory_bytes)),
+        MakeRenderer(settings, None),
     ).run([alone], events.append)
-    runner = replace(runner_for(connection, tmp_path), settings=settings, memory_bytes=memory_bytes)
+    runner = runner_for(connection, tmp_path, settings=settings, memory_bytes=memory_bytes)
     monkeypatch.setattr(
-        RayRunner, "post", lambda self, sign, plain=RayRunner.post: replace(plain(self, sign), share=1.0)
+        RayRunner, "config", lambda self, sign, plain=RayRunner.config: replace(plain(self, sign), share=1.0)
     )
-    run_ = _Run(runner, events.append, lambda: False)
-    plain_lend = run_._lend
+    run_ = run_of(runner, [job], events.append)
+    assign_helpers = run_._assign_helpers
 
-    def lend():
-        plain_lend()
+    def assign_and_see():
+        assign_helpers()
         lent.extend(member for member in run_.members if member.helps)
 
-    run_._lend = lend
-    run_.run([job])
+    run_._assign_helpers = assign_and_see
+    run_.run()
     assert lent and job.output.read_bytes() == alone.output.read_bytes()

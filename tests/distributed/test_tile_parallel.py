@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+from pathlib import Path
 
 import pytest
 import ray
@@ -14,14 +15,16 @@ from render.network import device, weights
 from render.network.memory import Budget, Scene
 from render.network.objective import ContentTarget, Objective, Weighting, content_target, style_target
 from render.network.tiling import plan_tiles
-from render.painting.renderer import TileWork
+from render.painting.renderer import MakeRenderer, TileWork
+from render.painting.storage import Storage
 
 SIZE, TILE_PX = (208, 304), 112
 LAYERS = {"relu1_1": 1.0, "relu2_1": 2.0}
-POST = dict(
+CONFIG = dict(
     device="cpu",
     precision="float32",
-    settings=Settings(),
+    make_worker=MakeRenderer(Settings(), None),
+    storage=Storage.under(Path("never-written")),
     memory_bytes=2**31,
     share=1.0,
     threads=1,
@@ -40,11 +43,11 @@ def cluster():
 
 @pytest.fixture
 def helpers(cluster):
-    from render.distributed.worker import Actor, Post
+    from render.distributed.worker import Actor, WorkerConfig
 
-    actors = [Actor.options(num_cpus=1).remote(Post(**POST)) for _ in range(2)]
-    ray.get([actor.present.remote() for actor in actors])
-    pids = [ray.get(actor.present.remote()).pid for actor in actors]
+    actors = [Actor.options(num_cpus=1).remote(WorkerConfig(**CONFIG)) for _ in range(2)]
+    ray.get([actor.info.remote() for actor in actors])
+    pids = [ray.get(actor.info.remote()).pid for actor in actors]
     yield actors
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
@@ -94,16 +97,14 @@ def alone(network, pictures, w):
 
 
 def together(network, pictures, w, helpers, notify=lambda text: None, stall_s=60.0, kept=1):
-    from render.distributed.tile_parallel import Bench, RayCrew
+    from render.distributed.tile_parallel import RayCrew, TileWorker
 
     image, style, content = pictures
-    crew = RayCrew(Bench(network, work(w, kept)), helpers, notify, stall_s=stall_s)
+    crew = RayCrew(TileWorker(network, work(w, kept)), helpers, content, notify, stall_s=stall_s)
     target = style_target(
         network, [(style, 1.0)], w, lambda size: plan_tiles(size, w.layers, TILE_PX), moments_of=crew.moments
     )
-    return crew, Objective(
-        network, w, target, ContentTarget(squares=crew.content_squares(content)), runner=crew
-    )
+    return crew, Objective(network, w, target, ContentTarget(squares=crew.content_squares()), runner=crew)
 
 
 def same(a, b) -> bool:
@@ -132,14 +133,14 @@ def test_who_has_done_takes_tiles_of_who_is_late_and_the_picture_stays(network, 
     wanted = alone(network, pictures, w)(pictures[0])
     crew, found = together(network, pictures, w, helpers[:1])
     for i in range(len(crew.tiles)):  # all are the helper's
-        ray.get(crew._ask(0, crew._content_calls(i, 0)))
+        ray.get(crew.send(0, crew.content_calls(i, 0)))
         crew.owners[i] = 0
     assert same(found(pictures[0]), wanted)
     assert {-1, 0} == set(crew.owners.values())
     held = dict(crew.owners)
     assert same(found(pictures[0]), wanted) and len(set(held.values())) == 2
     crew.owners.update(dict.fromkeys(crew.owners, -1))
-    crew.content_squares(crew.content)  # decided anew by who is ready
+    crew.content_squares()  # decided anew by who is ready
     assert same(found(pictures[0]), wanted)
     crew.dismiss()
 
@@ -153,7 +154,7 @@ def test_the_leader_keeps_as_many_activations_as_its_plan_allows_and_the_picture
         crew, found = together(network, pictures, w, helpers[:1], kept=kept)
         crew.sums(pictures[0])
         mine = [i for i, owner in crew.owners.items() if owner == -1]
-        assert len(crew.mine.running) == min(kept, len(mine))
+        assert len(crew.leader.running) == min(kept, len(mine))
         assert same(found(pictures[0]), wanted)
         crew.dismiss()
 
@@ -170,24 +171,24 @@ def test_a_helper_lost_in_any_phase_costs_its_tiles_and_no_bit(
 
     w, told = weighting(), []
     wanted = alone(network, pictures, w)(pictures[0])
-    victim = ray.get(helpers[0].present.remote()).pid
+    victim = ray.get(helpers[0].info.remote()).pid
     plain = getattr(RayCrew, phase)
 
     def with_a_blow(crew, *arguments):
-        ask = crew._ask
+        send = crew.send
 
-        def ask_and_strike(h, calls):
-            ref = ask(h, calls)
+        def send_and_strike(h, calls):
+            ref = send(h, calls)
             if h == 0 and not told_off:
                 told_off.append(h)
                 os.kill(victim, how)
             return ref
 
-        crew._ask = ask_and_strike
+        crew.send = send_and_strike
         try:
             return plain(crew, *arguments)
         finally:
-            crew._ask = ask
+            crew.send = send
 
     told_off = []
     monkeypatch.setattr(RayCrew, phase, with_a_blow)
@@ -204,29 +205,29 @@ def test_a_helper_lost_in_any_phase_costs_its_tiles_and_no_bit(
 def test_a_helper_that_fails_at_a_tile_is_left_behind(network, pictures, helpers):
     w, told = weighting(), []
     crew, found = together(network, pictures, w, helpers, told.append)
-    ray.get(helpers[1].bench_for.remote(None))  # as after an error: it holds nothing
+    ray.get(helpers[1].begin_tiles.remote(None))  # as after an error: it holds nothing
     assert same(found(pictures[0]), alone(network, pictures, w)(pictures[0]))
     assert len(told) == 1 and "NoneType" in told[0]
 
 
 def test_a_mistake_of_the_leaders_own_is_raised(network, pictures, helpers, monkeypatch):
-    from render.distributed.tile_parallel import Bench
+    from render.distributed.tile_parallel import TileWorker
 
     def broken(*_):
         raise RuntimeError("not enough memory")
 
     crew, found = together(network, pictures, weighting(), helpers)
-    monkeypatch.setattr(Bench, "sums", broken)
+    monkeypatch.setattr(TileWorker, "sums", broken)
     with pytest.raises(RuntimeError, match="not enough memory"):
         found(pictures[0])
 
 
 def test_helpers_plan_their_own_memory():
-    from render.distributed.tile_parallel import Bench
+    from render.distributed.tile_parallel import TileWorker
 
     w = weighting()
-    large, small = (Bench(None, work(w), Budget(size)) for size in (2**33, 730 * 10**6))
-    for bench in (large, small):
-        bench.content = {i: {} for i in range(4)}
+    large, small = (TileWorker(None, work(w), Budget(size)) for size in (2**33, 730 * 10**6))
+    for tiles in (large, small):
+        tiles.content = {i: {} for i in range(4)}
     assert large._room() == 4 and small._room() <= 1
-    assert Bench(None, work(w, kept=2))._room() == 2
+    assert TileWorker(None, work(w, kept=2))._room() == 2

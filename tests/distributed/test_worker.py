@@ -12,7 +12,7 @@ import ray
 
 from helpers.pictures import save_painting, save_photo
 from helpers.ray import ray_cluster
-from render.distributed.cluster import connected
+from render.distributed.cluster import connected, sign
 from render.distributed.ray_jobs import RayRunner
 from render.distributed.worker import files_of
 from render.errors import PictureError
@@ -22,7 +22,8 @@ from render.jobs.plan import plan_jobs
 from render.jobs.settings import Settings
 from render.jobs.styles import Look, load_style
 from render.network.device import choose
-from render.painting.renderer import Keeping
+from render.painting.renderer import MakeRenderer
+from render.painting.storage import Storage
 from render.runners.local import LocalRunner
 
 LOOK = Look(
@@ -82,7 +83,8 @@ def jobs_in(folder: Path, output: Path, settings: Settings):
 
 def runner_for(found, output: Path, settings: Settings) -> RayRunner:
     (output / ".render").mkdir(parents=True)
-    return RayRunner(found, "cpu", settings, Keeping.under(output / ".render", interval_s=0.0), 1, 1, 2**33)
+    storage = Storage.under(output / ".render", interval_s=0.0)
+    return RayRunner(found, "cpu", MakeRenderer(settings, storage), storage, 1, 1, 2**33)
 
 
 @pytest.mark.parametrize(
@@ -102,9 +104,8 @@ def test_files_travel_there_and_back_and_are_the_local_ones(far_away, tmp_path, 
     assert [type(event) for event in events if isinstance(event, (JobDone, JobFailed))] == [JobDone] * 2
     local = [replace(job, output=tmp_path / job.output.name) for job in jobs]
     (tmp_path / ".render").mkdir()
-    LocalRunner(choose("cpu", "float32", threads=1), settings, Keeping.under(tmp_path / ".render")).run(
-        local, lambda event: None
-    )
+    make_worker = MakeRenderer(settings, Storage.under(tmp_path / ".render"))
+    LocalRunner(choose("cpu", "float32", threads=1), make_worker).run(local, lambda event: None)
 
     def files(output):
         return {
@@ -140,12 +141,12 @@ def test_a_finished_scale_comes_home_and_the_next_worker_goes_on_from_there(far_
     from render.distributed import ray_jobs
 
     runner = runner_for(found, folder / "prints", settings)
-    run = ray_jobs._Run(runner, report, lambda: False)
+    run = ray_jobs._Run(runner, sign(folder), jobs, report)
 
     def runner_members():
-        return [member.actor for member in run.members if member.job is not None]
+        return [member.actor for member in run.members if member.running is not None]
 
-    run.run(jobs)
+    run.run()
     assert scales[-1] is JobDone and Notice in scales
     assert set(scales[scales.index(Notice) + 1 : -1]) == {2}, "the first scale is not painted again"
 

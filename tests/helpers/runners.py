@@ -17,12 +17,12 @@ class Painter:
         for job in jobs:
             if stop():
                 break
-            report(JobStarted(job))
-            report(Progress(job, 1, 1, (48, 64), 1, 1, 0.5, 1.0))
+            report(JobStarted(job.ref))
+            report(Progress(job.ref, 1, 1, (48, 64), 1, 1, 0.5, 1.0))
             if job is self.interrupted:
                 raise KeyboardInterrupt
             if job in self.broken:
-                report(JobFailed(job, f"{job.photo}: is empty."))
+                report(JobFailed(job.ref, f"{job.photo}: is empty."))
                 continue
             job.output.write_text(job.label)
-            report(JobDone(job, Done(1.0, len(job.label), 0.5)))
+            report(JobDone(job.ref, Done(1.0, len(job.label), 0.5)))

@@ -36,10 +36,10 @@ def job_of(folder: Path, output: Path, name="a--x.png", **settings):
 
 
 def finish(ledger: Ledger, job, content=b"a print") -> None:
-    ledger.record(JobStarted(job))
+    ledger.record(job, JobStarted(job.ref))
     job.output.parent.mkdir(parents=True, exist_ok=True)
     job.output.write_bytes(content)
-    ledger.record(JobDone(job, Done(seconds=1.5, bytes=len(content), loss=0.25)))
+    ledger.record(job, JobDone(job.ref, Done(seconds=1.5, bytes=len(content), loss=0.25)))
 
 
 def test_a_finished_job_is_done_also_for_the_next_run(output, job):
@@ -74,8 +74,8 @@ def test_a_print_that_is_deleted_or_cut_short_is_not_done(output, job):
 def test_a_job_that_failed_or_never_ended_is_not_done(output, job):
     ledger = Ledger(output)
     finish(ledger, job)
-    for event in (JobStarted(job), JobFailed(job, "photo.png: is empty.")):
-        ledger.record(event)
+    for event in (JobStarted(job.ref), JobFailed(job.ref, "photo.png: is empty.")):
+        ledger.record(job, event)
         assert not ledger.is_done(job)  # though an older print is there
     ledger.close()
 
@@ -84,10 +84,10 @@ def test_rows_tell_what_became_of_each_job(output, tmp_path):
     a, b, c = (job_of(tmp_path, output, name) for name in ("a.png", "sub/b.png", "c.png"))
     ledger = Ledger(output)
     finish(ledger, a)
-    ledger.record(JobStarted(b))
-    ledger.record(Progress(b, 1, 1, (48, 64), 1, 36, 0.5, 0.03))
-    ledger.record(JobStarted(c))
-    ledger.record(JobFailed(c, "photo.png: is empty.", "Traceback: here"))
+    ledger.record(b, JobStarted(b.ref))
+    ledger.record(b, Progress(b.ref, 1, 1, (48, 64), 1, 36, 0.5, 0.03))
+    ledger.record(c, JobStarted(c.ref))
+    ledger.record(c, JobFailed(c.ref, "photo.png: is empty.", "Traceback: here"))
     rows = {row["output"]: dict(row) for row in ledger.rows()}
     assert {name: row["status"] for name, row in rows.items()} == {
         "a.png": "done",
@@ -106,8 +106,8 @@ def test_rows_tell_what_became_of_each_job(output, tmp_path):
 
 def test_a_failure_is_forgotten_when_the_job_is_done_at_last(output, job):
     ledger = Ledger(output)
-    ledger.record(JobStarted(job))
-    ledger.record(JobFailed(job, "no space left"))
+    ledger.record(job, JobStarted(job.ref))
+    ledger.record(job, JobFailed(job.ref, "no space left"))
     finish(ledger, job)
     (row,) = ledger.rows()
     assert (row["status"], row["message"]) == ("done", None)
@@ -118,10 +118,10 @@ def test_what_the_checks_saw_is_recorded_and_gone_when_the_print_is_sound(output
     ledger = Ledger(output)
     finish(ledger, job)
     assert json.loads(ledger.rows()[0]["findings"]) == []
-    ledger.record(JobDone(job, Done(1.5, 7, 0.25, ("border: 2 px are darker", "specks: 12"))))
+    ledger.record(job, JobDone(job.ref, Done(1.5, 7, 0.25, ("border: 2 px are darker", "specks: 12"))))
     assert json.loads(ledger.rows()[0]["findings"]) == ["border: 2 px are darker", "specks: 12"]
     assert ledger.is_done(job)  # to be looked at, and done
-    ledger.record(JobFailed(job, "no space left"))
+    ledger.record(job, JobFailed(job.ref, "no space left"))
     assert ledger.rows()[0]["findings"] is None
     ledger.close()
 
@@ -130,7 +130,7 @@ def test_a_notice_changes_nothing(output, job):
     ledger = Ledger(output)
     finish(ledger, job)
     before = [tuple(row) for row in ledger.rows()]
-    ledger.record(Notice(job, "the photograph has only 10 dpi"))
+    ledger.record(job, Notice(job.ref, "the photograph has only 10 dpi"))
     assert [tuple(row) for row in ledger.rows()] == before
     ledger.close()
 
@@ -139,9 +139,8 @@ def test_a_recoloured_print_is_what_a_batch_with_that_colour_would_have_made(out
     other = job_of(tmp_path, output, color="luminance")
     ledger = Ledger(output)
     finish(ledger, job)
-    ledger.record(
-        JobFailed(job_of(tmp_path, output, seed=1), "no space left")
-    )  # a later batch, which left the print as it was
+    later = job_of(tmp_path, output, seed=1)  # of another batch, which left the print as it was
+    ledger.record(later, JobFailed(later.ref, "no space left"))
     job.output.write_bytes(b"other colours")
     ledger.recoloured(
         job.output,
@@ -227,7 +226,7 @@ def test_peeking_sees_what_is_done_and_waits_for_nobody(output, job):
     peek = Ledger.peek(output)  # while the batch has it
     assert peek.is_done(job)
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        peek.record(JobStarted(job))
+        peek.record(job, JobStarted(job.ref))
     peek.close()
     batch.close()
 

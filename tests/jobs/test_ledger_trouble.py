@@ -99,9 +99,9 @@ class Painter:
 
     def run(self, jobs, report, stop=never):
         for job in jobs:
-            report(JobStarted(job))
+            report(JobStarted(job.ref))
             self.before(job)
-            report(JobFailed(job, "is empty") if job in self.broken else JobDone(job, paint(job)))
+            report(JobFailed(job.ref, "is empty") if job in self.broken else JobDone(job.ref, paint(job)))
 
 
 def finished(output: Path, jobs) -> None:
@@ -362,8 +362,8 @@ def test_on_a_full_disk_results_wait_in_memory_and_are_recorded_once_there_is_sp
     ledger = Ledger(disk)
     with full_disk(disk):
         for job in jobs:
-            ledger.record(JobStarted(job))
-            ledger.record(JobFailed(job, "no space left"))
+            ledger.record(job, JobStarted(job.ref))
+            ledger.record(job, JobFailed(job.ref, "no space left"))
         ledger.settle()
         assert ledger.unrecorded > 0 and ("space" in ledger.trouble or "disk" in ledger.trouble)
     ledger.settle()

@@ -248,19 +248,19 @@ def test_every_setting_makes_another_job(base, key):
 @pytest.mark.parametrize("key", OTHER_SETTINGS)
 def test_only_what_is_applied_to_the_painted_picture_leaves_it_the_same(base, key):
     other = made(base, settings=replace(Settings(), **{key: OTHER_SETTINGS[key]}))
-    assert (other.painted == made(base).painted) == (key in FINISHING or key == "dpi")
+    assert (other.painting_id == made(base).painting_id) == (key in FINISHING or key == "dpi")
 
 
 @pytest.mark.parametrize("color", ["luminance", "histogram"])
 def test_colours_changed_after_painting_leave_what_was_painted_and_colours_matched_before_do_not(base, color):
     styled, after, before = (made(base, settings=Settings(color=mode)) for mode in ("style", color, "match"))
-    assert styled.painted == after.painted != before.painted
+    assert styled.painting_id == after.painting_id != before.painting_id
     assert len({styled.id, after.id, before.id}) == 3
 
 
 def test_dpi_counts_for_what_was_painted_only_where_there_is_paper(base):
     def painted(**settings):
-        return made(base, settings=Settings(**settings)).painted
+        return made(base, settings=Settings(**settings)).painting_id
 
     assert painted(dpi=150.0) == painted(dpi=300.0)  # a tag in the file
     assert painted(dpi=150.0, paper="A4") != painted(dpi=300.0, paper="A4")  # twice the pixels
@@ -281,7 +281,7 @@ def test_the_identity_of_a_recoloured_print_is_that_of_a_job_with_that_colour(ba
         Settings(color="histogram", bit_depth=16, format="tiff", paper="A4"),
     ):
         assert finished_id(
-            made(base, settings=replace(settings, color="style")).painted, settings
+            made(base, settings=replace(settings, color="style")).painting_id, settings
         ) == identity(base, settings=settings)
 
 

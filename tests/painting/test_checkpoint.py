@@ -21,10 +21,10 @@ from render.jobs.styles import apply_settings, load_style
 from render.network import device
 from render.painting import checkpoint
 from render.painting.checkpoint import Checkpoint
-from render.painting.renderer import Keeping
+from render.painting.renderer import MakeRenderer, Renderer
+from render.painting.storage import Storage
 from render.pictures import images
 from render.pictures.export import read_provenance
-from render.runners import local
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ class Stopped(BaseException):
 @pytest.fixture(scope="module")
 def renderer():
     before = torch.get_num_threads()
-    yield local.make_renderer(device.choose("cpu", "float32", threads=1), Settings())
+    yield MakeRenderer(Settings(), None)(device.choose("cpu", "float32", threads=1))
     torch.set_num_threads(before)
 
 
@@ -158,8 +158,9 @@ def test_a_resumed_job_gives_exactly_the_picture_of_an_uninterrupted_one(
 ):
     monkeypatch.setattr(schedule, "QUALITIES", {"draft": (12, 1.0)})
     monkeypatch.setattr(schedule, "FEWEST_ITERATIONS", 10)
-    keeping = Keeping.under(tmp_path / "kept", interval_s=interval_s)
-    renderer.render(job)
+    storage = Storage.under(tmp_path / "kept", interval_s=interval_s)
+    storing = Renderer(renderer.device, renderer.weights, storage)
+    renderer.run(job)
     whole, provenance = images.read(job.output).pixels, read_provenance(job.output)
     job.output.unlink()
 
@@ -168,20 +169,20 @@ def test_a_resumed_job_gives_exactly_the_picture_of_an_uninterrupted_one(
             raise Stopped
 
     with pytest.raises(Stopped):
-        renderer.render(job, keeping=keeping, report=stop_in_the_second_scale)
-    assert not job.output.exists() and len(list(keeping.checkpoints.iterdir())) == 1
+        storing.run(job, report=stop_in_the_second_scale)
+    assert not job.output.exists() and len(list(storage.checkpoints.iterdir())) == 1
     steps = []
-    renderer.render(job, keeping=keeping, report=steps.append)
+    storing.run(job, report=steps.append)
     assert {step.scale for step in steps} == {2}
     assert steps[0].iteration == (7 if interval_s == 0 else 1)  # what was done is not done again
     assert [step.work for step in steps] == sorted(step.work for step in steps) and steps[0].work > 0.4
     assert np.array_equal(images.read(job.output).pixels, whole)
     assert read_provenance(job.output) == provenance
-    assert list(keeping.checkpoints.iterdir()) == []  # forgotten once the print is there
+    assert list(storage.checkpoints.iterdir()) == []  # forgotten once the print is there
 
     # Were checkpoints ignored, the pictures would be equal too: from another start they are not.
-    checkpoint.store(keeping.checkpoints, job.painted, Checkpoint(1, torch.full((1, 3, 20, 256), 0.5)))
-    renderer.render(job, keeping=keeping)
+    checkpoint.store(storage.checkpoints, job.painting_id, Checkpoint(1, torch.full((1, 3, 20, 256), 0.5)))
+    storing.run(job)
     assert not np.array_equal(images.read(job.output).pixels, whole)
 
 
@@ -192,13 +193,14 @@ def test_a_resumed_job_gives_exactly_the_picture_of_an_uninterrupted_one(
 def test_a_checkpoint_of_another_version_is_as_good_as_none(renderer, job, tmp_path, monkeypatch, facts):
     monkeypatch.setattr(schedule, "QUALITIES", {"draft": (1, 1.0)})
     monkeypatch.setattr(schedule, "FEWEST_ITERATIONS", 1)
-    keeping = Keeping.under(tmp_path / "kept")
-    renderer.render(job)
+    storage = Storage.under(tmp_path / "kept")
+    storing = Renderer(renderer.device, renderer.weights, storage)
+    renderer.run(job)
     whole = job.output.read_bytes()
     checkpoint.store(
-        keeping.checkpoints, job.painted, Checkpoint(0, torch.full((1, 3, 20, 256), 0.5), facts=facts)
+        storage.checkpoints, job.painting_id, Checkpoint(0, torch.full((1, 3, 20, 256), 0.5), facts=facts)
     )
-    renderer.render(job, keeping=keeping)
+    storing.run(job)
     assert job.output.read_bytes() == whole
 
 
@@ -261,6 +263,7 @@ from render.jobs.job import make_job
 from render.jobs.settings import Settings
 from render.jobs.styles import Look, load_style
 from render.network import device
+from render.painting.renderer import MakeRenderer
 from render.runners import local
 # in fresh processes too
 schedule.QUALITIES, schedule.FEWEST_ITERATIONS, schedule.FIRST_PX = {"draft": (2, 1.0)}, 2, 512
@@ -280,7 +283,7 @@ if __name__ == "__main__":
     settings = Settings(size_px=512, quality="draft")
     job = make_job(Path("photo.png"), load_style(Path("painting.png")), Look(), settings,
                    Path("print.png"), weights_sha256="")
-    local.LocalRunner(chosen, Settings(), None).run([job], report)
+    local.LocalRunner(chosen, MakeRenderer(Settings(), None)).run([job], report)
 """
 
 

@@ -156,7 +156,7 @@ def test_a_profile_from_a_file_is_the_one_in_the_print(tmp_path):
     [
         ({"profile": "press.icc"}, r"press\.icc: is a profile for CMYK.*--soft-proof"),
         ({"profile": "notes.txt"}, r"notes\.txt: is not an ICC profile"),
-        ({"profile": "sgrb"}, r"no such profile\. Do you mean srgb\?"),
+        ({"profile": "sgrb"}, r"no such profile\. Did you mean 'srgb'\?"),
         ({"soft_proof": "notes.txt"}, r"notes\.txt: is not an ICC profile"),
         ({"soft_proof": "gone.icc"}, r"gone\.icc: no such profile"),
         ({"bit_depth": 16, "format": "jpeg"}, r"jpeg holds 8 bits per channel, not 16\. Use png or tiff"),

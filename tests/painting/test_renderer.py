@@ -21,7 +21,8 @@ from render.network.moments import moments
 from render.painting import checkpoint
 from render.painting import renderer as renderer_module
 from render.painting.checkpoint import Checkpoint
-from render.painting.renderer import Keeping, Renderer, enlarged, load_painted, plan, store_painted
+from render.painting.renderer import Renderer, enlarged, plan
+from render.painting.storage import Storage, load_painting, store_painting
 from render.pictures import export, images
 
 SIZE_PX = 160
@@ -63,7 +64,7 @@ def job_of(
 def rendered(folder, renderer):
     """A print of the coffee in the shipped nocturne, its job and its progress."""
     job, progress = job_of(folder, style=find_style("impasto_nocturne")), []
-    renderer.render(job, report=progress.append)
+    renderer.run(job, report=progress.append)
     return job, progress
 
 
@@ -128,7 +129,7 @@ def test_provenance_tells_how_the_print_was_made(rendered):
 def test_the_same_job_gives_the_same_pixels(folder, renderer, rendered):
     job, _ = rendered
     again = replace(job, output=folder / "again.png")
-    renderer.render(again)
+    renderer.run(again)
     assert np.array_equal(np.asarray(Image.open(job.output)), np.asarray(Image.open(again.output)))
 
 
@@ -142,7 +143,7 @@ def test_noise_depends_on_the_seed_and_nothing_else(folder, renderer, few_iterat
             settings=settings,
             name=f"noise{len(prints)}.png",
         )
-        renderer.render(job)
+        renderer.run(job)
         prints.append(np.asarray(Image.open(job.output)))
     assert np.array_equal(prints[0], prints[1]) and not np.array_equal(prints[0], prints[2])
 
@@ -153,7 +154,7 @@ def test_a_file_can_be_the_initial_image(folder, renderer, few_iterations):
     settings = Settings(size_px=64, quality="draft")
     look = Look(init=str(start), style_weight=1e-6, content_weight=0.0, tv_weight=1.0)
     job = job_of(folder, look=look, settings=settings, name="from_file.png")
-    renderer.render(job)
+    renderer.run(job)
     red, green, _ = np.asarray(Image.open(job.output)).reshape(-1, 3).mean(axis=0)
     assert red > 230 and green < 25  # nothing pulled it away from where it started
 
@@ -168,7 +169,7 @@ def test_every_optimiser_lowers_every_loss(folder, renderer, optimiser, style_lo
         name=f"{optimiser}.png",
         settings=Settings(size_px=96, quality="draft"),
     )
-    renderer.render(job, report=lambda p: losses.append(p.loss))
+    renderer.run(job, report=lambda p: losses.append(p.loss))
     assert losses[-1] < 0.9 * losses[0]
 
 
@@ -196,7 +197,7 @@ def test_tiles_paint_the_picture_of_one_tile_but_for_rounding_that_grows(
                     "plan_memory",
                     lambda *words: replace(plan_memory(*words), tile_px=tile_px),
                 )
-            renderer.render(job)
+            renderer.run(job)
         return job.output
 
     whole, tiled = painted("whole.png"), painted("tiled.png", tile_px=64)
@@ -217,7 +218,7 @@ def test_style_targets_are_made_once_for_all_photographs(folder, renderer, monke
         folder / "rocket.png", first.style, first.look, settings, folder / "second.png", weights_sha256=""
     )
     for job in (first, second):
-        renderer.render(job)
+        renderer.run(job)
     assert reads.count("painting.png") == 1 and reads.count("coffee.png") == reads.count("rocket.png") == 1
 
 
@@ -227,7 +228,7 @@ def test_targets_of_another_look_are_not_mixed_up(folder, renderer, few_iteratio
         (Look(), Look(pooling="average"), Look(style_layers={"relu3_1": 1.0}), Look(style_scale=0.5), Look())
     ):
         job = job_of(folder, look=look, settings=settings, name=f"look{i}.png")
-        renderer.render(job)
+        renderer.run(job)
         found.append(np.asarray(Image.open(job.output)))
     assert np.array_equal(found[0], found[4])
     assert not any(np.array_equal(found[0], other) for other in found[1:4])
@@ -240,7 +241,7 @@ def test_alpha_is_kept(folder, renderer, few_iterations):
     job = job_of(
         folder, settings=Settings(size_px=64, quality="draft"), name="cut_print.png", photo="cut.png"
     )
-    renderer.render(job)
+    renderer.run(job)
     alpha = np.asarray(Image.open(job.output))[..., 3]
     assert (alpha[:, :18] == 0).all() and (alpha[:, -30:] == 255).all()
 
@@ -249,7 +250,8 @@ def test_a_job_goes_on_from_its_last_finished_scale_to_the_same_pixels(
     folder, renderer, tmp_path, monkeypatch, few_iterations
 ):
     monkeypatch.setattr(schedule, "FIRST_PX", 64)  # two small scales
-    keeping = Keeping.under(tmp_path)
+    storage = Storage.under(tmp_path)
+    storing = Renderer(renderer.device, renderer.weights, storage)
 
     class Stop(Exception):
         pass
@@ -257,7 +259,7 @@ def test_a_job_goes_on_from_its_last_finished_scale_to_the_same_pixels(
     for optimiser in ("lbfgs", "adam"):  # Adam's moments must come along
         settings = Settings(size_px=96, quality="draft")
         whole = job_of(folder, look=Look(optimiser=optimiser), settings=settings, name="whole.png")
-        renderer.render(whole)
+        renderer.run(whole)
         stopped = replace(whole, output=folder / f"stopped_{optimiser}.png")
 
         def stop(progress):
@@ -265,27 +267,32 @@ def test_a_job_goes_on_from_its_last_finished_scale_to_the_same_pixels(
                 raise Stop
 
         with pytest.raises(Stop):
-            renderer.render(stopped, keeping=keeping, report=stop)
+            storing.run(stopped, report=stop)
         assert (
-            checkpoint.load(keeping.checkpoints, stopped.painted).scale == 1 and not stopped.output.exists()
+            checkpoint.load(storage.checkpoints, stopped.painting_id).scale == 1
+            and not stopped.output.exists()
         )
         progress = []
-        renderer.render(stopped, keeping=keeping, report=progress.append)
+        storing.run(stopped, report=progress.append)
         assert {p.scale for p in progress} == {2}
         assert np.array_equal(np.asarray(Image.open(whole.output)), np.asarray(Image.open(stopped.output)))
-        assert checkpoint.load(keeping.checkpoints, stopped.painted) is None and not keeping.painted.exists()
+        assert (
+            checkpoint.load(storage.checkpoints, stopped.painting_id) is None
+            and not storage.paintings.exists()
+        )
 
 
 def test_a_kept_picture_is_the_painted_one_to_the_last_bit(folder, renderer, tmp_path, few_iterations):
     settings = Settings(size_px=64, quality="draft", color="histogram", bit_depth=16)
-    keeping, progress = Keeping.under(tmp_path), []
+    storage, progress = Storage.under(tmp_path), []
+    storing = Renderer(renderer.device, renderer.weights, storage)
     first = job_of(folder, look=FIRST_LAYER, settings=settings, name="kept1.png")
     again = replace(first, output=folder / "kept2.png")
-    done = renderer.render(first, keeping=keeping)
-    assert renderer.render(again, keeping=keeping, report=progress.append).loss == done.loss and not progress
+    done = storing.run(first)
+    assert storing.run(again, report=progress.append).loss == done.loss and not progress
     assert first.output.read_bytes() == again.output.read_bytes()
     alone = replace(first, output=folder / "kept3.png")
-    renderer.render(alone)  # where nothing is kept
+    renderer.run(alone)  # where nothing is kept
     assert first.output.read_bytes() == alone.output.read_bytes()
 
 
@@ -293,13 +300,14 @@ def test_a_picture_read_from_a_print_is_not_taken_for_the_painted_one(
     folder, renderer, tmp_path, few_iterations
 ):
     settings = Settings(size_px=64, quality="draft", color="histogram")
-    keeping, progress = Keeping.under(tmp_path), []
+    storage, progress = Storage.under(tmp_path), []
+    storing = Renderer(renderer.device, renderer.weights, storage)
     job = job_of(folder, look=FIRST_LAYER, settings=settings, name="inexact.png")
-    renderer.render(job, keeping=keeping)
-    found = load_painted(keeping, job.painted)
-    store_painted(keeping, job.painted, replace(found, exact=False))
-    renderer.render(job, keeping=keeping, report=progress.append)
-    assert len(progress) == 10 and load_painted(keeping, job.painted).exact
+    storing.run(job)
+    found = load_painting(storage, job.painting_id)
+    store_painting(storage, job.painting_id, replace(found, exact=False))
+    storing.run(job, report=progress.append)
+    assert len(progress) == 10 and load_painting(storage, job.painting_id).exact
 
 
 def test_matched_colours_are_those_of_each_photo(folder, renderer, few_iterations):
@@ -313,7 +321,7 @@ def test_matched_colours_are_those_of_each_photo(folder, renderer, few_iteration
         job = make_job(
             folder / photo, style, FIRST_LAYER, settings, folder / f"match{i}.png", weights_sha256=""
         )
-        renderer.render(job)
+        renderer.run(job)
         found.append(images.read(job.output).pixels)
     assert np.array_equal(found[0], found[2]) and np.array_equal(found[1], found[3])
 
@@ -322,7 +330,7 @@ def test_too_little_memory_for_the_last_scale_is_told_before_the_first(folder, r
     monkeypatch.setattr(renderer, "device", replace(renderer.device, budget=Budget(1_500_000_000)))
     progress = []
     with pytest.raises(UsageError, match=r"px need at least .* Use --memory \S+ or more"):
-        renderer.render(
+        renderer.run(
             job_of(folder, settings=Settings(size_px=12_000), name="never.png"), report=progress.append
         )
     assert not progress
@@ -336,7 +344,7 @@ def test_a_diverging_job_writes_nothing(folder, renderer, few_iterations):
         name="never.png",
     )
     with pytest.raises(DivergedError):
-        renderer.render(job)
+        renderer.run(job)
     assert not job.output.exists()
 
 
@@ -345,7 +353,7 @@ def test_a_truncated_photograph_is_named(folder, renderer):
     (folder / "cut_short.png").write_bytes(whole[: len(whole) // 2])
     job = job_of(folder, photo="cut_short.png")
     with pytest.raises(PictureError, match="cut_short.png.*truncated"):
-        renderer.render(job)
+        renderer.run(job)
 
 
 def test_an_enlarged_image_keeps_its_forms_and_gains_the_photographs_detail():

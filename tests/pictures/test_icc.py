@@ -251,7 +251,7 @@ def test_a_profile_that_cannot_be_written_in_is_refused_with_its_name_and_the_fi
 def test_a_missing_profile_a_folder_and_a_pipe_are_refused(tmp_path):
     with pytest.raises(
         UsageError,
-        match=r"adobergb: no such profile\. Do you mean adobe-rgb\? Use srgb, adobe-rgb, display-p3",
+        match=r"adobergb: no such profile\. Did you mean 'adobe-rgb'\? Use srgb, adobe-rgb, display-p3",
     ):
         icc.load_profile("adobergb")
     with pytest.raises(UsageError, match="is a folder, not a profile"):

@@ -88,9 +88,9 @@ def test_every_known_paper_is_found_by_its_name_in_any_case():
 @pytest.mark.parametrize(
     ("text", "fix"),
     [
-        ("A7", "did you mean A"),
-        ("lettre", "did you mean letter?"),
-        ("tabliod", "did you mean tabloid?"),
+        ("A7", "Did you mean 'A"),
+        ("lettre", "Did you mean 'letter'?"),
+        ("tabliod", "Did you mean 'tabloid'?"),
         ("poster", "Use A0 to A6"),
         ("", "60x90cm"),
         ("60x90x2cm", "60x90cm"),

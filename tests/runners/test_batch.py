@@ -57,7 +57,7 @@ def test_what_to_look_at_is_told_by_print_and_is_no_failure(jobs, ledger):
                 some,
                 lambda event: report(
                     replace(event, done=replace(event.done, findings=("border: 2 px", "specks: 12")))
-                    if isinstance(event, JobDone) and event.job is jobs[1]
+                    if isinstance(event, JobDone) and event.job == jobs[1].ref
                     else event
                 ),
                 stop,

@@ -20,10 +20,12 @@ from render.jobs.job import make_job
 from render.jobs.settings import Settings
 from render.jobs.styles import apply_settings, load_style
 from render.network import device
-from render.painting.renderer import Keeping
+from render.painting.renderer import MakeRenderer
+from render.painting.storage import Storage
 from render.pictures import export, images
 from render.pictures.export import FORMATS
-from render.runners.local import LocalRunner, attempt, make_renderer
+from render.runners.local import LocalRunner
+from render.runners.worker import attempt
 
 CPU = device.choose("cpu", "float32", threads=1)
 SMALL = Settings(size_px=64, quality="draft")
@@ -38,7 +40,7 @@ def threads_are_put_back():
 
 @pytest.fixture(scope="module")
 def renderer():
-    return make_renderer(CPU, SMALL)
+    return MakeRenderer(SMALL, None)(CPU)
 
 
 def job_of(photo: Path, painting: Path, settings=SMALL, *, look=(), name=None):
@@ -66,7 +68,7 @@ def endings(events) -> dict[str, str]:
 def test_a_print_is_neither_the_photo_nor_noise_but_lies_towards_the_painting(renderer, photo, painting):
     job = job_of(photo, painting)
     losses = []
-    done = renderer.render(job, report=lambda progress: losses.append(progress.loss))
+    done = renderer.run(job, report=lambda progress: losses.append(progress.loss))
     result = images.read(job.output).pixels
     start = images.read(photo).pixels
     wanted = images.read(painting).pixels.mean((0, 1))
@@ -79,7 +81,7 @@ def test_a_print_is_neither_the_photo_nor_noise_but_lies_towards_the_painting(re
 @pytest.mark.parametrize("format", FORMATS)
 def test_every_format_carries_profile_resolution_and_the_whole_job(renderer, photo, painting, format):
     job = job_of(photo, painting, replace(SMALL, format=format, dpi=240.0, seed=7))
-    renderer.render(job)
+    renderer.run(job)
     with Image.open(job.output) as image:
         assert image.format == FORMATS[format].pillow_name and image.size == (64, 48) and image.mode == "RGB"
         assert "sRGB" in ImageCms.getProfileDescription(
@@ -91,7 +93,7 @@ def test_every_format_carries_profile_resolution_and_the_whole_job(renderer, pho
     assert facts["photo"] == "photo.png" and facts["style"]["name"] == "painting"
     assert facts["style"]["pictures"] == [{"file": "painting.png", "weight": 1.0}]
     assert facts["look"] == job.look.model_dump(mode="json")
-    assert Settings(**facts["settings"]) == job.settings and facts["painted"] == job.painted
+    assert Settings(**facts["settings"]) == job.settings and facts["painted"] == job.painting_id
     assert facts["scales"] == [{"height": 48, "width": 64, "iterations": 36, "deep": True}]
     assert facts["weights"] == {"name": "caffe", "sha256": renderer.weights.sha256}
     assert (facts["device"], facts["precision"]) == ("cpu", "float32")
@@ -109,8 +111,8 @@ def _bytes_file(data: bytes):
 
 def test_two_jobs_have_two_provenances(renderer, photo, painting):
     one, other = job_of(photo, painting), job_of(photo, painting, look=["style_weight=2"], name="other")
-    renderer.render(one)
-    renderer.render(other)
+    renderer.run(one)
+    renderer.run(other)
     assert export.read_provenance(one.output)["look"] != export.read_provenance(other.output)["look"]
 
 
@@ -125,7 +127,7 @@ def test_transparency_comes_through_where_the_format_has_it(renderer, tmp_path, 
         painting,
         replace(SMALL, format=format),
     )
-    renderer.render(job)
+    renderer.run(job)
     with Image.open(job.output) as image:
         assert image.mode == mode
         if mode == "RGBA":
@@ -136,7 +138,7 @@ def test_transparency_comes_through_where_the_format_has_it(renderer, tmp_path, 
 
 def test_an_opaque_photo_gives_an_opaque_print(renderer, photo, painting):
     job = job_of(photo, painting)
-    renderer.render(job)
+    renderer.run(job)
     with Image.open(job.output) as image:
         assert image.mode == "RGB"
 
@@ -148,7 +150,7 @@ def test_a_photo_held_upright_gives_a_print_that_stands_upright(renderer, tmp_pa
     lying = job_of(save(tmp_path / "lying.png", np.rot90(upright).copy(), exif=exif), painting)
     standing = job_of(save(tmp_path / "standing.png", upright), painting)
     for job in (lying, standing):
-        renderer.render(job)
+        renderer.run(job)
     assert images.read(lying.output).size == (64, 48)
     assert np.array_equal(images.read(lying.output).pixels, images.read(standing.output).pixels)
 
@@ -157,7 +159,7 @@ def test_the_style_targets_of_a_batch_change_no_pixel(renderer, photo, painting,
     """Targets are kept between jobs: the second job with a style gives what the first one alone gives."""
     other = save_painting(tmp_path / "other.png", seed=1)
     for i, picture in enumerate([painting, other, painting]):
-        renderer.render(job_of(photo, picture, name=str(i)))
+        renderer.run(job_of(photo, picture, name=str(i)))
     first, second, third = (images.read(photo.parent / "prints" / f"{i}.png").pixels for i in range(3))
     assert np.array_equal(first, third)
     assert not np.array_equal(first, second)
@@ -169,7 +171,7 @@ def test_the_style_targets_of_a_batch_change_no_pixel(renderer, photo, painting,
 def test_a_job_is_started_makes_progress_and_is_done(photo, painting):
     events = []
     job = job_of(photo, painting)
-    LocalRunner(CPU, SMALL, None).run([job], events.append)
+    LocalRunner(CPU, MakeRenderer(SMALL, None)).run([job], events.append)
     first, *middle, last = events
     assert isinstance(first, JobStarted) and isinstance(last, JobDone)
     assert [step.iteration for step in middle] == list(range(1, 37))
@@ -188,18 +190,18 @@ def test_a_notice_comes_through_from_every_process_and_painted_pictures_are_kept
         job_of(save_photo(tmp_path / f"{name}.png", (24, 32), seed), painting, settings)
         for seed, name in enumerate("ab")
     ]
-    events, keeping = [], Keeping.under(tmp_path / ".render")
-    LocalRunner(CPU, settings, keeping, workers=workers).run(jobs, events.append)
+    events, storage = [], Storage.under(tmp_path / ".render")
+    LocalRunner(CPU, MakeRenderer(settings, storage), workers=workers).run(jobs, events.append)
     assert endings(events) == {"a": "done", "b": "done"}
     assert sorted(event.job.photo.stem for event in events if isinstance(event, Notice)) == ["a", "b"]
-    assert {path.stem for path in keeping.painted.iterdir()} == {job.painted for job in jobs}
-    assert not list(keeping.checkpoints.glob("*"))
+    assert {path.stem for path in storage.paintings.iterdir()} == {job.painting_id for job in jobs}
+    assert not list(storage.checkpoints.glob("*"))
 
 
 @pytest.mark.parametrize(("workers", "started"), [(1, "a"), (2, "ab")])
 def test_after_the_deadline_running_jobs_are_finished_and_no_other_is_started(three_jobs, workers, started):
     events = []
-    runner = LocalRunner(CPU, SMALL, None, workers=workers)
+    runner = LocalRunner(CPU, MakeRenderer(SMALL, None), workers=workers)
     runner.run(three_jobs, events.append, lambda: any(isinstance(event, Progress) for event in events))
     assert endings(events) == dict.fromkeys(started, "done")
     assert [event.job.photo.stem for event in events if isinstance(event, JobStarted)] == list(started)
@@ -208,7 +210,7 @@ def test_after_the_deadline_running_jobs_are_finished_and_no_other_is_started(th
 
 
 def test_the_seconds_a_device_painted_are_some_of_those_a_job_took(renderer, photo, painting):
-    done = renderer.render(job_of(photo, painting))
+    done = renderer.run(job_of(photo, painting))
     assert 0 < done.busy_s < done.seconds
 
 
@@ -217,7 +219,7 @@ def test_one_bad_photo_fails_by_name_and_the_others_are_done(tmp_path, painting)
     photos[1].write_bytes(photos[1].read_bytes()[:-100])
     events = []
     jobs = [job_of(photo, painting) for photo in photos]
-    LocalRunner(CPU, SMALL, None).run(jobs, events.append)
+    LocalRunner(CPU, MakeRenderer(SMALL, None)).run(jobs, events.append)
     assert endings(events) == {"a": "done", "b": "failed", "c": "done"}
     (failure,) = [event for event in events if isinstance(event, JobFailed)]
     assert "b.png" in failure.message and "Export it again" in failure.message and not failure.trace
@@ -226,7 +228,7 @@ def test_one_bad_photo_fails_by_name_and_the_others_are_done(tmp_path, painting)
 
 def test_a_mistake_of_ours_fails_its_job_with_a_traceback(renderer, photo, painting):
     job = job_of(photo, painting, replace(SMALL, quality="superb"))
-    failure = attempt(renderer, job, None, lambda event: None)
+    failure = attempt(renderer, job, lambda event: None)
     assert isinstance(failure, JobFailed)
     assert (
         "photo.png x painting: unexpected KeyError: 'superb'" in failure.message
@@ -237,7 +239,7 @@ def test_a_mistake_of_ours_fails_its_job_with_a_traceback(renderer, photo, paint
 
 def test_a_result_that_is_no_number_is_never_written(renderer, photo, painting):
     job = job_of(photo, painting, look=["style_weight=1e308"])  # its loss is more than float64 holds
-    failure = attempt(renderer, job, None, lambda event: None)
+    failure = attempt(renderer, job, lambda event: None)
     assert isinstance(failure, JobFailed)
     assert "the loss became" in failure.message and "smaller style_weight" in failure.message
     assert not job.output.exists()
@@ -246,7 +248,7 @@ def test_a_result_that_is_no_number_is_never_written(renderer, photo, painting):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_weights_that_are_not_there_are_told(photo, painting, workers):
     settings = replace(SMALL, weights="gone.pth")
-    runner, events = LocalRunner(CPU, settings, None, workers=workers), []
+    runner, events = LocalRunner(CPU, MakeRenderer(settings, None), workers=workers), []
     if workers == 1:
         with pytest.raises(WeightsError, match="gone.pth: no such file"):
             runner.run([job_of(photo, painting)], events.append)
@@ -279,7 +281,7 @@ def test_a_killed_worker_fails_its_job_by_name_and_the_others_are_done(three_job
         if isinstance(event, Progress) and not any(isinstance(e, Progress) for e in events[:-1]):
             kill_one_worker()
 
-    LocalRunner(replace(CPU, threads=2), SMALL, None, workers=2).run(three_jobs, report)
+    LocalRunner(replace(CPU, threads=2), MakeRenderer(SMALL, None), workers=2).run(three_jobs, report)
     ended = endings(events)
     assert sorted(ended) == list("abc") and sorted(ended.values()) == ["done", "done", "failed"]
     (failure,) = [event for event in events if isinstance(event, JobFailed)]
@@ -294,12 +296,12 @@ def test_a_worker_killed_between_two_jobs_fails_the_next_one_only(three_jobs):
 
     def report(event):
         events.append(event)
-        if isinstance(event, JobStarted) and event.job is three_jobs[2]:
+        if isinstance(event, JobStarted) and event.job == three_jobs[2].ref:
             for victim in multiprocessing.active_children():
                 os.kill(victim.pid, signal.SIGKILL)
                 victim.join()
 
-    LocalRunner(CPU, SMALL, None, workers=2).run(three_jobs, report)
+    LocalRunner(CPU, MakeRenderer(SMALL, None), workers=2).run(three_jobs, report)
     ended = endings(events)
     assert sorted(ended) == list("abc")
     assert ended["c"] == "failed" and "done" in ended.values()
@@ -311,6 +313,6 @@ def test_an_interrupted_runner_leaves_no_process_behind(three_jobs):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        LocalRunner(CPU, SMALL, None, workers=2).run(three_jobs, report)
+        LocalRunner(CPU, MakeRenderer(SMALL, None), workers=2).run(three_jobs, report)
     assert multiprocessing.active_children() == []
     assert not any(job.output.exists() for job in three_jobs)

@@ -480,7 +480,7 @@ def test_the_ledger_is_sent_along_so_that_a_machine_that_vanishes_forgets_little
     seen = []
 
     def look(event):
-        if isinstance(event, JobStarted) and event.job is jobs[1]:
+        if isinstance(event, JobStarted) and event.job == jobs[1].ref:
             (tmp_path / "there" / ".render").mkdir(parents=True)
             memory.get_file(
                 "/prints/.render/ledger.sqlite", str(tmp_path / "there" / ".render" / "ledger.sqlite")

@@ -130,8 +130,8 @@ def _pipeline(module) -> None:
 def _ledger(module) -> None:
     plain = module.Ledger.record
 
-    def record(self, event):
-        plain(self, event)
+    def record(self, task, event):
+        plain(self, task, event)
         if type(event).__name__ in ("JobStarted", "JobDone", "JobFailed"):
             cross("ledger written", type(event).__name__)
 
@@ -147,7 +147,7 @@ def _tiles(module) -> None:
         return call
 
     for name in ("hold_content", "sums", "gradient"):
-        setattr(module.Bench, name, struck(getattr(module.Bench, name)))
+        setattr(module.TileWorker, name, struck(getattr(module.TileWorker, name)))
 
 
 def _replace(source, target, **more):
