@@ -2,10 +2,14 @@
 
 RenderError
 ├── UsageError      wrong options on the command line, or a plan that cannot work   exit status 2
+│   ├── ArgumentError      of the Python API: a value out of range (a ValueError too)
+│   └── ArgumentTypeError  of the Python API: a wrong type, an unknown keyword (a TypeError too)
 ├── PictureError    a picture that cannot be read, used or written                  its job fails
 ├── PresetError     a style preset that is missing, misspelt or out of range        its job fails
 ├── WeightsError    network weights that are missing, damaged or of another network
-└── DivergedError   the optimisation reached NaN or never moved                     its job fails
+├── DivergedError   the optimisation reached NaN or never moved                     its job fails
+├── MemoryShort     of the Python API: no memory is left, with the smallest tiles (a MemoryError too)
+└── BatchError      of the Python API: some pictures of a batch failed, the others are done
 """
 
 
@@ -14,6 +18,14 @@ class RenderError(Exception):
 
 
 class UsageError(RenderError):
+    pass
+
+
+class ArgumentError(UsageError, ValueError):
+    pass
+
+
+class ArgumentTypeError(UsageError, TypeError):
     pass
 
 
@@ -31,6 +43,18 @@ class WeightsError(RenderError):
 
 class DivergedError(RenderError):
     pass
+
+
+class MemoryShort(RenderError, MemoryError):
+    pass
+
+
+class BatchError(RenderError):
+    """failed: (what, why) of each picture that failed."""
+
+    def __init__(self, failed: "list[tuple[str, str]]"):
+        self.failed = tuple(failed)
+        super().__init__("\n".join([f"{len(failed)} of the batch failed:", *(why for _, why in failed)]))
 
 
 def brief(value: object, longest: int = 120) -> str:

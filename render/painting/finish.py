@@ -30,22 +30,58 @@ class Finish:
         return cls(settings, icc.load_profile(settings.profile), proof)
 
 
-def finish(
-    output: Path,
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """A print that is ready to be written: float pixels, and all that its file says besides."""
+
+    sheet: np.ndarray  # (H, W, 3) float32 sRGB in [0, 1], paper included
+    alpha: np.ndarray | None  # (H, W) float32 in [0, 1]; None when the photograph is opaque
+    dpi: float  # of the file's tag
+    carried: Mapping[str, str]  # the photograph's EXIF that a print carries on
+    provenance: Mapping  # how it was made, as JSON
+    findings: tuple[str, ...]  # what the checks found
+
+    def write(self, output: Path, finishing: Finish, *, quality: int = 95) -> None:
+        """Whole or not at all, and the soft proof beside it. quality: of JPEG and WebP, 0 to 100. Raises
+        PictureError when the file cannot be written."""
+        print_file.write(
+            output,
+            self.sheet,
+            alpha=self.alpha,
+            dpi=self.dpi,
+            provenance=self.provenance,
+            quality=quality,
+            bit_depth=finishing.settings.bit_depth,
+            profile=finishing.profile,
+            intent=finishing.settings.intent,
+            carried=self.carried,
+        )
+        if finishing.soft_proof is not None:
+            seen = icc.soft_proof(
+                quantize.dithered(self.sheet), finishing.soft_proof, finishing.settings.intent
+            )
+            print_file.write(
+                proof_path(output),
+                seen.astype(np.float32) / 255,
+                dpi=self.dpi,
+                provenance={**self.provenance, "proof_of": output.name},
+            )
+
+
+def finished(
     pixels: np.ndarray,
     photo: Photo,
     layout: Layout,
-    finishing: Finish,
+    settings: Settings,
     *,
     provenance: Mapping,
     borders=((), ()),
-) -> tuple[str, ...]:
-    """Writes the print and returns what the checks found.
+) -> Finished:
+    """Of a painted picture, the print.
 
     pixels: (H, W, 3) float32 sRGB in [0, 1], of layout.picture's size; borders: where tiles met, (rows,
-    columns). Raises PictureError when the file cannot be written.
+    columns).
     """
-    settings = finishing.settings
     content = images.resize(images.crop(photo.pixels, layout), layout.picture)
     if settings.photoreal is not None:
         pixels = photoreal.keep_structure(pixels, content, strength=settings.photoreal)
@@ -59,23 +95,20 @@ def finish(
     if photo.alpha is not None:
         alpha = images.place(images.resize(images.crop(photo.alpha, layout), layout.picture), layout)
     sheet = images.place(pixels, layout)
-    print_file.write(
-        output,
-        sheet,
-        alpha=alpha,
-        dpi=layout.dpi,
-        provenance=provenance,
-        bit_depth=settings.bit_depth,
-        profile=finishing.profile,
-        intent=settings.intent,
-        carried=photo.carried,
-    )
-    if finishing.soft_proof is not None:
-        seen = icc.soft_proof(quantize.dithered(sheet), finishing.soft_proof, settings.intent)
-        print_file.write(
-            proof_path(output),
-            seen.astype(np.float32) / 255,
-            dpi=layout.dpi,
-            provenance={**provenance, "proof_of": output.name},
-        )
-    return findings
+    return Finished(sheet, alpha, layout.dpi, photo.carried, provenance, findings)
+
+
+def finish(
+    output: Path,
+    pixels: np.ndarray,
+    photo: Photo,
+    layout: Layout,
+    finishing: Finish,
+    *,
+    provenance: Mapping,
+    borders=((), ()),
+) -> tuple[str, ...]:
+    """Writes the print and returns what the checks found: see `finished` and `Finished.write`."""
+    print_ = finished(pixels, photo, layout, finishing.settings, provenance=provenance, borders=borders)
+    print_.write(output, finishing)
+    return print_.findings

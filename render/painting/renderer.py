@@ -40,7 +40,7 @@ from render.network.tiling import Tile, borders, plan_tiles, whole
 from render.network.weights import Weights
 from render.painting import checkpoint
 from render.painting.checkpoint import Checkpoint
-from render.painting.finish import Finish, finish
+from render.painting.finish import Finish, Finished, finished
 from render.painting.storage import (
     Borders,
     Painting,
@@ -192,6 +192,15 @@ class Renderer:
     def run(self, job: Job, report: Report = ignore) -> Done:
         """Paint a job and write its print. Raises RenderError for what the user can fix."""
         started = time.monotonic()
+        print_, finishing, busy_s = self.finished(job, report)
+        print_.write(job.output, finishing)
+        if self.storage is not None:
+            checkpoint.forget(self.storage.checkpoints, job.painting_id)
+        seconds, size_bytes = time.monotonic() - started, job.output.stat().st_size
+        return Done(seconds, size_bytes, print_.provenance["loss"], print_.findings, busy_s)
+
+    def finished(self, job: Job, report: Report = ignore) -> tuple[Finished, Finish, float]:
+        """What `run` writes, how, and the seconds in which the device worked."""
         finishing = Finish.of(job.settings)
         for profile in filter(None, (finishing.profile, finishing.soft_proof)):
             if Path(profile.name) in job.hashes:
@@ -213,18 +222,11 @@ class Renderer:
             painting = self._paint(job, photo, read_layout, scales, report)
             busy_s = time.monotonic() - before
             self._store(job, painting)
-        findings = finish(
-            job.output,
-            painting.pixels,
-            photo,
-            read_layout,
-            finishing,
-            borders=painting.borders,
-            provenance=self._provenance(job.original, photo_sha256, layout, scales, painting.loss),
+        provenance = self._provenance(job.original, photo_sha256, layout, scales, painting.loss)
+        print_ = finished(
+            painting.pixels, photo, read_layout, job.settings, provenance=provenance, borders=painting.borders
         )
-        if self.storage is not None:
-            checkpoint.forget(self.storage.checkpoints, job.painting_id)
-        return Done(time.monotonic() - started, job.output.stat().st_size, painting.loss, findings, busy_s)
+        return print_, finishing, busy_s
 
     def _store(self, job: Job, painting: Painting) -> None:
         if self.storage is not None:
@@ -280,12 +282,13 @@ class Renderer:
         """The style images' target at a scale; kept, because many photographs share it."""
         match = job.settings.color == "match"
         key = (
-            job.style.pictures,
+            # By content: between two calls of the Python API a file may have become another picture.
+            tuple((job.hashes[picture.path], picture.weight) for picture in job.style.pictures),
             scale.style_long_side_px,
             job.look.pooling,
             job.look.edge,
             tuple(weighting.style_layers.items()),
-            job.photo if match else None,
+            job.hashes[job.photo] if match else None,
         )
         if key not in self._targets:
             pictures = []
