@@ -24,7 +24,7 @@ def contents(folder: str) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def render(program, files_are_read_anew):
+def render(program, files_are_read_anew, few_iterations):
     """render(*words): (status, standard output and error together) of a batch or image with a small, cheap
     look."""
 
