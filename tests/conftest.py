@@ -32,7 +32,19 @@ OWN_NETWORKS = "test_weights.py"  # tests how weights are loaded
 # Fixtures that start Ray or run the real VGG-19, also where other fixtures use them.
 MARKS = {
     "ray": {"ray_head", "bare_head", "dashboard"},
-    "network": {"batch", "half_broken", "network", "renderer", "strips", "vgg"},
+    "network": {
+        "batch",
+        "batch_folder",
+        "caffe",
+        "half_broken",
+        "network",
+        "photos",
+        "renderer",
+        "strips",
+        "three_jobs",
+        "two_photos",
+        "vgg",
+    },
 }
 
 

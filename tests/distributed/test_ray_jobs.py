@@ -45,7 +45,7 @@ def connection(ray_head):
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sources")
-    photos = [save_photo(folder / f"photos/{name}.png", seed=i) for i, name in enumerate("ab")]
+    photos = [save_photo(folder / f"photos/{name}.png", (24, 64), seed=i) for i, name in enumerate("ab")]
     return photos, [save_painting(folder / f"{name}.png", seed=i) for i, name in enumerate("xy")]
 
 
@@ -404,9 +404,9 @@ def test_idle_workers_help_with_the_tiles_of_the_last_print_and_no_pixel_changes
     connection, sources, tmp_path, monkeypatch
 ):
     """Tiles of 128 px, which a small memory enforces."""
-    photos, paintings = sources
+    photo, (painting, _) = save_photo(tmp_path / "photos/a.png"), sources[1]
     settings = Settings(size_px=512, quality="draft")
-    (job,) = jobs_in((photos[:1], paintings[:1]), tmp_path, settings)
+    (job,) = jobs_in(([photo], [painting]), tmp_path, settings)
     scene = scene_of(job, plan_scales((384, 512), 512, quality="draft", style_scale=1.0)[-1], 4, 48 * 64 * 12)
     memory_bytes = smallest_bytes(scene) + 2**20
     alone = replace(job, output=tmp_path / "alone.png")

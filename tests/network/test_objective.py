@@ -55,6 +55,7 @@ def objective(network, weighting, *, dtype=torch.float32, seeds=(1, 2)):
     )
 
 
+@pytest.mark.network
 def test_the_networks_zero_padding_is_not_felt_at_the_edge():
     network, grey = weights.load().network(), torch.full((1, 3, 48, 64), 0.9)
     for name in ("relu1_1", "relu2_1", "relu3_1"):  # the layers that see less far than the margin
@@ -64,6 +65,7 @@ def test_the_networks_zero_padding_is_not_felt_at_the_edge():
         assert spread(found) < 1e-5 and spread(framed - framed[..., 5:6, 5:6]) > 0.1
 
 
+@pytest.mark.network
 def test_an_edge_of_zeros_is_the_plain_network():
     network, image = weights.load().network(), picture(0, 83, 101)
     plain, found = (
@@ -79,6 +81,7 @@ def test_an_edge_of_zeros_is_the_plain_network():
         assert not torch.equal(make(WEIGHTING), make(zero))
 
 
+@pytest.mark.network
 def test_features_keep_their_place_and_odd_sizes_their_last_rows():
     network, image = weights.load().network(), picture(0, 83, 101)
     names = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
@@ -153,6 +156,7 @@ def test_weights_of_nought_leave_layers_out(tiny):
     assert replace(WEIGHTING, style_weight=0.0).layers == ("relu2_2",)
 
 
+@pytest.mark.network
 def test_one_weight_means_the_same_at_every_size():
     # A picture that repeats has the same statistics whatever its size, and so it should have the same style
     # loss.
@@ -185,6 +189,7 @@ def test_several_weighted_pictures_make_one_target(tiny):
 BFLOAT16_DEPTH = 5 if has_fast_bfloat16("cpu") else 2
 
 
+@pytest.mark.network
 @pytest.mark.parametrize(
     "style_loss, precision, depth, height, width",
     [
@@ -224,6 +229,7 @@ def test_the_real_networks_gradient_does_not_depend_on_the_number_of_threads(
     assert torch.equal(found[0].gradient, found[1].gradient)
 
 
+@pytest.mark.network
 def test_bfloat16_loss_and_gradient_are_near_float32_ones():
     loaded = weights.load()
     weighting = Weighting({f"relu{i}_1": 1.0 for i in range(1, 6)}, {"relu4_2": 1.0}, 1.0, 0.2)
@@ -394,6 +400,7 @@ def test_one_tile_needs_one_pass_forward_and_others_two(vgg):
     assert counts == [1, 8, 6, 4]
 
 
+@pytest.mark.network
 def test_targets_of_tiled_pictures_are_those_of_whole_ones():
     # In float64, where a tile's own mistake cannot hide in rounding: the processor may add in any order,
     # which changed the 15th digit of the largest feature. In float32 it moved features of up to 9000 by 0.002
@@ -416,6 +423,7 @@ def test_targets_of_tiled_pictures_are_those_of_whole_ones():
     assert_alike(parts.features["relu4_2"], whole.features["relu4_2"])
 
 
+@pytest.mark.network
 def test_the_picture_has_no_frame_of_one_pixel():
     # A repeated border pixel is pulled at by all its copies: the mirror image leaves it alone.
     network, image = weights.load().network(), smooth(5, 64, 96)

@@ -27,6 +27,7 @@ from render.runners.local import LocalRunner, attempt, make_renderer
 
 CPU = device.choose("cpu", "float32", threads=1)
 SMALL = Settings(size_px=64, quality="draft")
+pytestmark = pytest.mark.network
 
 
 @pytest.fixture(autouse=True, scope="module")
