@@ -48,17 +48,41 @@ MARKS = {
 }
 
 
+# Files that take longest begin first, so that no process is left with one at the end.
+LONG = (
+    "ray",
+    "cli/test_main.py",
+    "system/test_interrupts.py",
+    "torture/test_torture.py",
+    "torture/test_torture_kills.py",
+    "painting/test_checkpoint.py",
+    "runners/test_local.py",
+    "painting/test_renderer.py",
+    "network/test_objective.py",
+    "system/test_streams.py",
+    "jobs/test_outputs.py",
+)
+
+
 @functools.cache
 def real_network() -> weights.Weights:
     """VGG-19, decoded once in each test process: nobody changes its tensors."""
     return LOADS_THE_NETWORK()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
+    """Marks, and what one process runs together: all that starts Ray, or else the tests of a file."""
+    groups = {}
     for item in items:
         for name, fixtures in MARKS.items():
             if fixtures & set(getattr(item, "fixturenames", ())):
                 item.add_marker(name)
+        file = item.path.relative_to(Path(__file__).parent).as_posix()
+        groups[item] = "ray" if item.get_closest_marker("ray") else file
+        item.add_marker(pytest.mark.xdist_group(groups[item]))
+    order = list(dict.fromkeys([*LONG, *groups.values()]))
+    items.sort(key=lambda item: order.index(groups[item]))
 
 
 @pytest.hookimpl(tryfirst=True)
