@@ -1,5 +1,6 @@
 """The environment of the tests, and the fixtures that many of them use."""
 
+import functools
 import json
 import os
 import signal
@@ -21,12 +22,99 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from helpers.pictures import HEIGHT, WIDTH, save_painting, save_photo
 from helpers.program import CHEAP_BATCH, run, run_here
+from render.network import weights
+
+# --- what scripts/test --fast leaves out --------------------------------------------------------------------
+
+LOADS_THE_NETWORK = weights.load  # the plain one
+OWN_NETWORKS = "test_weights.py"  # tests how weights are loaded
+
+# Fixtures that start Ray or run the real VGG-19, also where other fixtures use them.
+MARKS = {
+    "ray": {"ray_head", "bare_head", "dashboard"},
+    "network": {
+        "batch",
+        "batch_folder",
+        "caffe",
+        "half_broken",
+        "network",
+        "photos",
+        "renderer",
+        "strips",
+        "three_jobs",
+        "two_photos",
+        "vgg",
+    },
+}
+
+
+# Files that take longest begin first, so that no process is left with one at the end.
+LONG = (
+    "ray",
+    "cli/test_main.py",
+    "system/test_interrupts.py",
+    "torture/test_torture.py",
+    "torture/test_torture_kills.py",
+    "painting/test_checkpoint.py",
+    "runners/test_local.py",
+    "painting/test_renderer.py",
+    "network/test_objective.py",
+    "system/test_streams.py",
+    "jobs/test_outputs.py",
+)
+
+
+@functools.cache
+def real_network() -> weights.Weights:
+    """VGG-19, decoded once in each test process: nobody changes its tensors."""
+    return LOADS_THE_NETWORK()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Marks, and what one process runs together: all that starts Ray, or else the tests of a file."""
+    groups = {}
+    for item in items:
+        for name, fixtures in MARKS.items():
+            if fixtures & set(getattr(item, "fixturenames", ())):
+                item.add_marker(name)
+        file = item.path.relative_to(Path(__file__).parent).as_posix()
+        groups[item] = "ray" if item.get_closest_marker("ray") else file
+        item.add_marker(pytest.mark.xdist_group(groups[item]))
+    order = list(dict.fromkeys([*LONG, *groups.values()]))
+    items.sort(key=lambda item: order.index(groups[item]))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    if item.path.name == OWN_NETWORKS:
+        weights.load = LOADS_THE_NETWORK
+        return
+    marked = any(item.get_closest_marker(name) for name in ("network", "ray", "slow"))
+
+    def load(name="caffe", *, preprocessing=None):
+        if name != "caffe":
+            return LOADS_THE_NETWORK(name, preprocessing=preprocessing)
+        if not marked:
+            pytest.fail("runs the real VGG-19: mark it `network`, so that scripts/test --fast leaves it out")
+        return real_network()
+
+    weights.load = load
+
+
+# --- fixtures -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
 def cli():
     """cli(*words, cwd=folder): the real entry point in a process of its own."""
     return run
+
+
+@pytest.fixture(scope="session")
+def here():
+    """here(*words, cwd=folder): the same in this process, without the seconds in which torch is loaded."""
+    return run_here
 
 
 @pytest.fixture
@@ -100,6 +188,16 @@ def batch(program, files_are_read_anew):
         return found, status
 
     return run
+
+
+@pytest.fixture
+def few_iterations(monkeypatch):
+    """For tests of what becomes of a print, and not of how good it gets. In this process alone: not in
+    workers."""
+    from render.jobs import schedule
+
+    monkeypatch.setattr(schedule, "QUALITIES", dict.fromkeys(schedule.QUALITIES, (4, 1.0)))
+    monkeypatch.setattr(schedule, "FEWEST_ITERATIONS", 4)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from render.jobs import job
 from render.network import device
 from render.pictures import icc, images, print_file
 
-pytestmark = pytest.mark.usefixtures("files_are_read_anew")
+pytestmark = pytest.mark.usefixtures("files_are_read_anew", "few_iterations")
 PAPER = ("--print", "6x4cm", "--dpi", "100", "--bleed", "2mm")
 
 

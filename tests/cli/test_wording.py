@@ -110,6 +110,7 @@ def test_json_keeps_names_as_they_are(evil, program):
     }
 
 
+@pytest.mark.network
 @pytest.mark.parametrize("environment", [{"LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}])
 def test_a_terminal_that_knows_few_characters_refuses_none(folder, environment):
     def program(*words):
@@ -170,6 +171,7 @@ def test_warnings_of_others_and_their_hooks_stay_theirs(odd, recwarn):
     assert [str(w.message) for w in recwarn] == ["of somebody else"]
 
 
+@pytest.mark.network
 def test_the_program_says_it_on_standard_error_in_one_line(odd, folder):
     odd.rename(folder / "photos/odd.jpg")
     done = run(*CHEAP_BATCH, "--size", "32", cwd=folder)

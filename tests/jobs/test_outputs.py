@@ -24,7 +24,7 @@ def contents(folder: str) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def render(program, files_are_read_anew):
+def render(program, files_are_read_anew, few_iterations):
     """render(*words): (status, standard output and error together) of a batch or image with a small, cheap
     look."""
 
@@ -322,6 +322,7 @@ def jobs_anew() -> None:
 # --- names that are no text ---------------------------------------------------------------------------------
 
 
+@pytest.mark.network
 def test_a_file_name_that_is_not_utf_8_is_a_name_like_any_other(folder, cli):
     os.rename(b"photos/a.png", b"photos/a\xff\xe9.png")
     save_photo(Path("photos/b.png"), seed=1)
@@ -340,6 +341,7 @@ def test_a_file_name_that_is_not_utf_8_is_a_name_like_any_other(folder, cli):
     assert cli("recolor", "prints", "--color", "luminance", cwd=folder).status == 0
 
 
+@pytest.mark.network
 @pytest.mark.parametrize(
     "locale",
     [

@@ -55,6 +55,7 @@ def objective(network, weighting, *, dtype=torch.float32, seeds=(1, 2)):
     )
 
 
+@pytest.mark.network
 def test_the_networks_zero_padding_is_not_felt_at_the_edge():
     network, grey = weights.load().network(), torch.full((1, 3, 48, 64), 0.9)
     for name in ("relu1_1", "relu2_1", "relu3_1"):  # the layers that see less far than the margin
@@ -64,6 +65,7 @@ def test_the_networks_zero_padding_is_not_felt_at_the_edge():
         assert spread(found) < 1e-5 and spread(framed - framed[..., 5:6, 5:6]) > 0.1
 
 
+@pytest.mark.network
 def test_an_edge_of_zeros_is_the_plain_network():
     network, image = weights.load().network(), picture(0, 83, 101)
     plain, found = (
@@ -79,6 +81,7 @@ def test_an_edge_of_zeros_is_the_plain_network():
         assert not torch.equal(make(WEIGHTING), make(zero))
 
 
+@pytest.mark.network
 def test_features_keep_their_place_and_odd_sizes_their_last_rows():
     network, image = weights.load().network(), picture(0, 83, 101)
     names = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
@@ -153,6 +156,7 @@ def test_weights_of_nought_leave_layers_out(tiny):
     assert replace(WEIGHTING, style_weight=0.0).layers == ("relu2_2",)
 
 
+@pytest.mark.network
 def test_one_weight_means_the_same_at_every_size():
     # A picture that repeats has the same statistics whatever its size, and so it should have the same style
     # loss.
@@ -185,11 +189,14 @@ def test_several_weighted_pictures_make_one_target(tiny):
 BFLOAT16_DEPTH = 5 if has_fast_bfloat16("cpu") else 2
 
 
+@pytest.mark.network
 @pytest.mark.parametrize(
     "style_loss, precision, depth, height, width",
     [
-        *((loss, "float32", 5, *size) for loss in losses.STYLE_LOSSES for size in ((36, 48), (150, 203))),
-        # The losses see sums in float64, whatever the features are: one of them is enough.
+        *((loss, "float32", 5, 36, 48) for loss in losses.STYLE_LOSSES),
+        # The losses see sums in float64, whatever the features are and from however many pixels: of a larger
+        # picture, and of other features, one of them is enough.
+        ("wasserstein", "float32", 5, 150, 203),
         ("wasserstein", "bfloat16", 5, 36, 48),
         ("wasserstein", "bfloat16", BFLOAT16_DEPTH, 150, 203),
     ],
@@ -222,6 +229,7 @@ def test_the_real_networks_gradient_does_not_depend_on_the_number_of_threads(
     assert torch.equal(found[0].gradient, found[1].gradient)
 
 
+@pytest.mark.network
 def test_bfloat16_loss_and_gradient_are_near_float32_ones():
     loaded = weights.load()
     weighting = Weighting({f"relu{i}_1": 1.0 for i in range(1, 6)}, {"relu4_2": 1.0}, 1.0, 0.2)
@@ -304,26 +312,33 @@ def vgg():
     return weights.load().network()
 
 
+# Options that say nothing of how far a layer sees are tried on a network of three blocks.
+SHALLOW = {"style_layers": {"relu1_1": 1.0, "relu3_1": 1.0}, "content_layers": {"relu2_2": 1.0}}
+
+
 @pytest.mark.parametrize(
-    "options",
+    ("layers", "options"),
     [
-        {},
-        {"style_loss": "gram"},
-        {"style_loss": "gram-mean-std", "edge": "zero"},
-        {"tv_form": "power", "tv_weight": 10.0},
-        {"style_loss": "gram", "normalisation": "gatys", "content_weight": 1e-4},
-        {"style_weight": 0.0},
-        {"content_weight": 0.0},
-        {"style_layers": {"relu1_1": 1.0}, "content_layers": {"relu1_2": 1.0}},
-        {"pooling": "average"},
-        {"pooling": "average", "style_loss": "gram"},
+        ({}, {}),
+        ({}, {"style_loss": "gram"}),
+        ({}, {"style_loss": "gram-mean-std", "edge": "zero"}),
+        ({}, {"pooling": "average", "style_loss": "gram"}),
+        (SHALLOW, {"tv_form": "power", "tv_weight": 10.0}),
+        (SHALLOW, {"style_loss": "gram", "normalisation": "gatys", "content_weight": 1e-4}),
+        (SHALLOW, {"style_weight": 0.0}),
+        (SHALLOW, {"content_weight": 0.0}),
+        (SHALLOW, {"pooling": "average"}),
+        ({"style_layers": {"relu1_1": 1.0}, "content_layers": {"relu1_2": 1.0}}, {}),
     ],
     ids=str,
 )
-def test_loss_and_gradient_of_tiles_are_the_whole_images(vgg, options):
+def test_loss_and_gradient_of_tiles_are_the_whole_images(vgg, layers, options):
     options = dict(options)
     network = vgg.with_pooling(options.pop("pooling", "max"))
-    loss_error, gradient_error = relative_error(network, replace(DEEP, **options), (117, 203), 112, kept=4)
+    size, tile_px = ((60, 90), 48) if layers else ((117, 203), 112)
+    loss_error, gradient_error = relative_error(
+        network, replace(DEEP, **layers, **options), size, tile_px, kept=4
+    )
     # Wasserstein inverts a root of a covariance of fewer pixels than channels: rounding is enlarged there.
     assert loss_error < 1e-4 and gradient_error < (
         1e-4 if options.get("style_loss", "wasserstein") == "wasserstein" else 5e-6
@@ -349,7 +364,9 @@ def test_a_halo_one_stride_too_small_is_caught(vgg):
 
 
 def test_kept_activations_change_no_bit(vgg):
-    evaluations = [tiled_evaluation(vgg, DEEP, (100, 200), 112, kept=kept)[0] for kept in (0, 2, 100)]
+    evaluations = [
+        tiled_evaluation(vgg, replace(DEEP, **SHALLOW), (60, 90), 48, kept=kept)[0] for kept in (0, 2, 100)
+    ]
     for other in evaluations[1:]:
         assert other.loss == evaluations[0].loss and torch.equal(other.gradient, evaluations[0].gradient)
 
@@ -383,6 +400,7 @@ def test_one_tile_needs_one_pass_forward_and_others_two(vgg):
     assert counts == [1, 8, 6, 4]
 
 
+@pytest.mark.network
 def test_targets_of_tiled_pictures_are_those_of_whole_ones():
     # In float64, where a tile's own mistake cannot hide in rounding: the processor may add in any order,
     # which changed the 15th digit of the largest feature. In float32 it moved features of up to 9000 by 0.002
@@ -405,6 +423,7 @@ def test_targets_of_tiled_pictures_are_those_of_whole_ones():
     assert_alike(parts.features["relu4_2"], whole.features["relu4_2"])
 
 
+@pytest.mark.network
 def test_the_picture_has_no_frame_of_one_pixel():
     # A repeated border pixel is pulled at by all its copies: the mirror image leaves it alone.
     network, image = weights.load().network(), smooth(5, 64, 96)

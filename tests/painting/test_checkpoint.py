@@ -204,6 +204,7 @@ def test_a_checkpoint_of_another_version_is_as_good_as_none(renderer, job, tmp_p
     assert job.output.read_bytes() == whole
 
 
+@pytest.mark.network
 def test_a_process_killed_at_any_moment_loses_no_step_and_no_bit(tmp_path):
     save_photo(tmp_path / "photos/a.png", size=(16, 200))
     save_painting(tmp_path / "x.png")
@@ -287,6 +288,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits a process's memory as Linux does")
 def test_running_out_of_memory_halves_the_tiles_or_begins_afresh_says_so_and_goes_on(tmp_path):
     save_photo(tmp_path / "photo.png", size=(480, 512))

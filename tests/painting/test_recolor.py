@@ -20,7 +20,7 @@ from render.painting.recolor import find_prints
 from render.pictures import color, images, print_file, quantize
 
 DEEP = ("--bit-depth", "16")
-pytestmark = pytest.mark.usefixtures("files_are_read_anew")
+pytestmark = pytest.mark.usefixtures("files_are_read_anew", "few_iterations")
 
 
 def painted_again(records: dict) -> bool:

@@ -11,6 +11,7 @@ from skimage import data
 
 from render.errors import DivergedError, PictureError, UsageError
 from render.jobs import schedule
+from render.jobs.events import Notice
 from render.jobs.job import make_job
 from render.jobs.settings import Settings
 from render.jobs.styles import Look, find_style, load_style
@@ -18,6 +19,7 @@ from render.network import device, weights
 from render.network.losses import wasserstein
 from render.network.memory import Budget, plan_memory
 from render.network.moments import moments
+from render.network.objective import Objective
 from render.painting import checkpoint
 from render.painting import renderer as renderer_module
 from render.painting.checkpoint import Checkpoint
@@ -324,6 +326,31 @@ def test_matched_colours_are_those_of_each_photo(folder, renderer, few_iteration
         renderer.run(job)
         found.append(images.read(job.output).pixels)
     assert np.array_equal(found[0], found[2]) and np.array_equal(found[1], found[3])
+
+
+def test_running_out_of_memory_halves_the_tiles_says_so_and_goes_on(
+    folder, renderer, few_iterations, monkeypatch
+):
+    """A pretended shortage; test_checkpoint has a real one, among the slow tests."""
+    job = job_of(folder, name="whole.png", look=FIRST_LAYER, settings=Settings(size_px=160, quality="draft"))
+    renderer.render(job)
+    plain, notices = Objective.__call__, []
+
+    def runs_out(objective, image):
+        if len(objective.tiles) == 1:
+            raise RuntimeError("DefaultCPUAllocator: not enough memory")
+        return plain(objective, image)
+
+    monkeypatch.setattr(Objective, "__call__", runs_out)
+    squeezed = replace(job, output=folder / "squeezed.png")
+    renderer.render(
+        squeezed, report=lambda event: notices.append(event.text) if isinstance(event, Notice) else None
+    )
+    assert [notice.split(" (")[0] for notice in notices[:1]] == [
+        "out of memory at 160 px with tiles of 192 px"
+    ]
+    assert notices[-1].endswith("going on with 128 px")
+    assert difference_db(job.output, squeezed.output) > PRINTS_AGREE_DB
 
 
 def test_too_little_memory_for_the_last_scale_is_told_before_the_first(folder, renderer, monkeypatch):

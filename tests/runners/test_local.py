@@ -29,6 +29,7 @@ from render.runners.worker import attempt
 
 CPU = device.choose("cpu", "float32", threads=1)
 SMALL = Settings(size_px=64, quality="draft")
+pytestmark = pytest.mark.network
 
 
 def with_(settings: Settings, **changes) -> Settings:

@@ -25,7 +25,7 @@ from render.jobs.styles import Look, load_style
 from render.runners import remote
 from render.runners.batch import Summary, run_batch
 
-pytestmark = pytest.mark.usefixtures("files_are_read_anew")
+pytestmark = pytest.mark.usefixtures("files_are_read_anew", "few_iterations")
 
 
 @pytest.fixture(autouse=True)

@@ -83,7 +83,7 @@ def bombard(process: subprocess.Popen, with_signal: signal.Signals, every_s: flo
     [
         (signal.SIGINT, 0.01, True, 2),
         (signal.SIGTERM, 0.01, False, 2),
-        (signal.SIGTERM, 0.02, True, 2),
+        pytest.param(signal.SIGTERM, 0.02, True, 2, marks=pytest.mark.slow),
         (signal.SIGINT, 0.3, True, 1),
     ],
 )

@@ -48,6 +48,7 @@ def test_nothing_begins_again_where_it_says_nothing_or_was_said(begun, kernel, t
     assert begun(kernel, tunables) is None
 
 
+@pytest.mark.network
 def test_the_program_has_them_and_leaves_them_to_who_says_so(monkeypatch, tmp_path):
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     told = "large pages requested" if large_pages.on_request() else large_pages.status()

@@ -21,11 +21,13 @@ def torture(script: str, *words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.network
 def test_after_every_kill_the_same_command_ends_with_the_undisturbed_prints():
-    said = torture("kills.py", "--ground", "local", "--count", "5", "--seed", "2")
-    assert "5 kills in" in said and "Wrong: 0" in said and "| local | driver | print write |" in said
+    said = torture("kills.py", "--ground", "local", "--count", "3", "--seed", "2")
+    assert "3 kills in" in said and "Wrong: 0" in said and "| local | driver | print write |" in said
 
 
+@pytest.mark.network
 def test_a_disk_that_fails_a_checkpoint_cut_short_and_a_second_driver_are_borne():
     said = torture("disks.py", "--only", "failing: full of print 1", "checkpoint: truncated", "two drivers")
     assert said.count("borne, with status") == 3
@@ -44,6 +46,8 @@ def test_a_batch_tells_a_wrong_print_from_a_right_one():
     assert done.stdout.strip() == "afterwards: not the prints of an undisturbed run", done.stderr
 
 
+@pytest.mark.ray
+@pytest.mark.slow
 def test_rays_processes_listen_on_loopback_alone():
     said = torture("soak.py", "--count", "10", "--runner", "ray")
     assert "10 jobs, ray" in said and "Wrong: 0." in said and "beyond" not in said
