@@ -1,6 +1,7 @@
 """Ray: started on this machine or found on a network, examined before any work, and let go of."""
 
 import contextlib
+import logging
 import os
 import platform
 import secrets
@@ -96,7 +97,7 @@ def connected(
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray = import_ray()
-    _hush()
+    _silence()
     try:
         if address is None:
             _start(ray)
@@ -117,9 +118,12 @@ def import_ray():
     return ray
 
 
-def _hush() -> None:
-    """Ray prints what befalls its processes on standard output, pages of it, where --json promises JSON; what
-    it means for the jobs we say ourselves. There is no setting for that."""
+def _silence() -> None:
+    """Keep Ray's reports on its processes off standard output, where --json promises JSON: what they mean for
+    the jobs we report ourselves.
+
+    Private to Ray: there is no setting for it. tests/distributed/test_private_names.py fails when Ray renames
+    it."""
     from ray._private import worker
 
     worker.print_to_stdstream = lambda *args, **kwargs: None
@@ -144,7 +148,7 @@ def _start(ray) -> None:
         include_dashboard=False,
         _node_ip_address="127.0.0.1",
         log_to_driver=False,
-        logging_level="error",
+        logging_level=logging.ERROR,
         object_store_memory=objects,
     )
 
@@ -160,7 +164,7 @@ def _join(ray, address: str) -> None:
         host, _, port = address.rpartition(":")
         if host and port.isdigit():  # Ray itself would try for a minute or more
             socket.create_connection((host, int(port)), timeout=REACH_S).close()
-        ray.init(address=address, log_to_driver=False, logging_level="error")
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         text = " ".join(str(error).split())
         if "ersion mismatch" in text:

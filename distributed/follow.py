@@ -43,9 +43,10 @@ class Tally:
     def add(self, line: str) -> dict | None:
         """Counts a line of the log; gives its record."""
         record = record_of(line)
-        match record and record["event"]:
-            case None:
-                self.words = [*self.words[-9:], line] if line.strip() else self.words
+        if record is None:
+            self.words = [*self.words[-9:], line] if line.strip() else self.words
+            return None
+        match record["event"]:
             case "begin":
                 self.total = record["jobs"]
             case "started":

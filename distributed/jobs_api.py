@@ -29,6 +29,9 @@ class Dashboard:
         _probe(self.address)
         with _explained(self.address), _without(OVERRIDES):
             self._client = sdk.JobSubmissionClient(self.address)
+            # Private to Ray: its public get_version() gives the version of the API, not Ray's, and only its
+            # own client knows the cluster's token. tests/distributed/test_private_names.py fails when Ray
+            # renames it.
             self.ray_version = self._client._do_request("GET", "/api/version").json()["ray_version"]
         _check_versions(ray.__version__, self.ray_version, self.address)
 

@@ -4,6 +4,7 @@ render.distributed.on_head."""
 import argparse
 import base64
 import json
+import logging
 import os
 import re
 import socket
@@ -129,7 +130,7 @@ def alive(address: str) -> int:
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
         if not ray.is_initialized():
-            ray.init(address=address, log_to_driver=False, logging_level="error")
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         return sum(node["Alive"] for node in ray.nodes())
     except (OSError, RuntimeError):  # not yet; ConnectionError is one of OSError
         return 0

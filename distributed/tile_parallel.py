@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import ray
 import torch
+from ray.exceptions import RayError
 
 from render.distributed.cluster import reason
 from render.network import losses
@@ -207,7 +208,7 @@ class RayCrew:
         """What the helper answered, or LOST when it did not."""
         try:
             return ray.get(ref, timeout=self.stall_s)
-        except ray.exceptions.RayError as error:
+        except RayError as error:
             self.drop(h, reason(error))
             return LOST
 

@@ -197,6 +197,8 @@ class _Noise(nn.Module):
     """Adds noise of learnt strength, from which fine texture is made (Karras et al. 2019, section 3.2): drawn
     anew in training, and always the same afterwards, so that a latent alone decides its picture."""
 
+    fixed: torch.Tensor
+
     def __init__(self, side: int):
         super().__init__()
         self.strength = nn.Parameter(torch.zeros(()))

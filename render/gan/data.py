@@ -93,7 +93,13 @@ def _downloaded(name: str, cache: Path) -> Path:
             f"--data {name}: cannot be downloaded ({error}). Fetch its four .gz files elsewhere and pass "
             f"--data FOLDER."
         ) from error
-    return _idx_file(cache / NAMED[name] / "raw")
+    found = _idx_file(cache / NAMED[name] / "raw")
+    if found is None:
+        raise UsageError(
+            f"--data {name}: the download has no {TRAINING_IMAGES}. Fetch its four .gz files elsewhere and "
+            "pass --data FOLDER."
+        )
+    return found
 
 
 def _idx_file(folder: Path) -> Path | None:
@@ -121,7 +127,7 @@ def read_idx(path: Path, *, dimensions: int) -> np.ndarray:
             raise PictureError(f"{path}: cannot be read ({brief(error)}). Download it again.") from error
 
 
-def _parsed_idx(path: Path, file: BinaryIO, dimensions: int) -> np.ndarray:
+def _parsed_idx(path: Path, file: BinaryIO | gzip.GzipFile, dimensions: int) -> np.ndarray:
     head = file.read(4 + 4 * dimensions)
     if head[:4] != bytes((0, 0, UNSIGNED_BYTE, dimensions)):
         raise PictureError(f"{path}: not an IDX file of bytes in {dimensions} dimensions. Download it again.")
@@ -142,7 +148,7 @@ def _parsed_idx(path: Path, file: BinaryIO, dimensions: int) -> np.ndarray:
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
-def _read_up_to(file: BinaryIO, count: int) -> bytearray:
+def _read_up_to(file: BinaryIO | gzip.GzipFile, count: int) -> bytearray:
     """In pieces: a head may claim gigabytes of which the file has none."""
     data = bytearray()
     while piece := file.read(min(PIECE_BYTES, count - len(data))):
@@ -171,7 +177,8 @@ def _from_pictures(folder: Path, shape: tuple[int, int, int], crop: str | None) 
 def _squares(path: Path, size_px: int, crop: str) -> list[np.ndarray]:
     """In bytes: as floats the squares of a folder would need four times the memory, and the overlapping ones
     hold on to the whole picture."""
-    return [np.uint8(np.rint(square * 255)) for square in cut(images.read(path).pixels, size_px, crop)]
+    squares = cut(images.read(path).pixels, size_px, crop)
+    return [np.rint(square * 255).astype(np.uint8) for square in squares]
 
 
 def _refuse_too_many(folder: Path, paths: Sequence[Path], size_px: int, crop: str) -> None:

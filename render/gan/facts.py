@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from render.errors import UsageError, brief
 from render.gan.architectures import ARCHITECTURES, Architecture
 
-KIND = "render-gan"
-FORMAT = 1
+KIND: Literal["render-gan"] = "render-gan"
+FORMAT: Literal[1] = 1
 
 Shape = tuple[int, int, int]
 
@@ -67,8 +67,8 @@ class DataFacts(BaseModel):
 class Origin(BaseModel):
     """Whether a file is a checkpoint at all, and of an architecture known here."""
 
-    kind: Literal[KIND]
-    format: Literal[FORMAT]
+    kind: Literal["render-gan"]
+    format: Literal[1]
     architecture: str
 
 

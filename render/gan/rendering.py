@@ -84,10 +84,10 @@ class MakeShardRenderer:
 
 def write_pngs(paths: Sequence[Path], batches: Iterable[np.ndarray]) -> None:
     """Each batch as it comes; the last file last, whatever the others take."""
-    paths = iter(paths)
+    following = iter(paths)
     with ThreadPoolExecutor(WRITERS) as pool:
         for images in batches:
-            *others, last = [(next(paths), image) for image in images]
+            *others, last = [(next(following), image) for image in images]
             list(pool.map(lambda pair: sheets.write_png(*pair), others))
             sheets.write_png(*last)
 

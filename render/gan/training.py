@@ -58,10 +58,13 @@ class Training:
         self.architecture, self.loss = ARCHITECTURES[recipe.architecture], LOSSES[recipe.loss]
         torch.manual_seed(recipe.seed)
         form = torch.channels_last if self.architecture.mixed else torch.contiguous_format
-        self.generator = self.architecture.generator(recipe.shape).to(self.at, memory_format=form)
-        self.discriminator = self.architecture.discriminator(recipe.shape).to(self.at, memory_format=form)
+        self.generator = self.architecture.generator(recipe.shape).to(device=self.at)
+        self.discriminator = self.architecture.discriminator(recipe.shape).to(device=self.at)
+        for network in (self.generator, self.discriminator):
+            # torch's annotations lack this one
+            network.to(memory_format=form)  # pyright: ignore[reportCallIssue]
         if self.loss.penalised and any(
-            isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.discriminator.modules()
+            isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d)) for m in self.discriminator.modules()
         ):
             raise UsageError(
                 f"--loss {recipe.loss}: its gradient penalty is on each sample's own gradient, and "
@@ -153,18 +156,15 @@ class Training:
         shown_real, shown_fake = (augmented(x, self.recipe.augment) for x in (real, fake))
         with self.mixed():
             judged = self.discriminator(shown_real).float(), self.discriminator(shown_fake).float()
-            beside = (
-                self.discriminator.reconstruction(shown_real)
-                if hasattr(self.discriminator, "reconstruction")
-                else 0.0
-            )
+            reconstruction_loss = getattr(self.discriminator, "reconstruction", None)
+            beside = 0.0 if reconstruction_loss is None else reconstruction_loss(shown_real)
         loss = self.loss.discriminator(*judged, self.recipe.label_noise)
-        told = loss.item()
+        reported = loss.item()  # without what is added to it, to be compared with Loss.perfect
         if self.loss.penalised:
             beside = gradient_penalty(self.discriminator, shown_real, shown_fake)
         loss = loss + beside
         self._descend("discriminator", loss)
-        return told
+        return reported
 
     def _generator_step(self, count: int) -> float:
         self.discriminator.requires_grad_(False)

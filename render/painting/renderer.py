@@ -460,7 +460,7 @@ class ScaleRun:
             return (0.5 + 0.2 * noise).clamp(0, 1)
         return tensor(
             images.resize(
-                images.read(load_source(self.job, Path(self.job.look.init))).pixels, content.shape[-2:]
+                images.read(load_source(self.job, Path(self.job.look.init))).pixels, self.scale.size
             )
         )
 

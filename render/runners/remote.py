@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any, cast
 
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
@@ -101,6 +102,11 @@ def _open(url: str) -> tuple[AbstractFileSystem, str]:
     return fs, path.rstrip("/")
 
 
+def _infos(listed: object) -> dict[str, dict[str, Any]]:
+    """What `find` and `glob` list with detail=True, by path. Their annotations speak of lists only."""
+    return cast(dict[str, dict[str, Any]], listed)
+
+
 def _protocols(fs: AbstractFileSystem) -> tuple[str, ...]:
     return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
 
@@ -184,7 +190,7 @@ def _localised(url: str, endings, without, failed: Failed, tell) -> list[str]:
         if _is_glob(fs, path):
             matches = {
                 name: info["type"] == "directory"
-                for name, info in sorted(fs.glob(path, detail=True).items())
+                for name, info in sorted(_infos(fs.glob(path, detail=True)).items())
                 if "/." in path or "/." not in name
             }
             if not matches:
@@ -258,7 +264,7 @@ def _pictures_of(preset: Path, fs: AbstractFileSystem, parent: str, failed: Fail
 def _folder(url: str, endings, without: str | None, failed: Failed, tell) -> list[str]:
     fs, base = _open(url)
     with _telling(url, "listed"):
-        listed = fs.find(base, detail=True)
+        listed = _infos(fs.find(base, detail=True))
         if not listed:
             fs.ls(base)  # raises where there is no such bucket
     hidden = None if without is None else _open(without)[1]
@@ -358,7 +364,7 @@ class Output:
             fs.invalidate_cache()
             sizes = {
                 path.removeprefix(base + "/"): info["size"]
-                for path, info in fs.find(base, detail=True).items()
+                for path, info in _infos(fs.find(base, detail=True)).items()
             }
         output = cls(url, _kept("outputs", url.rstrip("/")), fs, base, sizes)
         output._fetch_ledger()
@@ -392,7 +398,7 @@ class Output:
         with _telling(self.shown(path), "written", PictureError):
             there, size = f"{self.base}/{name}", path.stat().st_size
             if _FOLDERS & set(_protocols(self.fs)):
-                self.fs.makedirs(self.fs._parent(there), exist_ok=True)
+                self.fs.makedirs(there.rpartition("/")[0] or "/", exist_ok=True)
             self.fs.put_file(str(path), there)
             self.fs.invalidate_cache()
             if self.fs.info(there)["size"] != size:
