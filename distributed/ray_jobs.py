@@ -460,7 +460,8 @@ class _Run:
 
 
 def _bytes_of(path: str, sha256: str) -> bytes:
-    """A file that travels. Raises PictureError when it is no longer the one that was planned with."""
+    """The content of a file that is sent. Raises PictureError when it has changed since the batch was
+    planned."""
     content = files.read(Path(path), at_most_bytes=MAX_FILE_BYTES, what="file")
     if content.sha256 != sha256:
         raise changed(path)
@@ -468,10 +469,12 @@ def _bytes_of(path: str, sha256: str) -> bytes:
 
 
 def _kill(pid: int) -> None:
-    """Runs on the worker's machine."""
+    """Runs as a task on the worker's machine."""
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
-        if any(word.startswith("ray::") for word in process.cmdline()):  # numbers are used again
+        if any(
+            word.startswith("ray::") for word in process.cmdline()
+        ):  # the system may have given the number to another process
             process.kill()
 
 

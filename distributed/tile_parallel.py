@@ -107,7 +107,7 @@ class TileWorker:
         )
 
     def _tensor(self, pixels: np.ndarray) -> torch.Tensor:
-        # A copy: the arrays that Ray hands over must not be written to.
+        # A copy, because the arrays that Ray delivers are read-only.
         return torch.tensor(pixels, device=self.network.device)
 
 
