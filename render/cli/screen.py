@@ -42,8 +42,8 @@ def duration(seconds: float) -> str:
 
 
 class Screen(AbstractContextManager):
-    """Draws events on standard error: a bar in a terminal, else a line per minute with the state of the batch,
-    even when nothing has happened, because one iteration of a huge print may take longer."""
+    """Draws events on standard error: a bar in a terminal, else a line per minute with the state of the
+    batch, even when nothing has happened, because one iteration of a huge print may take longer."""
 
     def __init__(
         self,
