@@ -1,6 +1,8 @@
-"""Ray: started on this machine or found on a network, examined before any work, and let go of."""
+"""A Ray cluster: started on this machine or joined on a network, examined before any work, and left
+afterwards."""
 
 import contextlib
+import logging
 import os
 import platform
 import secrets
@@ -13,69 +15,78 @@ from render.errors import RenderError, UsageError
 from render.network.device import GPU
 
 CPUS_PER_WORKER = 4  # on machines without a GPU: more threads gain little on tiles of 1024 px
-OBJECTS_SHARE, OBJECTS_LEAST = (
-    0.1,
-    128 * 2**20,
-)  # of the machine's memory, for what travels between processes here
-SURVEY_S, REACH_S = 120.0, 10.0
+# Ray's object store holds what is sent between processes: this share of the machine's memory, at least so
+# many bytes.
+OBJECTS_SHARE, OBJECTS_LEAST = 0.1, 128 * 2**20
+SURVEY_S = 120.0  # for a machine to answer what it has
+REACH_S = 10.0  # for the head's port to answer
 
 
 @dataclass(frozen=True)
 class Node:
-    """A machine of the cluster, as it says of itself. problem: why it cannot be used, "" if it can."""
+    """A machine of the cluster, as it describes itself."""
 
     id: str
+    """Ray's id."""
     host: str
     cpus: int
+    """Cores that it offers to Ray."""
     gpus: int
+    """GPUs that it offers to Ray."""
     render: str
+    """Version of this package there."""
     torch: str
+    """Version of torch there."""
     precision: str
+    """The faster of "float32" and "bfloat16" there."""
     problem: str = ""
+    """Why it cannot be used; "" if it can."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """address: None when it was started here for this run."""
+    """A cluster that is connected."""
 
     address: str | None
+    """None when it was started on this machine for this run."""
     nodes: tuple[Node, ...]
 
     @property
     def gpus(self) -> int:
         return sum(node.gpus for node in self.nodes)
 
-    def device(self, wanted: str) -> str:
-        """For `--device`: the same for all workers. Raises UsageError when there is no GPU."""
-        if wanted == GPU and not self.gpus:
+    def device(self, requested: str) -> str:
+        """The device of all workers for a `--device`. Raises UsageError for a GPU when there is none."""
+        if requested == GPU and not self.gpus:
             raise UsageError(
                 f"--device {GPU}: no machine of {self.address or 'this Ray'} has a GPU ({self}). Add "
                 f"one, or use --device cpu."
             )
-        return (GPU if self.gpus else "cpu") if wanted == "auto" else wanted
+        return (GPU if self.gpus else "cpu") if requested == "auto" else requested
 
-    def precision(self, wanted: str, device: str) -> str:
-        """One for all workers: bfloat16 where every machine that will work is quick at it."""
+    def precision(self, requested: str, device: str) -> str:
+        """One precision for all workers: for "auto", bfloat16 where it is fast on every machine that will
+        work."""
         at_work = [node for node in self.nodes if node.gpus or device == "cpu"]
-        if wanted != "auto":
-            return wanted
+        if requested != "auto":
+            return requested
         return "bfloat16" if all(node.precision == "bfloat16" for node in at_work) else "float32"
 
     def workers(self, device: str, cpus_each: int) -> int:
-        """How many fit at once."""
+        """How many workers fit at once."""
         return sum(node.gpus if device == GPU else node.cpus // cpus_each for node in self.nodes)
 
-    def cpus_each(self, wanted: int | None, workers: int | None) -> int:
+    def cpus_each(self, requested: int | None, workers: int | None) -> int:
         """Cores of a worker on a CPU. Raises UsageError when no machine has as many."""
         cores = [node.cpus for node in self.nodes if node.cpus]
-        if wanted is None:
+        if requested is None:
             return max(1, min(sum(cores) // workers if workers else CPUS_PER_WORKER, min(cores)))
-        if wanted > max(cores):
+        if requested > max(cores):
             raise UsageError(
-                f"--cpus-per-worker {wanted}: the largest machine has {max(cores)} cores. Use "
+                f"--cpus-per-worker {requested}: the largest machine has {max(cores)} cores. Use "
                 f"{max(cores)} or fewer."
             )
-        return wanted
+        return requested
 
     def __str__(self) -> str:
         return ", ".join(f"{node.host}: {node.cpus} cores, {node.gpus} GPUs" for node in self.nodes)
@@ -85,18 +96,24 @@ class Cluster:
 def connected(
     address: str | None, *, weights: str, preprocessing: str | None, device: str = "auto"
 ) -> Iterator[Cluster]:
-    """A cluster that has been examined. address: of a running one ("HOST:6379", "auto"); None: one is started
-    on this machine, on localhost only, and ended afterwards. device: "cpu" when GPUs will not be used.
+    """A cluster that has been examined. Raises UsageError, before any work, when it cannot be reached or
+    used.
 
-    Raises UsageError, before any work, when it cannot be reached or used.
+    Args:
+        address: of a running one ("HOST:6379", "auto"); None: one is started on this machine, on localhost
+        only,
+            and ended afterwards.
+        weights: the network's, which every machine must have.
+        preprocessing: see `network.weights.load`.
+        device: "cpu" when GPUs will not be used.
     """
     if address is None:
-        # Read when Ray is loaded. Without the first it replaces localhost by the address of the network
-        # interface.
+        # Ray reads these when it is imported. Without the first one it replaces localhost by the address of
+        # the network interface.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray = import_ray()
-    _hush()
+    _silence()
     try:
         if address is None:
             _start(ray)
@@ -117,9 +134,12 @@ def import_ray():
     return ray
 
 
-def _hush() -> None:
-    """Ray prints what befalls its processes on standard output, pages of it, where --json promises JSON; what
-    it means for the jobs we say ourselves. There is no setting for that."""
+def _silence() -> None:
+    """Keep Ray's reports on its processes off standard output, where --json promises JSON: what they mean for
+    the jobs we report ourselves.
+
+    Private to Ray: there is no setting for it. tests/distributed/test_private_names.py fails when Ray renames
+    it."""
     from ray._private import worker
 
     worker.print_to_stdstream = lambda *args, **kwargs: None
@@ -144,7 +164,7 @@ def _start(ray) -> None:
         include_dashboard=False,
         _node_ip_address="127.0.0.1",
         log_to_driver=False,
-        logging_level="error",
+        logging_level=logging.ERROR,
         object_store_memory=objects,
     )
 
@@ -160,7 +180,7 @@ def _join(ray, address: str) -> None:
         host, _, port = address.rpartition(":")
         if host and port.isdigit():  # Ray itself would try for a minute or more
             socket.create_connection((host, int(port)), timeout=REACH_S).close()
-        ray.init(address=address, log_to_driver=False, logging_level="error")
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         text = " ".join(str(error).split())
         if "ersion mismatch" in text:
@@ -181,7 +201,7 @@ def _join(ray, address: str) -> None:
 def _survey(
     ray, address: str | None, weights: str, preprocessing: str | None, device: str
 ) -> tuple[Node, ...]:
-    """Every machine examined by itself. Raises UsageError for the first that would fail its jobs."""
+    """What every machine reports of itself. Raises UsageError for the first one that would fail its jobs."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     from render.network import weights as known
@@ -191,7 +211,7 @@ def _survey(
     at = {}
     for node in alive:
         gpus = node["Resources"].get("GPU", 0) if device != "cpu" else 0
-        # Ray shows a task those GPUs only that it asks for.
+        # Ray shows a task only those GPUs that it requests.
         task = ray.remote(num_cpus=0, num_gpus=0.01 if gpus else 0, max_retries=1)(_examine)
         here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         at[node["NodeID"]] = task.options(scheduling_strategy=here).remote(
@@ -236,8 +256,8 @@ def _survey(
 
 
 def reason(error: Exception) -> str:
-    """One of Ray's errors in a line, without its colours and addresses: what was raised there, or what became
-    of a worker."""
+    """One of Ray's errors in a line, without its colors and addresses: what was raised on the other machine,
+    or what became of a worker."""
     cause = getattr(error, "cause", None)
     if cause is not None:
         return f"{type(cause).__name__}: {cause}".splitlines()[-1][:300]
@@ -274,8 +294,8 @@ def _examine(weights: str, preprocessing: str | None, fingerprint: str, gpus: in
 
 
 def sign(folder) -> tuple[str, str]:
-    """(path, text) of a new file by which a worker can tell that it sees this folder, and not another of that
-    name."""
+    """(path, text) of a new file that shows a worker that it sees this folder, and not another one of the
+    same name."""
     text = f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(16)} {platform.system()}"
     path = os.path.join(os.path.abspath(folder), "driver")
     with open(path, "w") as file:

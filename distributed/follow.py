@@ -1,4 +1,4 @@
-"""A job on a cluster, seen from here: where it stands, and its finished prints brought back."""
+"""A job on a cluster, followed from this machine: its progress, and the download of its finished prints."""
 
 import base64
 import binascii
@@ -21,31 +21,38 @@ from render.jobs import outputs
 from render.jobs.job import sha256
 from render.system.files import whole_file
 
-FETCH_BYTES = 256 * 2**20  # in one job, whose log holds them as text until the next one has begun
+FETCH_BYTES = 256 * 2**20  # by one sending job, whose log holds them as text until the next one has begun
 POLL_S = 0.5
 
 
 @dataclass
 class Tally:
-    """What the events of a batch add up to. total: jobs that were to do, None before they are known; now: the
-    last progress record; summary: the batch's own, at its end; words: the last lines of the log that are no
-    events."""
+    """What the events of a batch add up to."""
 
     total: int | None = None
+    """Jobs to do; None before that is known."""
     done: int = 0
+    """Jobs that are done."""
     failed: list[tuple[str, str]] = field(default_factory=list)
+    """(output, why) of the jobs that failed."""
     look_at: list[tuple[str, str]] = field(default_factory=list)
+    """(output, finding) of prints that a person should look at."""
     running: set[str] = field(default_factory=set)
+    """Outputs of the jobs that are running."""
     now: dict | None = None
+    """The last progress record."""
     summary: dict | None = None
-    words: list[str] = field(default_factory=list)
+    """The batch's own summary, once it has ended."""
+    messages: list[str] = field(default_factory=list)
+    """The last lines of the log that are no events."""
 
     def add(self, line: str) -> dict | None:
-        """Counts a line of the log; gives its record."""
+        """Count a line of the log; returns its record."""
         record = record_of(line)
-        match record and record["event"]:
-            case None:
-                self.words = [*self.words[-9:], line] if line.strip() else self.words
+        if record is None:
+            self.messages = [*self.messages[-9:], line] if line.strip() else self.messages
+            return None
+        match record["event"]:
             case "begin":
                 self.total = record["jobs"]
             case "started":
@@ -82,38 +89,39 @@ def tally_of(log: str) -> Tally:
 
 
 def ended(cluster: Dashboard, job_id: str):
-    """Waits until the job has ended. Gives Ray's JobDetails."""
+    """Wait until the job has ended; returns Ray's JobDetails."""
     while not (job := cluster.job(job_id)).status.is_terminal():
         time.sleep(POLL_S)
     return job
 
 
 def why_it_failed(job, tally: Tally) -> str:
-    """Of a job that ended without a summary, on one line: its last words, and the fix where we know it."""
-    words = " | ".join(tally.words) or (job.message or "no word of why")
+    """Why a job ended without a summary, on one line: the last lines of its log, and the fix where it is
+    known."""
+    said = " | ".join(tally.messages) or (job.message or "without a reason given")
     fix = ""
-    if "No module named render" in words:
+    if "No module named render" in said:
         fix = (
             " The cluster's Python has no such render: install this version on every machine (pip "
             "install 'render-prints[cluster]')."
         )
-    elif "python: not found" in words or "python: command not found" in words:
+    elif "python: not found" in said or "python: command not found" in said:
         fix = (
             " No `python` is on the head's PATH: start Ray there from the environment that render is "
             "installed in."
         )
-    return f"{words}.{fix}" if fix else words
+    return f"{said}.{fix}" if fix else said
 
 
-# --- prints come back ---------------------------------------------------------------------------------------
+# --- download of prints ------------------------------------------------------------------------------------
 
 
 def fetch(cluster: Dashboard, job_id: str, folder: Path, *, limit_bytes: int = FETCH_BYTES) -> Iterator[Path]:
-    """Brings the job's finished prints into the folder, those that are not there yet with the same content,
-    and names each when it is there. Small jobs on the head print the files into their logs, which are
-    followed and then deleted.
+    """Download the job's finished prints into the folder, except those that are there with the same content;
+    yields each when it has arrived. Small jobs on the head print the files into their logs, which are read
+    and then deleted.
 
-    Raises RenderError when a print does not arrive as it was sent; what arrived before is kept.
+    Raises RenderError when a print does not arrive as it was sent; those that arrived before are kept.
     """
     facts = cluster.job(job_id).metadata or {}
     if "output" not in facts:
@@ -141,16 +149,15 @@ def fetch(cluster: Dashboard, job_id: str, folder: Path, *, limit_bytes: int = F
 def _start_sender(
     cluster: Dashboard, sender: str, output: str, have: dict[str, str], limit_bytes: int, forget
 ) -> None:
-    words = on_head("send", "--limit", str(limit_bytes), *forget)
+    command = on_head("send", "--limit", str(limit_bytes), *forget)
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder, "have.zip")
         write(Package((Item("have.json", text=json.dumps(have)),), ()), package)
-        cluster.submit(sender, f"{words} -- {quoted(output)}", package=package, facts={})
+        cluster.submit(sender, f"{command} -- {quoted(output)}", package=package, facts={})
 
 
 def hashes_in(folder: Path) -> dict[str, str]:
-    """sha256 of every file there that is not hidden, by its path under the folder; not of what cannot be
-    read."""
+    """sha256 of every readable file in the folder that is not hidden, by its path under the folder."""
     found = {}
     for base, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
@@ -161,8 +168,8 @@ def hashes_in(folder: Path) -> dict[str, str]:
 
 
 def receive(records: Iterable[dict | None], folder: Path) -> Iterator[tuple[Path, str]]:
-    """Writes each print that the records hold, whole or not at all; gives its file and sha256. Raises
-    RenderError for one that arrives otherwise than it was announced, or that would lie outside the folder."""
+    """Write each print that the records hold, whole or not at all; yields its file and sha256. Raises
+    RenderError for a print that differs from what was announced, or that would be outside the folder."""
     records = (record for record in records if record is not None)
     for record in records:
         if record["event"] == "print":

@@ -1,4 +1,4 @@
-"""Jobs on a running Ray cluster, through its dashboard's address alone; every failure names the fix."""
+"""Ray's Jobs API, for which the address of the cluster's dashboard is enough. Every error names the fix."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from render.errors import RenderError, UsageError
 
 PROBE_S = 10  # for a first answer; Ray's own client would wait for minutes
-# Ray takes these instead of the address it is given; what the user wrote on the command line goes first.
+# Ray prefers these to the address that it is given, but what the user wrote on the command line comes first.
 OVERRIDES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -29,12 +29,19 @@ class Dashboard:
         _probe(self.address)
         with _explained(self.address), _without(OVERRIDES):
             self._client = sdk.JobSubmissionClient(self.address)
+            # Private to Ray: its public get_version() gives the version of the API, not Ray's, and only its
+            # own client knows the cluster's token. tests/distributed/test_private_names.py fails when Ray
+            # renames it.
             self.ray_version = self._client._do_request("GET", "/api/version").json()["ray_version"]
         _check_versions(ray.__version__, self.ray_version, self.address)
 
     def submit(self, job_id: str, entrypoint: str, *, package: Path | None, facts: Mapping[str, str]) -> None:
-        """Starts a job. package: a .zip that is unpacked into the folder it starts in; facts: kept beside
-        it."""
+        """Start a job.
+
+        Args:
+            package: a .zip that is unpacked into the folder that the job starts in.
+            facts: stored with the job as its metadata.
+        """
         environment = {} if package is None else {"working_dir": str(package)}
         with _explained(self.address):
             self._client.submit_job(
@@ -59,7 +66,7 @@ class Dashboard:
             return self._client.get_job_logs(job_id)
 
     def lines(self, job_id: str) -> Iterator[str]:
-        """The job's log from its first line on, as it is written, until the job ends."""
+        """The lines of the job's log from the first one on, as they are written, until the job ends."""
         loop, rest = asyncio.new_event_loop(), ""
         tail = self._client.tail_job_logs(job_id)
         try:
@@ -73,13 +80,13 @@ class Dashboard:
             loop.close()
 
     def delete(self, job_id: str) -> None:
-        """Takes an ended job off the cluster's list."""
+        """Remove an ended job from the cluster's list."""
         with _explained(self.address):
             self._client.delete_job(job_id)
 
 
 def check_address(address: str) -> str:
-    """The address without its last slash. Raises UsageError when it is none of a dashboard."""
+    """The address without its last slash. Raises UsageError when no dashboard can have it."""
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(
@@ -106,13 +113,13 @@ def _import_ray():
             f"the Jobs API needs Ray with its dashboard, and {error.name} is missing here. "
             "Install it: pip install 'render-prints[cluster]'."
         ) from error
-    for name in ("dashboard_sdk", "job.sdk"):  # we say ourselves what is sent
+    for name in ("dashboard_sdk", "job.sdk"):  # we report ourselves what is sent
         logging.getLogger(f"ray.dashboard.modules.{name}").setLevel(logging.WARNING)
     return ray, job_submission
 
 
 def _probe(address: str) -> None:
-    """Raises UsageError unless something like Ray's dashboard answers soon."""
+    """Raises UsageError unless something like Ray's dashboard answers within PROBE_S."""
     try:
         with urllib.request.urlopen(f"{address}/api/version", timeout=PROBE_S) as answer:
             if "ray_version" in json.load(answer):
@@ -136,7 +143,7 @@ def _probe(address: str) -> None:
 
 
 def _check_versions(ours: str, theirs: str, address: str) -> None:
-    """The same feature release on both sides: packages and records changed between them."""
+    """Raises UsageError unless both sides have the same feature release: the formats changed between them."""
     if ours.split(".")[:2] != theirs.split(".")[:2]:
         raise UsageError(
             f"{address} runs Ray {theirs}, and {ours} is installed here. Install the cluster's: "
@@ -146,7 +153,7 @@ def _check_versions(ours: str, theirs: str, address: str) -> None:
 
 @contextlib.contextmanager
 def _explained(address: str) -> Iterator[None]:
-    """Ray's and the network's errors as ours."""
+    """Turns Ray's and the network's errors into ours."""
     import aiohttp
     import requests
     from ray.exceptions import AuthenticationError
@@ -161,7 +168,7 @@ def _explained(address: str) -> Iterator[None]:
         ) from error
     except (requests.RequestException, aiohttp.ClientError, ConnectionError) as error:
         raise RenderError(
-            f"{address}: the connection was lost ({error}). A job that was started goes on: see "
+            f"{address}: the connection was lost ({error}). A job that was started continues: see "
             "`render status` when the cluster can be reached again."
         ) from error
     except RuntimeError as error:

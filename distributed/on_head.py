@@ -1,9 +1,10 @@
-"""What `render submit` and `render status` have run on the cluster's head node: python -m
+"""The commands that `render submit` and `render status` run on the cluster's head node: python -m
 render.distributed.on_head."""
 
 import argparse
 import base64
 import json
+import logging
 import os
 import re
 import socket
@@ -62,7 +63,7 @@ def expect(version: str) -> None:
 
 
 def send(arguments: argparse.Namespace) -> None:
-    """Prints {"event": "print", path, bytes, sha256} and its {"event": "data"} for every print, then
+    """Print {"event": "print", path, bytes, sha256} and its {"event": "data"} lines for every print, then
     {"event": "sent"}."""
     if arguments.forget is not None:
         forget(arguments.forget)
@@ -82,7 +83,7 @@ def send(arguments: argparse.Namespace) -> None:
 
 
 def finished(output: Path) -> Iterator[Path]:
-    """Every finished print and its proof. Raises UsageError where no batch was rendered."""
+    """Every finished print and its soft proof. Raises UsageError where no batch was rendered."""
     ledger = Ledger.peek(output)
     rows = ledger.rows()
     ledger.close()
@@ -99,8 +100,8 @@ def finished(output: Path) -> Iterator[Path]:
 
 
 def forget(job_id: str) -> None:
-    """Deletes the log of an ended job, which lies beside ours: base64 of whole prints would fill the head's
-    disk."""
+    """Delete the log of an ended job, which is beside this one's: the base64 of whole prints would fill the
+    head's disk."""
     if not re.fullmatch(r"render-fetch-[\w-]+", job_id):
         raise UsageError(f"--forget {job_id}: names no job of ours.")
     log = Path(os.path.realpath("/proc/self/fd/1"))  # Ray runs on Linux where clusters do
@@ -109,7 +110,7 @@ def forget(job_id: str) -> None:
 
 
 def wait(address: str, nodes: int, seconds: float) -> None:
-    """Until so many machines are alive. Raises UsageError when they are not in time."""
+    """Wait until so many machines are alive. Raises UsageError when they are not in time."""
     end, found = time.monotonic() + seconds, 0
     while time.monotonic() < end:
         found = max(found, alive(address))
@@ -129,7 +130,7 @@ def alive(address: str) -> int:
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
         if not ray.is_initialized():
-            ray.init(address=address, log_to_driver=False, logging_level="error")
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         return sum(node["Alive"] for node in ray.nodes())
     except (OSError, RuntimeError):  # not yet; ConnectionError is one of OSError
         return 0

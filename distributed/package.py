@@ -1,5 +1,5 @@
-"""What travels to a cluster: photographs, styles and the files that options name, under names of their own,
-as a plan."""
+"""The package that is sent to a cluster: photographs, styles and the files that options name, planned as
+values and then written as a zip."""
 
 import json
 import os
@@ -16,23 +16,25 @@ from render.pictures.icc import BUILT_IN
 from render.pictures.images import PICTURE_ENDINGS
 from render.system.files import opened
 
-# Ray's dashboard takes no larger request (ray_constants.DASHBOARD_CLIENT_MAX_SIZE; measured with Ray 2.60: 95
-# MiB arrive, 105 MiB are refused). The 500 MB of its documentation hold for packages that a driver inside the
-# cluster uploads.
+# Ray's dashboard accepts no larger request (ray_constants.DASHBOARD_CLIENT_MAX_SIZE; measured with Ray 2.60:
+# 95 MiB arrive, 105 MiB are refused). The 500 MB in its documentation are for packages that a driver inside
+# the cluster uploads.
 MOST_BYTES = 100 * 2**20
-ENTRY_BYTES = 160  # of the zip's own for each file, beside twice its name
+ENTRY_BYTES = 160  # what the zip adds for each file, besides twice its name
 
 Option = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Item:
-    """A file that travels. name: its path in the package; source: the file here, or None for one made of
-    `text`."""
+    """A file of the package."""
 
     name: str
+    """Its path in the package."""
     source: Path | None = None
+    """The file on this machine; None for one made of `text`."""
     text: str = ""
+    """What it holds when there is no source."""
 
     @property
     def bytes(self) -> int:
@@ -47,10 +49,11 @@ class Item:
 
 @dataclass(frozen=True)
 class Package:
-    """words: of `render batch`, in the folder where the items lie."""
+    """Files, and the batch that is to be run with them."""
 
     items: tuple[Item, ...]
     words: tuple[str, ...]
+    """Arguments of `render batch`, run in the folder that the items are unpacked into."""
 
     @property
     def bytes(self) -> int:
@@ -60,9 +63,11 @@ class Package:
 def plan_package(
     inputs: Sequence[Input], styles: Sequence[Style], shipped: Sequence[str], options: Sequence[Option]
 ) -> Package:
-    """shipped: names of styles that the cluster has as we do; options: (--name, value) of `render batch`.
+    """Raises UsageError for names that cannot be sent, and for a package that Ray would refuse.
 
-    Raises UsageError for names that would be lost on the way, and for a package that Ray would refuse.
+    Args:
+        shipped: names of styles that come with this program, so that the cluster has them too.
+        options: (--name, value) of `render batch`.
     """
     items = [*_photographs(inputs)]
     for style in styles:
@@ -77,8 +82,8 @@ def plan_package(
 
 
 def shared_words(inputs: Sequence[str], styles: Sequence[str], options: Sequence[Option]) -> tuple[str, ...]:
-    """Words of `render batch` for files that the cluster has already. Raises UsageError for a path that is
-    not absolute."""
+    """Arguments of `render batch` for files that the cluster has already. Raises UsageError for a path that
+    is not absolute."""
     paths = [
         *inputs,
         *(style for style in styles if not _is_shipped(style)),
@@ -94,7 +99,8 @@ def shared_words(inputs: Sequence[str], styles: Sequence[str], options: Sequence
 
 
 def write(package: Package, path: Path) -> None:
-    """A zip of the items; the same items give the same bytes, so that Ray knows what it has already."""
+    """Write a zip of the items; the same items give the same bytes, so that Ray recognises what it has
+    already."""
     with zipfile.ZipFile(path, "w") as archive:  # stored: pictures are compressed already
         for item in package.items:
             with archive.open(zipfile.ZipInfo(item.name), "w", force_zip64=True) as file:
@@ -118,14 +124,14 @@ def _photographs(inputs: Sequence[Input]) -> Iterator[Item]:
     for item in inputs:
         if item.path.suffix.lower() not in PICTURE_ENDINGS:
             raise UsageError(
-                f"{item.path}: its ending says no picture. Rename it to one of "
+                f"{item.path}: its extension is not that of a picture. Rename it to one of "
                 f"{', '.join(sorted(PICTURE_ENDINGS))}."
             )
         yield Item(f"inputs/{item.name}{item.path.suffix}", item.path)
 
 
 def _style(style: Style) -> Iterator[Item]:
-    """A preset written anew beside its pictures, which may have lain anywhere."""
+    """A preset, written anew beside its pictures, which may be anywhere on this machine."""
     folder = f"styles/{style.name}.pictures"
     files = [f"{index}/{picture.path.name}" for index, picture in enumerate(style.pictures)]
     look = dict(style.look)
@@ -167,8 +173,8 @@ def _options(options: Sequence[Option]) -> tuple[list[str], list[Item]]:
 
 
 def _file_of(option: Option) -> tuple[str, str]:
-    """("", the file) that an option names, or ("init=", the file) for a start; the file is "" where there is
-    none."""
+    """("", the file) that an option names, or ("init=", the file) for a start image; the file is "" where the
+    option names none."""
     name, value = option
     if (
         name == "--weights"

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import ray
+from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from render.distributed import cluster
@@ -238,15 +239,15 @@ class _Run:
                 continue
             if source is member.life:
                 self._lost(member, _error_of(source))
-            elif source is member.arriving:
-                self._arrived(member)
+            elif member.arriving is not None and source is member.arriving:
+                self._arrived(member, member.arriving)
             elif member.running is not None and source is member.running.events:
                 self._receive(member, member.running)
 
-    def _arrived(self, member: _Member) -> None:
+    def _arrived(self, member: _Member, arriving: ray.ObjectRef) -> None:
         try:
-            member.info, member.arriving = ray.get(member.arriving), None
-        except ray.exceptions.RayError:
+            member.info, member.arriving = ray.get(arriving), None
+        except RayError:
             return  # its life has ended too, and that reference says so
         self.failed_starts = 0
         member.heard_s = time.monotonic()
@@ -260,11 +261,11 @@ class _Run:
             message = f"{task.ref.label}: its worker ended it without a result. Please report it."
             self._finish(member, JobFailed(task.ref, message))
             return
-        except ray.exceptions.RayTaskError as error:  # not a death: a mistake of ours
+        except RayTaskError as error:  # not a death: a mistake of ours
             message = f"{task.ref.label}: unexpected {error.cause!r}. Please report it."
             self._finish(member, JobFailed(task.ref, message, str(error)))
             return
-        except ray.exceptions.RayError as error:
+        except RayError as error:
             self._lost(member, error)
             return
         member.heard_s = time.monotonic()
@@ -356,7 +357,7 @@ class _Run:
         until = time.monotonic() + STOPPING_S
         while busy and time.monotonic() < until:
             for member, running in list(busy):
-                with suppress(ray.exceptions.RayError, StopIteration):
+                with suppress(RayError, StopIteration):
                     ready, _ = ray.wait([running.events], timeout=0.1)
                     if not ready or not isinstance(ray.get(next(running.events)), (JobDone, JobFailed)):
                         continue
@@ -459,7 +460,8 @@ class _Run:
 
 
 def _bytes_of(path: str, sha256: str) -> bytes:
-    """A file that travels. Raises PictureError when it is no longer the one that was planned with."""
+    """The content of a file that is sent. Raises PictureError when it has changed since the batch was
+    planned."""
     content = files.read(Path(path), at_most_bytes=MAX_FILE_BYTES, what="file")
     if content.sha256 != sha256:
         raise changed(path)
@@ -467,25 +469,27 @@ def _bytes_of(path: str, sha256: str) -> bytes:
 
 
 def _kill(pid: int) -> None:
-    """Runs on the worker's machine."""
+    """Runs as a task on the worker's machine."""
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
-        if any(word.startswith("ray::") for word in process.cmdline()):  # numbers are used again
+        if any(
+            word.startswith("ray::") for word in process.cmdline()
+        ):  # the system may have given the number to another process
             process.kill()
 
 
 def _why(error: Exception | None) -> str:
     if _ran_out_of_memory(error):
         return OUT_OF_MEMORY
-    return f"died ({cluster.reason(error)})"
+    return "died" if error is None else f"died ({cluster.reason(error)})"
 
 
 def _error_of(source) -> Exception | None:
     try:
         ray.get(source)
-    except ray.exceptions.RayError as error:
+    except RayError as error:
         return error
 
 
 def _ran_out_of_memory(error: Exception | None) -> bool:
-    return isinstance(error, ray.exceptions.OutOfMemoryError) or "(OOM)" in str(error)
+    return isinstance(error, OutOfMemoryError) or "(OOM)" in str(error)

@@ -1,4 +1,4 @@
-"""A batch as a job on a running Ray cluster: what is sent, said before it is sent."""
+"""A batch as a job on a running Ray cluster: planned, described for the user, and sent."""
 
 import secrets
 import shlex
@@ -19,21 +19,27 @@ RUNNER = ("--runner", "ray", "--address", "auto")
 
 @dataclass(frozen=True)
 class Submission:
-    """package: what travels; empty items: nothing does. what: it in words. output: the prints' folder on the
-    cluster."""
+    """A job as it will be submitted."""
 
     address: str
+    """Of the cluster's dashboard."""
     job_id: str
     package: Package
+    """The files to send; without items nothing is sent."""
     what: str
+    """A description of the package for people."""
     output: str
+    """The prints' folder on the cluster."""
     entrypoint: str
+    """The job's shell command."""
 
 
 def plan(address: str, package: Package, *, what: str, output: str | None) -> Submission:
-    """A job with a name of its own. output: absolute, or None for a folder of the job's on the head.
+    """A job with a new name. Raises UsageError for an impossible address or output.
 
-    Raises UsageError for an address or an output that cannot be.
+    Args:
+        what: a description of the package for people.
+        output: an absolute path on the cluster; None: a new folder on the head.
     """
     if output is not None and not output.startswith("/"):
         raise UsageError(
@@ -49,7 +55,7 @@ def plan(address: str, package: Package, *, what: str, output: str | None) -> Su
 
 
 def entrypoint(words: Sequence[str], output: str) -> str:
-    """The job's line of shell: nothing runs where render's version is another."""
+    """The job's shell command: nothing runs where render has another version."""
     batch = shlex.join(["python", "-m", "render", "batch", *words, *RUNNER, "--json"])
     return f"{on_head('expect', __version__)} && exec {batch} --output {quoted(output)}"
 
@@ -59,12 +65,12 @@ def on_head(*words: str) -> str:
 
 
 def quoted(folder: str) -> str:
-    """For the shell, which puts the home folder for a first ~."""
+    """The folder quoted for the shell, except a leading ~, for which the shell puts the home folder."""
     return f"~/{shlex.quote(folder[2:])}" if folder.startswith("~/") else shlex.quote(folder)
 
 
 def describe(submission: Submission) -> str:
-    """What will be sent where, for a person."""
+    """What will be sent where, for people."""
     items = submission.package.items
     sends = (
         f"{len(items)} files, {submission.package.bytes / 1e6:.1f} MB"
@@ -87,7 +93,7 @@ def describe(submission: Submission) -> str:
 
 
 def send(submission: Submission, cluster: Dashboard) -> None:
-    """Uploads the package and starts the job."""
+    """Upload the package and start the job."""
     facts = {"render": __version__, "output": submission.output}
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder, "package.zip") if submission.package.items else None

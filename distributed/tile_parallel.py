@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import ray
 import torch
+from ray.exceptions import RayError
 
 from render.distributed.cluster import reason
 from render.network import losses
@@ -106,7 +107,7 @@ class TileWorker:
         )
 
     def _tensor(self, pixels: np.ndarray) -> torch.Tensor:
-        # A copy: the arrays that Ray hands over must not be written to.
+        # A copy, because the arrays that Ray delivers are read-only.
         return torch.tensor(pixels, device=self.network.device)
 
 
@@ -207,7 +208,7 @@ class RayCrew:
         """What the helper answered, or LOST when it did not."""
         try:
             return ray.get(ref, timeout=self.stall_s)
-        except ray.exceptions.RayError as error:
+        except RayError as error:
             self.drop(h, reason(error))
             return LOST
 

@@ -315,7 +315,9 @@ class _ProgressFilter:
         return True
 
 
-Actor = ray.remote(concurrency_groups={"work": 1, "control": 1, "life": 1}, max_restarts=0)(Worker)
+Actor = ray.remote(  # pyright: ignore[reportCallIssue]  Ray's annotations lack actors' options
+    concurrency_groups={"work": 1, "control": 1, "life": 1}, max_restarts=0
+)(Worker)
 
 
 def files_of(task: Task) -> dict[str, str]:

@@ -42,10 +42,8 @@ def duration(seconds: float) -> str:
 
 
 class Screen(AbstractContextManager):
-    """Draws events. jobs: how many there are; as_json: one JSON object a line on standard output, the bar
-    still on standard error; until: when no more jobs are started; shown: where people find a print. Where
-    standard error is no terminal, a line a minute tells how things stand, whether anything happened or not:
-    an iteration of a huge print takes longer."""
+    """Draws events on standard error: a bar in a terminal, else a line per minute with the state of the
+    batch, even when nothing has happened, because one iteration of a huge print may take longer."""
 
     def __init__(
         self,
@@ -55,13 +53,20 @@ class Screen(AbstractContextManager):
         until: Deadline | None = None,
         shown: Callable[[Path], str] = str,
     ):
+        """
+        Args:
+            jobs: how many there are.
+            as_json: also write each event to standard output, one JSON object per line.
+            until: when no more jobs are started.
+            shown: where people find the print of a path.
+        """
         self.jobs, self.as_json, self.until, self.shown = jobs, as_json, until, shown
         self.console = Console(stderr=True, highlight=False, emoji=False)
         self.started = time.monotonic()
         self.ended = self.failed = 0
-        self.failures: set[str] = set()  # messages that were told
+        self.failures: set[str] = set()  # messages that were shown
         self.now = ""
-        self.lock = threading.Lock()  # the line a minute comes from a thread of its own
+        self.lock = threading.Lock()  # the line per minute is written by a thread of its own
         self.over = threading.Event()
         self.log = threading.Thread(target=self._log, daemon=True)
         self.shares: dict[str, float] = {}  # work done of the jobs that are running, by output

@@ -1,4 +1,4 @@
-"""Generators and discriminators, and with each what it is trained with unless told otherwise.
+"""Generators and discriminators, each with the defaults of its training.
 
 A generator maps latents (N, latent) to images (N, C, H, W) in its range; a discriminator maps such images to
 logits (N,), or to a critic's values.
@@ -19,36 +19,44 @@ DIGITS = (1, 28, 28)  # MNIST and Fashion-MNIST
 
 @dataclass(frozen=True)
 class Architecture:
-    """latent: numbers drawn for a sample, `distribution` "uniform" in [-1, 1] or "normal"; signed: images in
-    [-1, 1], not [0, 1]; shape: (C, H, W) of the images, None: square, in colour, see shape_for. The rest:
-    defaults of a training.
-
-    loss: a name of losses.LOSSES; critic_steps: discriminator steps for one of the generator; label_noise:
-    see losses.minimax; augment: of differentiable augmentation, see augment.augmented; ema: decay of the
-    generator's average, a step; mixed: whether it is trained in bfloat16 where the hardware multiplies that
-    itself (measured on a CPU: 1.8 times as fast for compact, nothing for the others).
-    """
+    """A generator, its discriminator, and the defaults of their training."""
 
     name: str
     source: str
+    """Paper or course that it is from."""
     generator: Callable[[tuple[int, int, int]], nn.Module]
+    """generator(shape) for images of shape (C, H, W)."""
     discriminator: Callable[[tuple[int, int, int]], nn.Module]
+    """discriminator(shape) for images of shape (C, H, W)."""
     latent: int
+    """Numbers drawn for a sample."""
     distribution: str
+    """Of the latents: "uniform" in [-1, 1] or "normal"."""
     signed: bool
+    """Whether images are in [-1, 1], not in [0, 1]."""
     shape: tuple[int, int, int] | None
+    """(C, H, W) of the images; None: square and in color, see shape_for."""
     loss: str
+    """A name of losses.LOSSES."""
     learning_rate: float
     betas: tuple[float, float]
+    """Of Adam."""
     batch: int
+    """Images of a step."""
     critic_steps: int = 1
+    """Discriminator steps for each generator step."""
     label_noise: float = 0.0
+    """See losses.minimax."""
     augment: str = ""
+    """Differentiable augmentation, see augment.augmented."""
     ema: float = 0.999
+    """Decay of the generator's moving average, per step."""
     mixed: bool = False
+    """Whether it is trained in bfloat16 where the hardware multiplies that itself (measured on a CPU: 1.8
+    times as fast for compact, nothing for the others)."""
 
     def shape_for(self, size_px: int | None) -> tuple[int, int, int]:
-        """(C, H, W). Raises UsageError for a size that it cannot have."""
+        """(C, H, W) of images of this size. Raises UsageError for a size that it cannot make."""
         if self.shape is not None:
             if size_px not in (None, self.shape[1]):
                 raise UsageError(
@@ -194,8 +202,11 @@ _CHANNELS = {4: 256, 8: 128, 16: 128, 32: 64, 64: 32, 128: 16, 256: 8}  # by the
 
 
 class _Noise(nn.Module):
-    """Adds noise of learnt strength, from which fine texture is made (Karras et al. 2019, section 3.2): drawn
-    anew in training, and always the same afterwards, so that a latent alone decides its picture."""
+    """Adds noise of learned strength, from which fine texture is made (Karras et al. 2019, section 3.2):
+    drawn anew in training, and always the same afterwards, so that a latent alone decides its image."""
+
+    fixed: torch.Tensor
+    """(1, 1, side, side): the noise after training."""
 
     def __init__(self, side: int):
         super().__init__()
@@ -208,8 +219,8 @@ class _Noise(nn.Module):
 
 
 def _up(channels: int, side: int, out: int) -> nn.Sequential:
-    """To `out` channels at `side` px. Interpolated, and mirrored at the edge: with pixels repeated and zeros
-    beyond the edge samples had a grid and a frame (seen)."""
+    """Doubles a map to `side` px with `out` channels. It is interpolated, and mirrored at the edge: with
+    repeated pixels samples showed a grid, and with zeros beyond the edge a frame."""
     return nn.Sequential(
         nn.Upsample(scale_factor=2, mode="bilinear"),
         spectral_norm(nn.Conv2d(channels, 2 * out, 3, padding=1, padding_mode="reflect", bias=False)),
@@ -220,7 +231,8 @@ def _up(channels: int, side: int, out: int) -> nn.Sequential:
 
 
 class _Excite(nn.Module):
-    """Skip-layer excitation: channels of a fine map weighed by a coarse one (Liu et al. 2021, eq. 1)."""
+    """Skip-layer excitation: the channels of a fine map are weighted by a coarse one (Liu et al. 2021, eq.
+    1)."""
 
     def __init__(self, coarse: int, fine: int):
         super().__init__()
@@ -297,8 +309,9 @@ class _Halved(nn.Module):
 
 
 class _CompactDiscriminator(nn.Module):
-    """Halves down to 8 x 8 and judges each place; and, so that it does not learn few pictures by heart, has
-    to paint the real ones again, small, from what it saw (`reconstruction`; Liu et al. 2021, section 3.2)."""
+    """Halves the image down to 8 x 8 and judges each place. So that it does not memorise a small data set, it
+    also has to reconstruct the real images at a small size (`reconstruction`; Liu et al. 2021, section
+    3.2)."""
 
     def __init__(self, shape):
         super().__init__()
@@ -321,9 +334,9 @@ class _CompactDiscriminator(nn.Module):
         return self.judge(self.halved(self.first(images))).mean((1, 2, 3))
 
     def reconstruction(self, images):
-        """Mean absolute error of the images painted again at 32 px."""
-        painted = self.paint(self.halved(self.first(images)))
-        return F.l1_loss(painted, F.interpolate(images, painted.shape[-2:], mode="area"))
+        """Mean absolute error of the images reconstructed at 32 px."""
+        found = self.paint(self.halved(self.first(images)))
+        return F.l1_loss(found, F.interpolate(images, found.shape[-2:], mode="area"))
 
 
 _COURSE = "cs231n, Stanford, assignment 3"

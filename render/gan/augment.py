@@ -1,5 +1,5 @@
-"""Differentiable augmentation: what the discriminator sees, real and generated alike, is changed at random,
-so that it cannot learn few pictures by heart (Zhao et al. 2020, "Differentiable Augmentation for
+"""Differentiable augmentation: the images that the discriminator sees, real and generated alike, are changed
+at random, so that it cannot memorise a small data set (Zhao et al. 2020, "Differentiable Augmentation for
 Data-Efficient GAN Training").
 
 Images are (N, C, H, W) in [-1, 1] or [0, 1].
@@ -13,7 +13,7 @@ CUTOUT = 1 / 2  # of the side
 
 
 def colour(x: torch.Tensor) -> torch.Tensor:
-    """Brightness, saturation and contrast."""
+    """Change brightness, saturation and contrast."""
     brightness, saturation, contrast = torch.rand(3, len(x), 1, 1, 1, device=x.device)
     x = x + brightness - 0.5
     grey = x.mean(1, keepdim=True)
@@ -23,7 +23,7 @@ def colour(x: torch.Tensor) -> torch.Tensor:
 
 
 def translation(x: torch.Tensor) -> torch.Tensor:
-    """By up to SHIFT; zeros come in from beyond the edge."""
+    """Shift by up to SHIFT of the side; zeros come in from beyond the edge."""
     count, _, height, width = x.shape
     padded = F.pad(x, (1, 1, 1, 1))
     rows = _shifted(height, count, x.device)
@@ -41,7 +41,7 @@ def _shifted(side: int, count: int, device) -> torch.Tensor:
 
 
 def cutout(x: torch.Tensor) -> torch.Tensor:
-    """A square anywhere, even partly outside, becomes zero."""
+    """Set a square to zero: anywhere, even partly outside the image."""
     count, _, height, width = x.shape
     keep = []
     for side in (height, width):

@@ -1,4 +1,4 @@
-"""What a GAN learns from: images (N, C, H, W) as bytes in memory, from IDX files or a folder of pictures."""
+"""Training data of GANs: images (N, C, H, W) as bytes in memory, from IDX files or a folder of pictures."""
 
 import contextlib
 import gzip
@@ -28,16 +28,18 @@ TILES_ACROSS = 3  # of a picture's short side, with half a tile of overlap
 UNSIGNED_BYTE = 8  # in an IDX file's magic number
 MAX_IDX_BYTES = 2_000_000_000  # MNIST has 47 MB, all of EMNIST 547 MB
 PIECE_BYTES = 1 << 24
-COPIES = 3  # of the squares at a time: as cut, side by side, and with the channels first
-SCALED_BYTES = 36  # a pixel of a picture that is cut: three float32, as read, scaled and in between
+COPIES = 3  # of the squares in memory at a time: as cut, stacked, and with the channels first
+SCALED_BYTES = 36  # per pixel of a picture that is cut: three float32, as read, scaled and in between
 
 
 @dataclass(frozen=True)
 class Data:
-    """images: (N, C, H, W) uint8; name: where they are from."""
+    """Images to learn from."""
 
     images: torch.Tensor
+    """(N, C, H, W) uint8."""
     name: str
+    """Where they are from."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -49,10 +51,14 @@ class Data:
 
 
 def load(source: str, shape: tuple[int, int, int], *, crop: str | None, cache: Path) -> Data:
-    """source: "mnist" or "fashion-mnist", downloaded to `cache` once; a folder with IDX files; or a folder of
-    pictures, for shape (C, H, W). crop: one of CROPS, for pictures that are not squares of one size.
+    """Load training data. Raises UsageError, PictureError.
 
-    Raises UsageError, PictureError.
+    Args:
+        source: "mnist" or "fashion-mnist", downloaded to `cache` once; a folder with IDX files; or a folder
+        of
+            pictures.
+        shape: (C, H, W) of the images that the architecture makes.
+        crop: one of CROPS, for pictures that are not squares of one size.
     """
     if source in NAMED:
         return _of_shape(_from_idx(_downloaded(source, cache), source), shape)
@@ -93,7 +99,13 @@ def _downloaded(name: str, cache: Path) -> Path:
             f"--data {name}: cannot be downloaded ({error}). Fetch its four .gz files elsewhere and pass "
             f"--data FOLDER."
         ) from error
-    return _idx_file(cache / NAMED[name] / "raw")
+    found = _idx_file(cache / NAMED[name] / "raw")
+    if found is None:
+        raise UsageError(
+            f"--data {name}: the download has no {TRAINING_IMAGES}. Fetch its four .gz files elsewhere and "
+            "pass --data FOLDER."
+        )
+    return found
 
 
 def _idx_file(folder: Path) -> Path | None:
@@ -109,9 +121,9 @@ def _from_idx(path: Path, name: str) -> Data:
 
 
 def read_idx(path: Path, *, dimensions: int) -> np.ndarray:
-    """Bytes of an IDX file, gzipped or not (http://yann.lecun.com/exdb/mnist/, "The IDX file format").
+    """The bytes of an IDX file, gzipped or not (http://yann.lecun.com/exdb/mnist/, "The IDX file format").
 
-    Raises PictureError for a file of another kind, and one that is cut short, too large or of nothing.
+    Raises PictureError for a file of another kind, and one that is cut short, too large or empty.
     """
     with files.opened(path, what="IDX file") as file:
         try:
@@ -121,29 +133,29 @@ def read_idx(path: Path, *, dimensions: int) -> np.ndarray:
             raise PictureError(f"{path}: cannot be read ({brief(error)}). Download it again.") from error
 
 
-def _parsed_idx(path: Path, file: BinaryIO, dimensions: int) -> np.ndarray:
+def _parsed_idx(path: Path, file: BinaryIO | gzip.GzipFile, dimensions: int) -> np.ndarray:
     head = file.read(4 + 4 * dimensions)
     if head[:4] != bytes((0, 0, UNSIGNED_BYTE, dimensions)):
         raise PictureError(f"{path}: not an IDX file of bytes in {dimensions} dimensions. Download it again.")
     if len(head) < 4 + 4 * dimensions:
         raise PictureError(f"{path}: cut short after {len(head)} bytes, within its head. Download it again.")
     shape = struct.unpack(f">{dimensions}I", head[4:])
-    wanted, told = math.prod(shape), " x ".join(map(str, shape))
-    if wanted == 0:
-        raise PictureError(f"{path}: holds nothing ({told}). Download it again.")
-    if wanted > MAX_IDX_BYTES:
+    size_bytes, shown = math.prod(shape), " x ".join(map(str, shape))
+    if size_bytes == 0:
+        raise PictureError(f"{path}: holds nothing ({shown}). Download it again.")
+    if size_bytes > MAX_IDX_BYTES:
         raise PictureError(
-            f"{path}: is too large ({told} bytes; at most {MAX_IDX_BYTES / 1e9:.0f} GB). Download it again."
+            f"{path}: is too large ({shown} bytes; at most {MAX_IDX_BYTES / 1e9:.0f} GB). Download it again."
         )
-    data = _read_up_to(file, wanted + 1)  # no more, however much a small gzip file unpacks to
-    if len(data) != wanted:
-        word = f"cut short: {len(data)} bytes" if len(data) < wanted else "too long: more bytes than"
-        raise PictureError(f"{path}: {word} for {told}. Download it again.")
+    data = _read_up_to(file, size_bytes + 1)  # no more, however much a small gzip file unpacks to
+    if len(data) != size_bytes:
+        what = f"cut short: {len(data)} bytes" if len(data) < size_bytes else "too long: more bytes than"
+        raise PictureError(f"{path}: {what} for {shown}. Download it again.")
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
-def _read_up_to(file: BinaryIO, count: int) -> bytearray:
-    """In pieces: a head may claim gigabytes of which the file has none."""
+def _read_up_to(file: BinaryIO | gzip.GzipFile, count: int) -> bytearray:
+    """Read in pieces, because the header may claim gigabytes that the file does not have."""
     data = bytearray()
     while piece := file.read(min(PIECE_BYTES, count - len(data))):
         data += piece
@@ -169,9 +181,10 @@ def _from_pictures(folder: Path, shape: tuple[int, int, int], crop: str | None) 
 
 
 def _squares(path: Path, size_px: int, crop: str) -> list[np.ndarray]:
-    """In bytes: as floats the squares of a folder would need four times the memory, and the overlapping ones
-    hold on to the whole picture."""
-    return [np.uint8(np.rint(square * 255)) for square in cut(images.read(path).pixels, size_px, crop)]
+    """The squares of a picture as bytes: as floats they would need four times the memory, and overlapping
+    ones would keep the whole picture in memory."""
+    squares = cut(images.read(path).pixels, size_px, crop)
+    return [np.rint(square * 255).astype(np.uint8) for square in squares]
 
 
 def _refuse_too_many(folder: Path, paths: Sequence[Path], size_px: int, crop: str) -> None:

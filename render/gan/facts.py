@@ -1,4 +1,4 @@
-"""What a checkpoint of `render gan train` says of itself, beside its tensors: the header's schema."""
+"""The header of a checkpoint of `render gan train`: everything but the tensors."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -8,21 +8,23 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from render.errors import UsageError, brief
 from render.gan.architectures import ARCHITECTURES, Architecture
 
-KIND = "render-gan"
-FORMAT = 1
+KIND: Literal["render-gan"] = "render-gan"
+FORMAT: Literal[1] = 1
 
 Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides a training's result, beside its data and the number of epochs. shape: (C, H, W); the
-    others as in Architecture."""
+    """What decides a training's result, besides its data and the number of epochs. Fields are as in
+    Architecture, unless they say otherwise."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     architecture: str
+    """A name of ARCHITECTURES."""
     shape: Shape
+    """(C, H, W) of the images."""
     loss: str
     learning_rate: float
     betas: tuple[float, float]
@@ -32,33 +34,38 @@ class Recipe:
     augment: str
     ema: float
     seed: int = 0
+    """Of everything that is drawn at random."""
 
     @classmethod
     def of(cls, architecture: Architecture, size_px: int | None = None, **changes) -> "Recipe":
-        """The architecture's own, but for `changes` that are not None. Raises UsageError."""
+        """The architecture's defaults, except for `changes` that are not None. Raises UsageError."""
         names = ("loss", "learning_rate", "betas", "batch", "critic_steps", "label_noise", "augment", "ema")
-        own = {name: getattr(architecture, name) for name in names}
+        defaults = {name: getattr(architecture, name) for name in names}
         given = {name: value for name, value in changes.items() if value is not None}
-        return cls(architecture.name, architecture.shape_for(size_px), **{**own, **given})
+        return cls(architecture.name, architecture.shape_for(size_px), **{**defaults, **given})
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What became of one. discriminator, generator: mean losses; spread: of the fixed samples as a share of
-    the data's; trouble: what is wrong, "" when nothing is."""
+    """The outcome of an epoch."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     number: int
+    """From 1."""
     discriminator: float
+    """Its mean loss."""
     generator: float
+    """Its mean loss."""
     spread: float
+    """Standard deviation of the fixed samples as a share of the data's."""
     seconds: float
     trouble: str = ""
+    """What is wrong with the training; "" when nothing is."""
 
 
 class DataFacts(BaseModel):
-    """What was learnt from."""
+    """The training data."""
 
     name: str
     images: int = Field(ge=1)
@@ -67,13 +74,13 @@ class DataFacts(BaseModel):
 class Origin(BaseModel):
     """Whether a file is a checkpoint at all, and of an architecture known here."""
 
-    kind: Literal[KIND]
-    format: Literal[FORMAT]
+    kind: Literal["render-gan"]
+    format: Literal[1]
     architecture: str
 
 
 class Facts(Origin):
-    """The header, whole. Fields that a later version adds are left alone."""
+    """The whole header. Fields that a later version adds are ignored."""
 
     shape: Shape
     recipe: Recipe
@@ -93,7 +100,7 @@ class Facts(Origin):
 
 
 def problem(error) -> str:
-    """The first thing that a ValidationError names, with where it is."""
+    """The first problem that a ValidationError names, with its place."""
     first = error.errors(include_url=False)[0]
     place = ".".join(map(str, first["loc"]))
     return brief(f"{place}: {first['msg']}" if place else first["msg"])

@@ -25,19 +25,22 @@ AGAIN = "Copy it again, or train again."
 
 @dataclass(frozen=True)
 class Generator:
-    """network: latents (N, *latent) -> images (N, C, H, W); latent: shape of one; distribution: "uniform" in
-    [-1, 1] or "normal"; signed: images in [-1, 1], not [0, 1]; shape: (C, H, W), None when it is not known
-    before a sample is made."""
+    """A generator to sample, ours or made elsewhere."""
 
     network: nn.Module
+    """Latents (N, *latent) -> images (N, C, H, W)."""
     latent: tuple[int, ...]
+    """Shape of one latent."""
     distribution: str
+    """Of the latents: "uniform" in [-1, 1] or "normal"."""
     signed: bool
+    """Whether images are in [-1, 1], not in [0, 1]."""
     shape: tuple[int, int, int] | None = None
+    """(C, H, W) of the images; None when it is not known before a sample is made."""
 
 
 def save(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping) -> None:
-    """Whole or not at all. Raises PictureError when the disk cannot take it."""
+    """Write a checkpoint, whole or not at all. Raises PictureError when the disk is full or fails."""
     checkpoint.save(path, tensors, {"kind": KIND, "format": FORMAT, **facts})
 
 
@@ -87,7 +90,8 @@ def read_facts(path: Path) -> Facts:
 
 
 def restore(path: Path, network: nn.Module, tensors: Mapping[str, torch.Tensor], name: str) -> None:
-    """Puts the tensors into the network. Raises WeightsError where they are not its own, or no numbers."""
+    """Load the tensors into the network. Raises WeightsError when they are those of another one, or not
+    finite."""
     own = network.state_dict()
     try:
         network.load_state_dict(tensors)
@@ -104,10 +108,14 @@ def restore(path: Path, network: nn.Module, tensors: Mapping[str, torch.Tensor],
 def load(
     path: Path, *, latent: tuple[int, ...] | None = None, distribution: str = "normal", signed: bool = True
 ) -> Generator:
-    """A generator to sample. latent: shape of one latent, for a TorchScript file or an exported program
-    (.pt2); then distribution and signed count too.
+    """A generator to sample. Raises WeightsError, UsageError.
 
-    Raises WeightsError, UsageError.
+    Args:
+        latent: shape of one latent, for a TorchScript file or an exported program (.pt2); None for a
+        checkpoint of
+            ours, which says itself what the other arguments say.
+        distribution: see Generator.
+        signed: see Generator.
     """
     if latent is not None:
         return Generator(foreign.load(path), latent, distribution, signed)

@@ -1,10 +1,9 @@
-"""Generators made elsewhere: TorchScript files and exported programs, read so that opening one runs nothing
-of its author's.
+"""Generators made elsewhere: TorchScript files and exported programs, opened without running code of their
+authors.
 
-torch's own readers are not made for strangers' files: torch.export.load unpickles some constants, evaluates
-expressions of sizes as Python and calls whatever function of torch a file names; TorchScript may write files.
-So a file is searched for all that first.
-"""
+torch's own readers trust their files: torch.export.load unpickles some constants, evaluates size expressions
+as Python and calls whatever function of torch a file names; TorchScript may write files. So a file is
+searched for all that before it is opened."""
 
 import json
 import os
@@ -34,7 +33,8 @@ _ADVICE = "Opening a pickle runs programs. Save it as TorchScript (torch.jit.sav
 
 
 def load(path: Path) -> nn.Module:
-    """Raises WeightsError for what is neither, damaged, or could do more than compute."""
+    """Load a generator. Raises WeightsError for a file of another kind, a damaged one, and one that could do
+    more than compute."""
     files.check(path, what="generator", error=WeightsError, at_most_bytes=MAX_BYTES)
     refuse_pickles(path)
     if not is_archive(path):
@@ -68,7 +68,7 @@ def is_archive(path: Path) -> bool:
 
 
 def refuse_pickles(path: Path) -> None:
-    """Raises WeightsError for what torch.save or pickle wrote."""
+    """Raises WeightsError for a file that torch.save or pickle wrote."""
     if is_archive(path):
         try:
             with zipfile.ZipFile(path) as archive:
@@ -123,7 +123,7 @@ def _exported(path: Path) -> nn.Module:
 
 @contextmanager
 def _weights_only() -> Iterator[None]:
-    """torch.load never unpickles more than tensors, whatever it is asked for."""
+    """Within this context torch.load unpickles tensors only, whatever its arguments say."""
     name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
     before, os.environ[name] = os.environ.get(name), "1"
     try:

@@ -1,4 +1,4 @@
-"""What discriminator and generator minimise: functions of the logits (N,) of real and generated images."""
+"""Losses of discriminator and generator: functions of the logits (N,) of real and generated images."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,18 +11,22 @@ PENALTY = 10.0  # Gulrajani et al. 2017, algorithm 1
 
 @dataclass(frozen=True)
 class Loss:
-    """discriminator(real, fake, label_noise), generator(fake): scalars; penalised: whether `gradient_penalty`
-    is added; perfect: the discriminator's loss when it tells all apart, None: there is no such value."""
+    """A pair of losses."""
 
     discriminator: Callable[..., torch.Tensor]
+    """discriminator(real, fake, label_noise): a scalar."""
     generator: Callable[[torch.Tensor], torch.Tensor]
+    """generator(fake): a scalar."""
     penalised: bool = False
+    """Whether `gradient_penalty` is added to the discriminator's."""
     perfect: float | None = 0.0
+    """The discriminator's loss when it separates real from generated perfectly; None: there is no such
+    value."""
 
 
 def minimax(real: torch.Tensor, fake: torch.Tensor, label_noise: float = 0.0) -> torch.Tensor:
-    """Goodfellow et al. 2014, eq. 1, as cross entropies. label_noise: labels are up to so much off 1 and 0,
-    at random."""
+    """Goodfellow et al. 2014, eq. 1, as cross entropies. label_noise: labels differ from 1 and 0 by up to so
+    much, at random."""
     wanted_real, wanted_fake = torch.ones_like(real), torch.zeros_like(fake)
     if label_noise:
         wanted_real -= label_noise * torch.rand_like(real)

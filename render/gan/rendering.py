@@ -1,4 +1,4 @@
-"""Carries shards out: samples to files."""
+"""Runs shards: draws samples and writes them to files."""
 
 import time
 import zipfile
@@ -17,7 +17,7 @@ from render.jobs.events import Done, Report, ignore
 from render.network.device import Device, prepare
 from render.system.files import whole_file
 
-WRITERS = 8  # files on their way to the disk at a time: each waits for it
+WRITERS = 8  # files that are written at the same time: each waits for the disk
 
 
 def make_sampler(settings: Sampling, device: Device) -> Sampler:
@@ -83,17 +83,17 @@ class MakeShardRenderer:
 
 
 def write_pngs(paths: Sequence[Path], batches: Iterable[np.ndarray]) -> None:
-    """Each batch as it comes; the last file last, whatever the others take."""
-    paths = iter(paths)
+    """Write each batch as it comes; the last file last, however long the others take."""
+    following = iter(paths)
     with ThreadPoolExecutor(WRITERS) as pool:
         for images in batches:
-            *others, last = [(next(paths), image) for image in images]
+            *others, last = [(next(following), image) for image in images]
             list(pool.map(lambda pair: sheets.write_png(*pair), others))
             sheets.write_png(*last)
 
 
 def write_array(path: Path, batches: Iterable[np.ndarray], count: int) -> None:
-    """An .npy of `count` samples (N, H, W, C) uint8, each batch as it comes."""
+    """Write an .npy of `count` samples (N, H, W, C) uint8, each batch as it comes."""
     batches = iter(batches)
     first = next(batches)
     with whole_file(path, needs_bytes=count * first[0].nbytes) as file:
@@ -101,8 +101,8 @@ def write_array(path: Path, batches: Iterable[np.ndarray], count: int) -> None:
 
 
 def write_npz(path: Path, shards: Iterable[Shard]) -> None:
-    """The shards' arrays as one .npz with `samples` (N, H, W, C) uint8, whole or not at all. They are kept,
-    as what a run with more samples goes on from."""
+    """Write the shards' arrays as one .npz with `samples` (N, H, W, C) uint8, whole or not at all. The arrays
+    stay, because a later run with more samples continues from them."""
     parts = [np.load(shard.output, allow_pickle=False, mmap_mode="r") for shard in shards]
     with (
         whole_file(path, needs_bytes=sum(part.nbytes for part in parts)) as file,
@@ -120,19 +120,25 @@ def _write_npy(file, shape: tuple[int, ...], parts: Iterable[np.ndarray]) -> Non
 
 
 def input_folder(
-    cache: Path, settings: Sampling, count: int, start: int, device: Device, seen: Callable[[], None]
+    cache: Path, settings: Sampling, count: int, start: int, device: Device, begun: Callable[[], None]
 ) -> Path:
-    """Samples as inputs of a batch: a folder with them, made when it is not there yet. seen: called before
-    the work."""
+    """A folder with samples as inputs of a batch, made when it is not there yet.
+
+    Args:
+        cache: the folder in which it is made.
+        count: of the samples.
+        start: number of the first one.
+        begun: called once before samples are drawn, if any are missing.
+    """
     shards = plan_shards(settings, count, cache, start=start)
-    # Two levels: the lower one's name becomes part of the prints'.
+    # Two levels: the name of the lower folder becomes part of the prints' names.
     whole = cache / f"{shards[0].id}-{start}-{count}"
     folder = whole / f"{settings.checkpoint.parent.name or settings.checkpoint.stem}-seed{settings.seed}"
-    renderer, told = ShardRenderer(device), False
+    renderer, drawing = ShardRenderer(device), False
     for shard in (shard.moved(folder) for shard in shards):
         if not all(path.is_file() for path in shard.products):
-            if not told:
-                seen()
-                told = True
+            if not drawing:
+                begun()
+                drawing = True
             renderer.run(shard)
     return whole

@@ -1,10 +1,9 @@
-"""Samples of a generator: number i of a seed is the same picture in whatever batch, order, process or machine
+"""Samples of a generator: sample i of a seed is the same image in whatever batch, order, process or machine
 it is made.
 
-Latents are drawn in chunks of CHUNK numbers whose first is a multiple of CHUNK, and the network is run on
-batches of always the same size and start: arithmetic in floats depends on the size of a batch. A batch is one
-thread's work, for the same reason.
-"""
+Latents are drawn in chunks of CHUNK samples, the first of which is a multiple of CHUNK. The network is always
+run on batches of the same size and start, because floating-point results depend on the size of a batch; for
+the same reason a batch is computed by one thread."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -19,21 +18,22 @@ from render.gan.files import Generator
 from render.network.linalg import one_thread
 
 CHUNK = 256
-PIXELS = 2**18  # of a batch: weights are read once for all of them, and memory holds them
+PIXELS = 2**18  # of a batch: many enough to share one pass over the weights, few enough for the memory
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """Which latents. truncation: they are drawn towards their mean by this factor, 1 for not at all: fewer
-    odd samples, less variety (Karras et al. 2019, appendix B, in the latents' own space)."""
+    """Which latents are drawn."""
 
     seed: int
     truncation: float = 1.0
+    """Factor by which latents are drawn towards their mean, 1 for not at all: fewer odd samples, less variety
+    (Karras et al. 2019, appendix B, in the space of the latents)."""
 
 
 def latents(generator: Generator, drawn: Drawn, chunk: int) -> np.ndarray:
-    """(CHUNK, *latent) float32: of the numbers from chunk * CHUNK on. Philox (Salmon et al. 2011) with seed
-    and chunk as its key: no latent depends on another."""
+    """(CHUNK, *latent) float32: the latents of the samples from chunk * CHUNK on. Philox (Salmon et al. 2011)
+    with seed and chunk as its key, so that no chunk depends on another."""
     numbers = np.random.Generator(np.random.Philox(key=[drawn.seed % 2**64, chunk]))
     size = (CHUNK, *generator.latent)
     if generator.distribution == "uniform":
@@ -44,13 +44,13 @@ def latents(generator: Generator, drawn: Drawn, chunk: int) -> np.ndarray:
 
 
 def latents_of(generator: Generator, drawn: Drawn, indices: Sequence[int]) -> np.ndarray:
-    """(N, *latent): of any numbers."""
+    """(N, *latent): the latents of any samples."""
     return np.stack([latents(generator, drawn, i // CHUNK)[i % CHUNK] for i in indices])
 
 
 def slerp(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
-    """Between two latents on the great circle (Shoemake 1985; for GANs White 2016): in between a Gaussian
-    latent keeps the length that the generator was trained on. Parallel ones are joined by a line."""
+    """Interpolate between two latents on the great circle (Shoemake 1985; for GANs White 2016): in between, a
+    Gaussian latent keeps the length that the generator was trained on. Parallel ones are joined by a line."""
     cosine = float((a * b).sum() / max(1e-12, np.linalg.norm(a) * np.linalg.norm(b)))
     angle = math.acos(min(1.0, max(-1.0, cosine)))
     if math.sin(angle) < 1e-6:
@@ -59,7 +59,7 @@ def slerp(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
 
 
 def between(generator: Generator, drawn: Drawn, indices: Sequence[int], frames: int) -> np.ndarray:
-    """(frames, *latent) from the first number over all the others to the last, evenly, by slerp."""
+    """(frames, *latent): evenly from the first sample through all the others to the last, by slerp."""
     stops = latents_of(generator, drawn, indices)
     found = []
     for i in range(frames):
@@ -70,7 +70,8 @@ def between(generator: Generator, drawn: Drawn, indices: Sequence[int], frames: 
 
 
 def batch_of(shape: tuple[int, int, int] | None) -> int:
-    """Samples of a batch: a power of two that divides CHUNK, fewer for large images (C, H, W)."""
+    """Samples of a batch for images (C, H, W): a power of two that divides CHUNK, smaller for larger
+    images."""
     if shape is None:
         return 64
     return min(CHUNK, 2 ** max(0, int(math.log2(PIXELS / (shape[1] * shape[2])))))
@@ -89,7 +90,8 @@ class Sampler:
         self.batch = batch_of(generator.shape)
 
     def samples(self, drawn: Drawn, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
-        """(first number, (N, H, W, C) uint8), batch by batch in order, for the numbers in [start, stop)."""
+        """(number of the first, (N, H, W, C) uint8), batch by batch in order, for the samples in [start,
+        stop)."""
         places = range(start // self.batch * self.batch, stop, self.batch)
         for place, found in zip(
             places, self._mapped(lambda place: self._run(self._latents(drawn, place)), places)
@@ -110,7 +112,7 @@ class Sampler:
         return np.concatenate(list(self._mapped(self._run, batches)))[: len(latents)]
 
     def _mapped(self, call: Callable, things: Sequence) -> Iterator:
-        """In order; a few ahead, so that memory holds only those."""
+        """Call for each thing, in order, only a few ahead of the caller to save memory."""
         if self.threads == 1 or len(things) == 1:
             with one_thread(True):
                 yield from map(call, things)
@@ -143,13 +145,13 @@ class Sampler:
 
 
 def _as_bytes(images: torch.Tensor, *, signed: bool) -> np.ndarray:
-    """(N, C, H, W) -> (N, H, W, C) uint8. Raises WeightsError for what are no images."""
+    """(N, C, H, W) -> (N, H, W, C) uint8. Raises WeightsError for a tensor that is not images."""
     if not isinstance(images, torch.Tensor) or images.dim() != 4 or images.shape[1] not in (1, 3):
         found = (
             "x".join(map(str, images.shape)) if isinstance(images, torch.Tensor) else type(images).__name__
         )
         raise WeightsError(f"the generator gives {found}, and images are (N, 1 or 3, height, width).")
-    if not all(map(math.isfinite, torch.aminmax(images))):  # ten times as fast as looking at each
+    if not all(map(math.isfinite, torch.aminmax(images))):  # ten times as fast as testing each value
         raise WeightsError("the generator gives images that are not numbers (NaN or infinite).")
     scaled = images.float().mul(127.5).add_(127.5) if signed else images.float() * 255
     return scaled.round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()

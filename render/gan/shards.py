@@ -1,4 +1,4 @@
-"""What to sample, as plain values: ranges of numbers, each a job like any other to ledger and runners."""
+"""What to sample, as plain values: ranges of samples, each a task for ledger and runners."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -9,13 +9,13 @@ from render.jobs.job import digest, sha256
 from render.jobs.task import JobRef
 from render.system import files
 
-SHARD = 512  # samples of a job: seconds of work, and a line in the log
-SMALL_SHARD = 2048  # of up to SMALL_PIXELS, which are made by the thousand a second
+SHARD = 512  # samples of a task: seconds of work, and a line in the log
+SMALL_SHARD = 2048  # the same for images of up to SMALL_PIXELS, of which thousands are made in a second
 SMALL_PIXELS = 32 * 32
-MOST_INPUTS = 10**6  # samples of a batch's inputs
-LAST_NUMBER = 10**12  # of a sample
+MOST_INPUTS = 10**6  # samples as inputs of a batch
+LAST_NUMBER = 10**12  # the largest number of a sample
 FORMATS = ("png", "npz")
-RECIPE = 1  # part of every shard's identity: raise it when the same words make other pixels
+RECIPE = 1  # part of every shard's identity: raise it when the same settings make other pixels
 
 
 @dataclass(frozen=True)
@@ -107,17 +107,17 @@ class Shard:
 
 
 def shard_size(shape: tuple[int, int, int] | None) -> int:
-    """Samples of a job, for images (C, H, W); None: not known."""
+    """Samples of a task, for images (C, H, W); None: not known."""
     return SMALL_SHARD if shape is not None and shape[1] * shape[2] <= SMALL_PIXELS else SHARD
 
 
 def plan_shards(
     settings: Sampling, count: int, folder: Path, *, start: int = 0, size: int = SHARD
 ) -> tuple[Shard, ...]:
-    """Ranges that end at multiples of `size`, so that more samples of the same leave the first ones as they
+    """Ranges that end at multiples of `size`, so that a run with more samples leaves the first ones as they
     are.
 
-    Raises WeightsError when the checkpoint cannot be read.
+    Raises UsageError for an unknown format, WeightsError when the checkpoint cannot be read.
     """
     if settings.format not in FORMATS:
         raise UsageError(f"--format {settings.format}: use {' or '.join(FORMATS)}.")
@@ -129,14 +129,14 @@ def plan_shards(
 
 
 def parse_query(text: str) -> tuple[Sampling, int, int]:
-    """ "gan:CHECKPOINT?count=16&seed=7&start=0&truncation=0.8" -> (what, how many, the first). Raises
-    UsageError."""
+    """ "gan:CHECKPOINT?count=16&seed=7&start=0&truncation=0.8" -> (settings, count, number of the first
+    sample). Raises UsageError."""
     path, _, query = text.removeprefix("gan:").partition("?")
     shown = f"--inputs {brief(text)}"
     known = {"count": int, "seed": int, "start": int, "truncation": float}
     found = {"count": 16, "seed": 0, "start": 0, "truncation": 1.0}
-    for word in filter(None, query.split("&")):
-        key, _, value = word.partition("=")
+    for parameter in filter(None, query.split("&")):
+        key, _, value = parameter.partition("=")
         if key not in known:
             raise UsageError(
                 f"{shown}: {brief(repr(key))} is not one of {', '.join(known)}. Write it like "

@@ -1,4 +1,4 @@
-"""Pictures of a GAN for people: a grid of samples, a strip of an interpolation, the losses as a plot."""
+"""Pictures for people: a grid of samples, a strip of an interpolation, a plot of the losses."""
 
 import io
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from render.system.files import write_bytes
 
 
 def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
-    """(N, H, W, C) -> one picture, row by row, near square unless `columns` says otherwise; unused places are
-    black."""
+    """(N, H, W, C) -> one picture, filled row by row, about square unless `columns` is given; unused places
+    are black."""
     count, height, width, channels = images.shape
     columns = columns or int(np.ceil(np.sqrt(count)))
     rows = -(-count // columns)
@@ -27,7 +27,8 @@ def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
 
 
 def png(image: np.ndarray) -> bytes:
-    """(H, W, 1 or 3) uint8, RGB."""
+    """A PNG of an image (H, W, 1 or 3), uint8, gray or RGB. Raises PictureError for one that PNG cannot
+    hold."""
     done, data = cv2.imencode(".png", image[..., ::-1] if image.shape[2] == 3 else image)
     if not done:
         raise PictureError(
@@ -38,12 +39,12 @@ def png(image: np.ndarray) -> bytes:
 
 
 def write_png(path: Path, image: np.ndarray) -> None:
-    """Whole or not at all."""
+    """Write a PNG, whole or not at all."""
     write_bytes(path, png(image))
 
 
 def write_losses(path: Path, epochs: Sequence) -> None:
-    """A plot of training.Epochs."""
+    """Plot the losses of facts.Epochs."""
     pyplot = import_pyplot()
     figure, axes = pyplot.subplots(figsize=(8, 4.5))
     numbers = [epoch.number for epoch in epochs]
@@ -62,7 +63,7 @@ def write_losses(path: Path, epochs: Sequence) -> None:
 
 
 def import_pyplot():
-    """matplotlib.pyplot, drawing to files. Raises UsageError when it is not installed."""
+    """matplotlib.pyplot, set to draw to files. Raises UsageError when it is not installed."""
     try:
         import matplotlib
     except ImportError as error:

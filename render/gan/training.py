@@ -1,8 +1,7 @@
-"""Trains a generator against a discriminator, an epoch at a time, each ending in a checkpoint.
+"""Trains a generator against a discriminator, epoch by epoch; each epoch ends with a checkpoint.
 
-All that is drawn at random in an epoch comes from the seed and the epoch's number, so a run that was
-interrupted ends with the very weights of one that was not (on the same machine, by as many threads).
-"""
+Everything random in an epoch is drawn from the seed and the epoch's number, so a run that was interrupted
+ends with exactly the weights of one that was not (on the same machine, with as many threads)."""
 
 import math
 import time
@@ -24,13 +23,13 @@ from render.gan.facts import Epoch, Recipe
 from render.gan.losses import LOSSES, gradient_penalty
 from render.network.device import Device
 
-FEWEST_STEPS = 100  # of an epoch: a small folder is shown several times
-GRID = 64  # samples of fixed latents after each epoch
+FEWEST_STEPS = 100  # of an epoch: a small data set is shown several times
+GRID = 64  # samples of fixed latents that are drawn after each epoch
 # Measured on good and on collapsed runs (BENCHMARKS.md).
-NOTHING_TO_LEARN = 0.02  # a discriminator's mean loss in an epoch, above that of one that tells all apart
-WARM_UP_STEPS = 300  # of the generator: before these its samples are alike, because it has learnt nothing yet
-ALL_ALIKE = 0.1  # spread of the fixed samples, as a share of the data's
-PATIENCE = 3  # epochs in a row, then the training ends
+NOTHING_TO_LEARN = 0.02  # a discriminator's mean loss in an epoch, above that of a perfect one
+WARM_UP_STEPS = 300  # of the generator: before these its samples are alike, because it has learned nothing
+ALL_ALIKE = 0.1  # spread of the fixed samples below which they are all alike, as a share of the data's
+PATIENCE = 3  # bad epochs in a row after which the training ends
 
 
 @dataclass(frozen=True)
@@ -46,10 +45,11 @@ class Step:
 
 
 class Training:
-    """Networks, optimisers and what happened so far. `path`: of the checkpoint; when it is there, the
-    training goes on from it. Raises UsageError when it is of another training."""
+    """Networks, optimisers and history of a training."""
 
     def __init__(self, recipe: Recipe, data: Data, device: Device, path: Path):
+        """path: of the checkpoint; when it exists, the training continues from it. Raises UsageError when it
+        is of another training."""
         self.recipe, self.data, self.path = recipe, data, path
         self.at = torch.device(device.name)
         self.mixed = partial(
@@ -58,10 +58,13 @@ class Training:
         self.architecture, self.loss = ARCHITECTURES[recipe.architecture], LOSSES[recipe.loss]
         torch.manual_seed(recipe.seed)
         form = torch.channels_last if self.architecture.mixed else torch.contiguous_format
-        self.generator = self.architecture.generator(recipe.shape).to(self.at, memory_format=form)
-        self.discriminator = self.architecture.discriminator(recipe.shape).to(self.at, memory_format=form)
+        self.generator = self.architecture.generator(recipe.shape).to(device=self.at)
+        self.discriminator = self.architecture.discriminator(recipe.shape).to(device=self.at)
+        for network in (self.generator, self.discriminator):
+            # torch's annotations lack this one
+            network.to(memory_format=form)  # pyright: ignore[reportCallIssue]
         if self.loss.penalised and any(
-            isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.discriminator.modules()
+            isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d)) for m in self.discriminator.modules()
         ):
             raise UsageError(
                 f"--loss {recipe.loss}: its gradient penalty is on each sample's own gradient, and "
@@ -76,7 +79,7 @@ class Training:
             for name, network in (("generator", self.generator), ("discriminator", self.discriminator))
         }
         self.history: list[Epoch] = []
-        self.updates = 0  # of the average
+        self.updates = 0  # steps that the average has made
         self.fixed = self.draw(GRID, torch.Generator().manual_seed(recipe.seed))
         if path.exists():
             self._restore()
@@ -91,15 +94,15 @@ class Training:
         return max(FEWEST_STEPS, len(self.data) // self.recipe.batch)
 
     def draw(self, count: int, generator: torch.Generator | None = None) -> torch.Tensor:
-        """(count, latent): drawn on the CPU, so that every device sees the same."""
+        """(count, latent): drawn on the CPU, so that every device gets the same latents."""
         size = (count, self.architecture.latent)
         if self.architecture.distribution == "uniform":
             return (2 * torch.rand(size, generator=generator) - 1).to(self.at)
         return torch.randn(size, generator=generator).to(self.at)
 
     def run(self, epochs: int, report: Callable[[Step | Epoch], None]) -> None:
-        """Until so many epochs are done in all. Raises DivergedError when it has collapsed, or has become
-        NaN; the last good checkpoint is kept."""
+        """Train until so many epochs are done in all. Raises DivergedError when the training has collapsed or
+        its losses have become NaN; the last good checkpoint is kept."""
         while self.epochs_done < epochs:
             epoch = self._epoch(epochs, report)
             if not all(map(math.isfinite, (epoch.discriminator, epoch.generator, epoch.spread))):
@@ -153,18 +156,15 @@ class Training:
         shown_real, shown_fake = (augmented(x, self.recipe.augment) for x in (real, fake))
         with self.mixed():
             judged = self.discriminator(shown_real).float(), self.discriminator(shown_fake).float()
-            beside = (
-                self.discriminator.reconstruction(shown_real)
-                if hasattr(self.discriminator, "reconstruction")
-                else 0.0
-            )
+            reconstruction_loss = getattr(self.discriminator, "reconstruction", None)
+            beside = 0.0 if reconstruction_loss is None else reconstruction_loss(shown_real)
         loss = self.loss.discriminator(*judged, self.recipe.label_noise)
-        told = loss.item()
+        reported = loss.item()  # without what is added to it, to be compared with Loss.perfect
         if self.loss.penalised:
             beside = gradient_penalty(self.discriminator, shown_real, shown_fake)
         loss = loss + beside
         self._descend("discriminator", loss)
-        return told
+        return reported
 
     def _generator_step(self, count: int) -> float:
         self.discriminator.requires_grad_(False)
@@ -188,8 +188,8 @@ class Training:
 
     @torch.no_grad()
     def _follow(self) -> None:
-        """The average comes a little nearer to the generator, at first faster; what counts (of batch
-        normalisation) is copied."""
+        """Move the average a little towards the generator, faster at first; counters (of batch normalisation)
+        are copied."""
         self.updates += 1
         decay = min(self.recipe.ema, (1 + self.updates) / (10 + self.updates))
         for mine, theirs in zip(self.average.state_dict().values(), self.generator.state_dict().values()):
@@ -201,8 +201,8 @@ class Training:
     # ---- collapse ----
 
     def _spread(self) -> float:
-        """Standard deviation of a pixel over the fixed samples, against that over as many of the data's
-        images."""
+        """Standard deviation of a pixel over the fixed samples, as a share of that over images of the
+        data."""
         some = self.data.images[:: max(1, len(self.data) // 512)].float() / 255
         return (self.samples().std(0).mean() / some.std(0).mean().clamp(min=1e-6)).item()
 
@@ -251,7 +251,7 @@ class Training:
             if mine[key] != value:
                 raise UsageError(
                     f"{self.path}: of a training with {key} {brief(value)}, not "
-                    f"{brief(mine[key])}. Go on with the "
+                    f"{brief(mine[key])}. Continue with the "
                     "same, choose another --output, or begin anew with --fresh."
                 )
         for name, network in self._networks().items():
@@ -274,7 +274,8 @@ def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Ten
 
 
 def _adam_state(tensors: dict[str, torch.Tensor], parameters: list[nn.Parameter]) -> dict[int, dict] | None:
-    """From "0.exp_avg", ...: by the parameter's place; None where it is not of these parameters."""
+    """Adam's state by the parameter's index, from tensors named "0.exp_avg", ...; None when they do not fit
+    these parameters."""
     state = {}
     for i, parameter in enumerate(parameters):
         shapes = {"step": torch.Size(()), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}

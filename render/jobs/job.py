@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from render.errors import PictureError
 from render.jobs.look import Look
@@ -110,14 +111,14 @@ class Job:
         )
 
     def check(self, path: Path, found_sha256: str) -> None:
-        """Raises PictureError when a file of this job is no longer what it was when the job was planned: the
-        print would show another picture than its record says."""
+        """Raises PictureError when a file of this job has changed since the job was planned: the print would
+        show another picture than its provenance says."""
         if self.hashes[path] != found_sha256:
             raise changed(path)
 
     @property
     def own_file(self) -> Path | None:
-        """What it reads and no other job is likely to."""
+        """The file that it reads and no other job is likely to."""
         return self.photo
 
     @property
@@ -153,7 +154,7 @@ def make_job(
 
 def finished_id(painting_id: str, settings: Settings) -> str:
     """Job.id of a painting that is finished with these settings."""
-    facts = {name: getattr(settings, name) for name in FINISHING} | {"dpi": settings.dpi}
+    facts: dict[str, Any] = {name: getattr(settings, name) for name in FINISHING} | {"dpi": settings.dpi}
     for name in ("profile", "soft_proof"):  # files count by their content
         if facts[name] not in (None, *BUILT_IN):
             facts[name] = sha256(Path(facts[name]))

@@ -1,9 +1,9 @@
-"""What became of each job, kept in OUTPUT/.render/ledger.sqlite. One process writes it.
+"""What became of each task, kept in OUTPUT/.render/ledger.sqlite. One process writes it.
 
-What is wrong with the file is told as it is: locked (by whom), not to be written, or damaged. Locks are
-waited for. A damaged ledger is set aside and made anew from what the prints say of themselves. Trouble
-while a batch runs stops no job: what could not be recorded is kept in memory and tried again.
-"""
+Error messages say what is wrong with the file: locked (by which process), not writable, or damaged. Locks are
+waited for. A damaged ledger is set aside and made anew from the provenance in the prints. A ledger that
+cannot be written while a batch runs stops no task: what could not be recorded is kept in memory and tried
+again."""
 
 import json
 import os
@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from render.errors import PictureError, UsageError
 from render.jobs.events import Done, Event, JobDone, JobFailed, JobStarted
@@ -23,17 +24,18 @@ from render.jobs.task import Task
 from render.pictures import images, print_file
 from render.system.files import clear_all_halves, clear_halves
 
-LOCK_WAIT_S = 10.0  # for another program to let go of the file, at the start and at the end of a batch
-PEEK_WAIT_S = 1.0  # the same, only to look; a batch holds it for milliseconds
-# Of that at a time: in between, Ctrl-C is heard. While jobs run it is all, because they must not stand still.
+LOCK_WAIT_S = 10.0  # for another program to release the file, at the start and at the end of a batch
+PEEK_WAIT_S = 1.0  # the same, for a caller that only reads; a batch holds the lock for milliseconds
+# How long SQLite itself waits for a lock: between two tries Ctrl-C is handled. While tasks run it is the
+# whole wait, because they must not stand still.
 TRY_S = 0.1
-SET_ASIDE_AT_MOST = 3  # by one batch: a disk that damages every new ledger is not filled with them
+SET_ASIDE_AT_MOST = 3  # damaged ledgers by one batch, so that a failing disk is not filled with them
 
 _TABLE = """
 create table if not exists jobs (
     output text primary key,    -- path under the output folder
-    id text not null,           -- Job.id: what was asked for
-    photo text not null,        -- its path, whatever folder the batch was started in
+    id text not null,           -- Task.id: hash of what was requested
+    photo text not null,        -- its absolute path
     style text not null,
     status text not null,       -- running | done | failed
     message text,               -- why it failed
@@ -57,8 +59,9 @@ def size_on_disk(path: Path) -> int | None:
 
 SizeOf = Callable[[Path], int | None]
 
-
 Tell = Callable[[str], None]
+
+T = TypeVar("T")
 
 
 def _silent(text: str) -> None:
@@ -75,14 +78,7 @@ class _Entry:
 
 
 class Ledger:
-    """The jobs of one output folder.
-
-    size_of: of a finished print, wherever it is. tell: a line for people, when a damaged ledger is set aside.
-
-    Files that were half written when their process was killed are cleared from where the prints of this
-    ledger stand. Raises UsageError when the folder cannot be written or another batch has it, and when the
-    ledger cannot be opened.
-    """
+    """The tasks of one output folder."""
 
     @classmethod
     def peek(cls, output: Path, *, size_of: SizeOf = size_on_disk) -> "Ledger":
@@ -104,6 +100,15 @@ class Ledger:
         return ledger
 
     def __init__(self, output: Path, *, size_of: SizeOf = size_on_disk, tell: Tell = _silent):
+        """Open the ledger for writing, and delete half-written files from every folder that holds its prints.
+
+        Raises UsageError when the folder cannot be written or another batch is using it, and when the ledger
+        cannot be opened.
+
+        Args:
+            size_of: bytes of a finished print, wherever prints are; None when it is not there.
+            tell: called with a line for people when a damaged ledger is set aside.
+        """
         self._begin(output, size_of, tell)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -137,7 +142,7 @@ class Ledger:
             self._replace(error)
 
     def _replace(self, error: sqlite3.DatabaseError) -> None:
-        """Sets the damaged file aside and makes one anew from the prints and from what this process knows."""
+        """Set the damaged file aside and make a new one from the prints and from what this process knows."""
         if self._lock is None or self._set_asides == SET_ASIDE_AT_MOST:
             raise error
         self._set_asides += 1
@@ -177,7 +182,7 @@ class Ledger:
         )
 
     def knows(self, output: Path) -> bool:
-        """Whether a job of this folder has written that print, or may have when it was interrupted."""
+        """Whether a task of this folder has written that print, or may have when it was interrupted."""
         row = self._use(lambda _: self._row(output, "status, bytes"))
         return row is not None and (row[0] == "running" or row[1] is not None)
 
@@ -208,13 +213,13 @@ class Ledger:
 
     @property
     def unrecorded(self) -> int:
-        """How many jobs have ended without the file saying so."""
+        """How many tasks have ended without the file saying so."""
         return sum(self._entries[output].status != "running" for output in self._unsaved)
 
     def settle(self) -> None:
-        """Records what could not be recorded before, waiting for locks as long as at the start."""
+        """Record what could not be recorded before, waiting for locks as long as at the start."""
         if self._unsaved and self._lock is not None:
-            with suppress(sqlite3.DatabaseError, OSError):  # told by `trouble`
+            with suppress(sqlite3.DatabaseError, OSError):  # `trouble` says why
                 _patiently(self._save)
 
     def _note(self, task: Task, status: str, **facts) -> None:
@@ -230,22 +235,22 @@ class Ledger:
                 raise
 
     def _save(self) -> None:
-        """Raises what stands in the way, and keeps it as `trouble`."""
+        """Write every unsaved entry. Raises what prevents it, and keeps the reason as `trouble`."""
         try:
             if self.trouble is not None:  # the file may be another one by now
                 self._open()
             while self._unsaved:
                 output = next(iter(self._unsaved))
                 entry = self._entries[output]
-                self._mending(partial(self._put, entry.task, entry.status, **entry.facts))
+                self._repairing(partial(self._put, entry.task, entry.status, **entry.facts))
                 self._unsaved.pop(output, None)
             self.trouble = None
         except (sqlite3.DatabaseError, OSError) as error:
             self.trouble = self._why(error)
             raise
 
-    def _mending(self, action: Callable[[], object]):
-        """The action's result. A ledger found damaged is replaced and the action done once more."""
+    def _repairing(self, action: Callable[[], T]) -> T:
+        """The action's result. A ledger found damaged is replaced, and the action is repeated once."""
         try:
             return action()
         except sqlite3.DatabaseError as error:
@@ -254,16 +259,16 @@ class Ledger:
             self._replace(error)
             return action()
 
-    def _use(self, action: Callable[[sqlite3.Connection], object]):
+    def _use(self, action: Callable[[sqlite3.Connection], T]) -> T:
         """The action's result. Raises UsageError."""
         try:
-            return self._mending(lambda: action(self._db))
+            return self._repairing(lambda: action(self._connection()))
         except (sqlite3.DatabaseError, OSError) as error:
             raise self._refusal(error) from error
 
     def recoloured(self, output: Path, job_id: str, settings: Settings, look: Mapping, done: Done) -> None:
-        """A finished print that was given other colours: now what a batch with these settings would have
-        made, whatever a later one that failed had wanted there."""
+        """Record that a finished print was given other colors: it is now what a batch with these settings
+        would have made, even if a later task of the same output has failed."""
         facts = json.dumps({"settings": settings.model_dump(), "look": look})
         change = (
             "update jobs set id = ?, status = 'done', message = null, settings = ?, bytes = ?, findings = ? "
@@ -285,12 +290,16 @@ class Ledger:
 
         return self._use(query)
 
+    def _connection(self) -> sqlite3.Connection:
+        assert self._db is not None, "opened by __init__ and peek"
+        return self._db
+
     def _key(self, output: Path) -> str:
         return output.relative_to(self.output).as_posix()
 
     def _row(self, output: Path, columns: str) -> tuple | None:
         query = f"select {columns} from jobs where output = cast(? as text)"
-        return self._db.execute(query, (_encoded(self._key(output)),)).fetchone()
+        return self._connection().execute(query, (_encoded(self._key(output)),)).fetchone()
 
     def _put(self, task: Task, status: str, **facts) -> None:
         row = self._row(task.output, "id, started_s, bytes")
@@ -307,8 +316,8 @@ class Ledger:
             "settings": json.dumps(task.facts()),
             **facts,
         }
-        with self._db:
-            self._db.execute(_INSERT.format(_names(columns), _marks(columns)), _values(columns))
+        with self._connection() as db:
+            db.execute(_INSERT.format(_names(columns), _marks(columns)), _values(columns))
 
     # --- what is wrong with the file -----------------------------------------------------------------------
 
@@ -320,7 +329,7 @@ class Ledger:
         return getattr(error, "strerror", None) or str(error)
 
     def _refusal(self, error: Exception) -> UsageError:
-        """Never an advice to delete: the folder holds unfinished work."""
+        """The error for people. It never advises to delete anything: the folder holds unfinished work."""
         if _is_damage(error):
             return UsageError(
                 f"{self.path}: is damaged ({error}). Run the batch again: it sets the file "
@@ -344,7 +353,7 @@ class Ledger:
 
 
 def findings_of(row: sqlite3.Row) -> tuple[str, ...]:
-    """What the checks saw of a print. Nothing where the row is of an earlier version, or damaged."""
+    """What the checks saw of a print; empty where the row is of an earlier version, or damaged."""
     try:
         found = json.loads(row["findings"] or "[]")
     except (IndexError, TypeError, ValueError):
@@ -369,7 +378,7 @@ def _encoded(text: str) -> bytes:
     only."""
     try:
         return os.fsencode(text)
-    except UnicodeEncodeError:  # words of ours, where the locale has fewer letters
+    except UnicodeEncodeError:  # a text of ours, where the locale's encoding lacks some of its characters
         return text.encode("utf-8", "surrogateescape")
 
 
@@ -391,11 +400,11 @@ _REQUIRED = _required()
 
 
 class _Damage(sqlite3.DatabaseError):
-    """What SQLite would open without complaint."""
+    """Damage that SQLite itself does not notice when it opens the file."""
 
 
 def _patiently(action: Callable[[], None]) -> None:
-    """Does it again and again while the file is locked, for LOCK_WAIT_S."""
+    """Repeat the action while the file is locked, for up to LOCK_WAIT_S."""
     end_s = time.monotonic() + LOCK_WAIT_S
     while True:
         try:
@@ -505,8 +514,8 @@ def _recipes(output: Path) -> Iterator[dict]:
 
 def _row_of(path: Path, relative: Path) -> dict:
     facts = print_file.read_provenance(path)
-    if "proof_of" in facts:
-        raise KeyError("a soft proof is no print")
+    if facts is None or "proof_of" in facts:
+        raise KeyError("no print, or a soft proof")
     status = path.stat()
     wanted = json.dumps({"settings": facts["settings"], "look": facts["look"]})
     return {
@@ -545,11 +554,11 @@ def _holder(path: Path) -> str | None:
 
 
 def _lock(path: Path, output: Path):
-    """An open file that only one batch can hold; the system lets go of it when the process dies."""
+    """An open file that only one batch can hold; the system releases it when the process dies."""
     file = open(path, "a+", encoding="utf-8")  # noqa: SIM115  held as long as the batch
     try:
         import fcntl
-    except ImportError:  # Windows: two batches on one folder are the user's to avoid
+    except ImportError:  # Windows: there the user has to avoid two batches on one folder
         return file
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -561,7 +570,7 @@ def _lock(path: Path, output: Path):
         raise UsageError(
             f"{output}: another batch is rendering there. Wait for it{who}, or choose another --output."
         ) from None
-    with suppress(OSError):  # a full disk: then the next one is not told who
+    with suppress(OSError):  # a full disk: then the next batch cannot name this one
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()

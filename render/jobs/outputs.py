@@ -1,5 +1,5 @@
-"""What a batch may write over, and what it may not take for a photograph: the files that are in its output
-folder."""
+"""The files that are already in an output folder: which of them a batch may replace, and which of its inputs
+are prints of an earlier batch and no photographs."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -16,7 +16,7 @@ RecipeOf = Callable[[Path], dict | None]
 
 
 def recipe_of(path: Path) -> dict | None:
-    """How a print says that it was made; None for a file that is no print of ours, or is not whole."""
+    """The provenance in a print; None for a file that is no print of ours, or is cut short."""
     try:
         content = images.load(path)
         found = print_file.read_provenance(content)
@@ -28,8 +28,8 @@ def recipe_of(path: Path) -> dict | None:
 
 
 def without_prints(inputs: Sequence[Input], output: Path) -> tuple[list[Input], list[Input]]:
-    """(photographs, prints that an earlier batch left in its output folder): yesterday's prints are nobody's
-    photographs, though a glob like 'photos/*.png' names them too."""
+    """(photographs, prints that an earlier batch wrote into its output folder). A glob like 'photos/*.png'
+    may name both."""
     inside = os.path.join(os.path.realpath(output), "")
     prints = [
         item
@@ -43,14 +43,14 @@ def without_prints(inputs: Sequence[Input], output: Path) -> tuple[list[Input], 
 def _is_print(path: Path, output: Path) -> bool:
     try:
         return print_file.read_provenance(path) is not None or _knows(output, path)
-    except PictureError:  # what is wrong with it is told where it is read as a photograph
+    except PictureError:  # reported where it is read as a photograph
         return False
 
 
 def _knows(output: Path, path: Path) -> bool:
     try:
         ledger = Ledger.peek(output)
-    except UsageError:  # damaged: the batch tells
+    except UsageError:  # damaged: the batch reports it
         return False
     try:
         return ledger.knows(output / os.path.relpath(os.path.realpath(path), os.path.realpath(output)))
@@ -66,10 +66,15 @@ def sorted_out(
     adopt: Callable[[Job, Done], None],
     failed: Callable[[Path, str], None],
 ) -> tuple[list[Job], list[Job]]:
-    """(jobs to be rendered, jobs whose very print is there although the ledger has forgotten it).
+    """(jobs to be rendered, jobs whose very print exists although the ledger does not know it).
 
-    A file that is in a print's place and that neither the ledger nor the file itself calls ours is
-    somebody's: its job is told to failed(file, why) and left out. adopt: called for each print that is found.
+    A file in a print's place that is ours by neither the ledger nor its own provenance belongs to somebody
+    else: its job is left out.
+
+    Args:
+        recipe_of: the provenance in a print, see `recipe_of`.
+        adopt: adopt(job, done) is called for each print that is found.
+        failed: failed(file, why) is called for each file that belongs to somebody else.
     """
     to_do, found = [], []
     for job in jobs:
@@ -116,7 +121,7 @@ def refuse_to_replace(path: Path, photo_sha256: str) -> None:
 
 
 def refuse_existing(paths: Iterable[Path], *, word: str) -> None:
-    """Raises UsageError for the first of these files that is there. word: the option that replaces it all the
+    """Raises UsageError for the first of these files that exists. word: the option that replaces it all the
     same."""
     for path in paths:
         if os.path.lexists(path):

@@ -1,4 +1,5 @@
-"""Where an unfinished job stands, so that an interrupted one goes on from there to the same bits.
+"""Checkpoints: the state of an unfinished job, so that an interrupted one continues from there to the same
+bits.
 
 Nothing random happens within a scale: the noise that a look may start from is drawn from the job's seed
 before the first one. So image, optimiser, step and memory plan are the whole state.
@@ -12,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
@@ -53,7 +53,7 @@ def path_of(folder: Path, painting_id: str) -> Path:
 
 
 def store(folder: Path, painting_id: str, checkpoint: Checkpoint) -> None:
-    """Whole or not at all. Raises PictureError when the disk cannot take it."""
+    """Write a checkpoint, whole or not at all. Raises PictureError when the disk is full or fails."""
     tensors = {
         "image": checkpoint.image,
         **{f"carried.{name}": t for name, t in checkpoint.carried.items()},
@@ -64,6 +64,8 @@ def store(folder: Path, painting_id: str, checkpoint: Checkpoint) -> None:
 
 
 def save(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping) -> None:
+    """Write tensors and plain facts with a checksum, whole or not at all. Raises PictureError when the disk
+    is full or fails."""
     own, seen = {}, set()  # safetensors refuses two names for one memory
     for name, tensor in tensors.items():
         tensor = tensor.detach().cpu().contiguous()
@@ -88,9 +90,11 @@ _TYPES = {
 
 
 def _write(file: BinaryIO, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> None:
-    """safetensors (its README, "Format"). Its own `save_file` writes through another file of its choosing,
-    which a killed process leaves behind, and which is not synced before it is renamed."""
-    header, place = {"__metadata__": dict(metadata)}, 0
+    """Write the safetensors format (its README, "Format"). The library's own `save_file` writes through
+    another file of its choosing, which a killed process leaves behind, and which is not synced before it is
+    renamed."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    place = 0
     widest_first = sorted(
         tensors.items(), key=lambda item: (-item[1].element_size(), item[0])
     )  # so that all are aligned
@@ -109,8 +113,8 @@ def _write(file: BinaryIO, tensors: Mapping[str, torch.Tensor], metadata: Mappin
         file.write(_bytes_of(tensor))
 
 
-def _bytes_of(tensor: torch.Tensor) -> np.ndarray:
-    return tensor.reshape(-1).view(torch.uint8).numpy()
+def _bytes_of(tensor: torch.Tensor) -> memoryview:
+    return tensor.reshape(-1).view(torch.uint8).numpy().data
 
 
 def load(folder: Path, painting_id: str) -> Checkpoint | None:
@@ -161,8 +165,8 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], dict] | None:
 
 
 def _checksum(tensors: Mapping[str, torch.Tensor], text: str) -> str:
-    """Of all that decides the pixels: one bit that turned on the disk would otherwise give another print,
-    unseen."""
+    """CRC-32 of everything that decides the pixels: one bit that flipped on the disk would otherwise change
+    the print without anybody noticing."""
     found = zlib.crc32(text.encode())
     for name, tensor in sorted(tensors.items()):
         found = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), found)

@@ -1,4 +1,4 @@
-"""What a job will cost, before it runs: seconds and bytes from the layers' facts and one short
+"""What a job will cost, before it runs: seconds and bytes, from the facts about the layers and one short
 measurement."""
 
 import time
@@ -22,22 +22,25 @@ from render.pictures.paper import enough_pixels
 
 PROBE_SIZE = (192, 256)
 FEWEST_PROBES = 3
-LONGEST_PROBING_S = 5.0  # where no two agree: a machine that is busy for an hour is not waited for
-PROBES_AGREE = 1.05  # the second best takes so many times the best, or less
-BUSY_SHARE = 0.2  # of the processor in other programs' hands, from which people are told
+LONGEST_PROBING_S = 5.0  # where no two probes agree: a machine may be busy for hours
+PROBES_AGREE = 1.05  # two probes agree when the second best took at most so many times the best
+BUSY_SHARE = 0.2  # share of the processor used by other programs above which the machine is reported as busy
 
 
 @dataclass(frozen=True)
 class Cost:
     """What a job takes."""
 
-    scales: tuple[Scale, ...]  # what will be run
-    plans: tuple[MemoryPlan, ...]  # and in which memory, a scale each
-    seconds: float  # of this job alone on the whole machine, when that does nothing else
-    warning: str | None = None  # for people
-    others_share: float = (
-        0.0  # of the processor that other programs used while its speed was measured, in [0, 1]
-    )
+    scales: tuple[Scale, ...]
+    """What will be run."""
+    plans: tuple[MemoryPlan, ...]
+    """The memory of each scale."""
+    seconds: float
+    """Time of this job alone on the whole machine, when that does nothing else."""
+    warning: str | None = None
+    """For people."""
+    others_share: float = 0.0
+    """Share of the processor that other programs used while the speed was measured, in [0, 1]."""
 
     @property
     def memory_bytes(self) -> int:
@@ -50,11 +53,14 @@ class Cost:
 
 @dataclass(frozen=True)
 class Clocks:
-    """A reading, all in seconds since some moment."""
+    """A reading of three clocks, all in seconds since an arbitrary moment."""
 
     wall_s: float
-    own_s: float  # processor time of this process, all threads together
-    all_s: float  # of everybody, on the cores that this process may use
+    """Time on the wall."""
+    own_s: float
+    """Processor time of this process, all threads together."""
+    all_s: float
+    """Processor time of all processes, on the cores that this process may use."""
 
     @classmethod
     def read(cls) -> "Clocks":
@@ -69,26 +75,29 @@ class Clocks:
         return Clocks(self.wall_s - earlier.wall_s, self.own_s - earlier.own_s, self.all_s - earlier.all_s)
 
     def others_share(self, cores: int) -> float:
-        """What of `cores` cores other programs used in a span of time, in [0, 1]."""
+        """The share of `cores` cores that other programs used in this span of time, in [0, 1]."""
         return min(1.0, max(0.0, (self.all_s - self.own_s) / (cores * self.wall_s)))
 
 
 def _used_s(core) -> float:
-    """Of psutil's times of a core. What a virtual machine's host took away ("steal") is somebody's use as
-    well."""
+    """Seconds in which a core was used, from psutil's times of it. What the host of a virtual machine took
+    away ("steal") counts as used."""
     return sum(getattr(core, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq", "steal"))
 
 
 @dataclass(frozen=True)
 class Speed:
+    """How fast this machine runs the network."""
+
     multiply_adds_per_second: float
-    others_share: float  # see Cost
+    others_share: float
+    """See Cost."""
 
 
 def estimate(
     jobs: Sequence[Job], device: Device, renderer: Renderer
 ) -> Iterator[tuple[Job, Cost | RenderError]]:
-    """The cost of each job, or why it cannot run. Reads the photographs' headers only."""
+    """The cost of each job, or the reason why it cannot run. Reads only the photographs' headers."""
     speeds: dict[tuple, Speed] = {}
     for job in jobs:
         try:
@@ -111,7 +120,8 @@ def estimate(
 
 def job_multiply_adds(job: Job, scales: Sequence[Scale], plans: Sequence[MemoryPlan]) -> float:
     """Multiply-adds of a job: for each iteration and tile a forward pass, a backward pass of the same cost,
-    and another forward pass where activations are not kept. Targets, made once a scale, are left out."""
+    and another forward pass where activations are not kept. Targets are computed once per scale and not
+    counted."""
     total = 0.0
     for scale, memory in zip(scales, plans):
         layers = weighting_of(job.look, scale).layers
@@ -150,14 +160,17 @@ def idle_time(
     read: Callable[[], Clocks] = Clocks.read,
     cores: int | None = None,
 ) -> tuple[float, float]:
-    """(seconds that an evaluation takes on this machine when it does nothing else, others' share of it
-    meanwhile).
+    """(seconds that an evaluation takes on this machine when it does nothing else, share of the processor
+    that other programs used meanwhile).
 
-    threads: that evaluate on the processor; None: they wait for a GPU. The best of several evaluations, until
-    two agree. On a busy machine even the best one waited for its turn; so there the time is what its threads
-    had of the processor, which is a little short where one of them works alone.
+    The best of several evaluations, repeated until two agree. On a busy machine even the best one waited for
+    its turn; so there the time is the processor time of its threads, which is a little too short where one of
+    them works alone.
+
+    Args:
+        threads: how many evaluate on the processor; None: they wait for a GPU.
     """
-    evaluate()  # the first one loads kernels
+    evaluate()  # not measured, because the first one loads kernels
     started, spans = read(), []
     while not _enough(spans):
         before = read()

@@ -1,5 +1,4 @@
-"""From the painted picture to the file: the photograph's structure and colours, checks, paper, colour
-profile."""
+"""From the painting to the file: the photograph's structure and colors, checks, paper, color profile."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,11 +15,14 @@ from render.pictures.paper import Layout
 
 @dataclass(frozen=True)
 class Finish:
-    """profile, soft_proof: loaded before any work, so that a bad one is refused in time."""
+    """How paintings are finished. Profiles are loaded before any work, so that a bad one is refused in
+    time."""
 
     settings: Settings
     profile: icc.Profile
+    """Of the print."""
     soft_proof: icc.Profile | None
+    """Of the paper that a preview beside the print shows; None: no preview."""
 
     @classmethod
     def of(cls, settings: Settings) -> "Finish":
@@ -108,7 +110,14 @@ def finish(
     provenance: Mapping,
     borders=((), ()),
 ) -> tuple[str, ...]:
-    """Writes the print and returns what the checks found: see `finished` and `Finished.write`."""
+    """Write the print; returns what the checks found. Raises PictureError when the file cannot be written.
+
+    Args:
+        pixels: the painting, (H, W, 3) float32 sRGB in [0, 1], of layout.picture's size.
+        layout: its crop is in px of `photo` as it was read.
+        provenance: how the print was made, to be written into it.
+        borders: where tiles met, (rows, columns).
+    """
     print_ = finished(pixels, photo, layout, finishing.settings, provenance=provenance, borders=borders)
     print_.write(output, finishing)
     return print_.findings

@@ -1,10 +1,11 @@
-"""Other colours for finished prints, from what was painted: nothing is rendered again."""
+"""Other colors for finished prints, from their stored paintings: nothing is rendered again."""
 
 import time
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -43,22 +44,25 @@ def _in_folder(folder: Path) -> list[Path]:
 
 
 def recolor(path: Path, color: str, *, photo: Path | None = None) -> Done:
-    """Replaces a finished print by itself in other colours.
+    """Replace a finished print by itself in other colors.
 
-    color: one of colour.AFTER; photo: needed only where the print's batch is not known, or its photograph has
-    moved. The painted picture is the one that was kept, or the print itself when it shows it unchanged.
-    Raises PictureError and UsageError, and the print is then as it was.
+    The painting is the one that was stored, or the print itself when its colors were never changed. Raises
+    PictureError and UsageError; the print is then as it was.
+
+    Args:
+        color: one of `color.AFTER`.
+        photo: the photograph; needed only where the print's batch is not known, or its photograph has moved.
     """
     known, folder = _Known.of(path), _batch_folder(path)
     if known.settings.color == "match":
         raise UsageError(
             f"{path}: its colours were matched before it was painted. Render it again with --color {color}."
         )
-    photo = _photo_of(path, folder, known.photo_sha256, photo)
+    content = _photo_of(path, folder, known.photo_sha256, photo)
     if folder is None:
-        return _recolored(path, known, color, photo, None)
+        return _recolored(path, known, color, content, None)
     with closing(Ledger(folder)) as ledger:  # before any work: no batch may be rendering there
-        done = _recolored(path, known, color, photo, Storage.under(ledger.folder))
+        done = _recolored(path, known, color, content, Storage.under(ledger.folder))
         settings = known.settings.model_copy(update={"color": color})
         ledger.recoloured(
             path.absolute(), finished_id(known.painting_id, settings), settings, known.facts["look"], done
@@ -88,9 +92,10 @@ def _recolored(path: Path, known: "_Known", color: str, photo: Content, storage:
 
 @dataclass(frozen=True)
 class _Known:
-    """What a print says of itself. facts: all of it."""
+    """What a print says of itself."""
 
     facts: dict
+    """All of its provenance."""
     settings: Settings
     layout: Layout
     painting_id: str
@@ -106,7 +111,7 @@ class _Known:
                 f"again with it."
             )
         try:
-            layout = {
+            layout: dict[str, Any] = {
                 name: tuple(value) if isinstance(value, list) else value
                 for name, value in facts["layout"].items()
             }
@@ -163,7 +168,10 @@ def _photo_of(path: Path, folder: Path | None, wanted_sha256: str, named: Path |
     elif folder is None:
         raise UsageError(f"{path}: its photograph is not known here. Name it: --photo FILE.")
     else:
-        photo = Path(_row(path, folder)["photo"])
+        row = _row(path, folder)
+        if row is None:
+            raise UsageError(f"{path}: its photograph is not known here. Name it: --photo FILE.")
+        photo = Path(row["photo"])
         if not photo.exists():
             raise PictureError(
                 f"{path}: its photograph {photo} is not there any more. Name it: --photo FILE."

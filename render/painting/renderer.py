@@ -1,4 +1,4 @@
-"""One job from file to file: photograph, style pictures, scales, print."""
+"""One job from file to file: photograph, style images, scales, print."""
 
 import hashlib
 import math
@@ -55,11 +55,11 @@ from render.pictures.paper import Layout, enough_pixels
 from render.system.files import Content
 
 DETAIL = 1.0  # share of the photograph's own detail band added to an enlarged image at the start of a scale
-CACHED_TARGETS = 64  # style targets kept: 4.8 MB each
+CACHED_TARGETS = 64  # style targets that are kept between jobs: 4.8 MB each
 
 
 def weighting_of(look: Look, scale: Scale | None = None) -> Weighting:
-    """What is minimised at a scale; without one, the look's whole objective."""
+    """What is minimised at a scale; without a scale, the look's whole objective."""
     deep = scale is None or scale.deep
     style, content = (
         layers if deep else _shallow(layers) for layers in (look.style_layers, look.content_layers)
@@ -79,7 +79,7 @@ def weighting_of(look: Look, scale: Scale | None = None) -> Weighting:
 
 
 def _shallow(layers: Mapping[str, float]) -> Mapping[str, float]:
-    """Without block 5, unless nothing would be left."""
+    """The layers without block 5, or all where nothing would be left."""
     kept = {
         name: weight
         for name, weight in layers.items()
@@ -463,7 +463,7 @@ class ScaleRun:
             return (0.5 + 0.2 * noise).clamp(0, 1)
         return tensor(
             images.resize(
-                images.read(load_source(self.job, Path(self.job.look.init))).pixels, content.shape[-2:]
+                images.read(load_source(self.job, Path(self.job.look.init))).pixels, self.scale.size
             )
         )
 
@@ -603,16 +603,15 @@ def tensor(pixels: np.ndarray) -> torch.Tensor:
 
 
 def load_source(job: Job, path: Path) -> Content:
-    """One of the job's pictures, as it was when the job was planned. Raises PictureError when it has
-    changed."""
+    """One of the job's pictures. Raises PictureError when it has changed since the job was planned."""
     source = images.load(path)
     job.check(path, source.sha256)
     return source
 
 
 def read_photo(source: Content, layout: Layout) -> tuple[Photo, Layout]:
-    """The photograph no larger than the print needs, so that a huge scan is not held in memory; its crop in
-    px as read."""
+    """(the photograph, no larger than the print needs, so that a huge scan does not fill the memory; the
+    layout with its crop in px of the photograph as it was read)."""
     size = images.probe(source)
     shrink = max(picture / crop for picture, crop in zip(layout.picture, layout.crop[2:]))
     if shrink >= 1:

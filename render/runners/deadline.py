@@ -1,4 +1,4 @@
-"""Until when a batch starts jobs: a time of day or a duration, as people type it."""
+"""The time after which a batch starts no more tasks: a time of day or a duration, as people type it."""
 
 import re
 import time
@@ -14,9 +14,10 @@ _LONGEST_S = 366 * 24 * 3600
 
 @dataclass(frozen=True)
 class Deadline:
-    """time_s: Unix time. By the clock on the wall: a laptop that slept through it is late as well."""
+    """A moment by the clock on the wall, so that it also passes while a laptop sleeps."""
 
     time_s: float
+    """Unix time."""
 
     def __call__(self) -> bool:
         """Whether it has passed."""
@@ -27,9 +28,9 @@ class Deadline:
 
 
 def parse_deadline(text: str, now: datetime | None = None) -> Deadline:
-    """ "07:00": the next time a clock here shows it; "8h", "90min", "1.5h", "8h30m": from now on.
+    """ "07:00" is the next time that a clock here shows it; "8h", "90min", "1.5h", "8h30m" count from now.
 
-    now: local time without a zone. Raises UsageError for what is neither.
+    now: local time without a zone. Raises UsageError for a text that is neither.
     """
     now = now or datetime.now()
     if clock := re.fullmatch(r"(\d{1,2}):(\d\d)", text.strip()):
@@ -39,7 +40,7 @@ def parse_deadline(text: str, now: datetime | None = None) -> Deadline:
         raise _refused(text, "is neither a time of day nor a duration")
     seconds = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
     if not 0 < seconds <= _LONGEST_S:
-        raise _refused(text, "must be more than nothing and at most a year")
+        raise _refused(text, "must be more than 0 and at most a year")
     return Deadline(now.timestamp() + seconds)  # not now + seconds: a night may have an hour more or less
 
 

@@ -1,8 +1,7 @@
-"""Pictures and prints on other machines' disks: s3://, gs://, https:// and whatever else fsspec knows.
+"""Pictures and prints in remote storage: s3://, gs://, https:// and the other file systems of fsspec.
 
-Inputs and styles are fetched into the user's cache folder, prints are made in a working folder there and sent
-when they are done, so that the rest of the program sees local paths.
-"""
+Inputs and styles are fetched into the user's cache folder. Prints are made in a working folder there and sent
+when they are done, so that the rest of the program sees local paths."""
 
 import hashlib
 import json
@@ -15,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any, cast
 
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
@@ -34,10 +34,9 @@ from render.system.files import write_bytes
 PICTURES = frozenset(PICTURE_ENDINGS)
 STYLES = PICTURES | {".toml"}
 
-LEDGER_EVERY_S = (
-    60.0  # what a machine that vanishes forgets of what it finished; its prints are there all the same
-)
-_AT_ONCE = 8  # files fetched
+# At most so much of the ledger is lost with a machine that vanishes; the prints themselves have been sent.
+LEDGER_EVERY_S = 60.0
+_AT_ONCE = 8  # files that are fetched at the same time
 _DRIVERS = {
     "s3": "s3fs",
     "s3a": "s3fs",
@@ -49,10 +48,10 @@ _DRIVERS = {
     "http": "aiohttp",
     "https": "aiohttp",
 }
-# File systems with real folders. Elsewhere making one would make a bucket, for somebody who mistyped its
-# name.
+# File systems with real folders. In the others, making a folder would create a bucket where a user has
+# mistyped its name.
 _FOLDERS = {"file", "local", "memory", "sftp", "ssh", "smb"}
-# What file systems call the version of a file; without one of these it is fetched each time.
+# The names that file systems give to the version of a file; without one of these it is fetched each time.
 _VERSIONS = (
     "ETag",
     "etag",
@@ -70,7 +69,7 @@ Failed = Callable[[str, str], None]
 
 
 def is_remote(text) -> bool:
-    """Whether this is an address ("s3://bucket/prints") and no path."""
+    """Whether this is an address ("s3://bucket/prints") and not a path."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", str(text)) is not None
 
 
@@ -79,16 +78,19 @@ def cache_folder() -> Path:
 
 
 def _kept(kind: str, url: str) -> Path:
-    """A folder of the cache for one address: a word to know it by (no password, no signature), and a hash."""
-    word = re.sub(r"[^A-Za-z0-9]+", "-", _plain(url).partition("://")[2].rpartition("@")[2]).strip("-")[-40:]
-    return cache_folder() / kind / f"{word}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
+    """The cache's folder for an address. Its name is a readable part of the address, without password and
+    signature, and a hash."""
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", _plain(url).partition("://")[2].rpartition("@")[2]).strip("-")[
+        -40:
+    ]
+    return cache_folder() / kind / f"{readable}-{hashlib.sha256(url.encode()).hexdigest()[:12]}"
 
 
 # --- the file system ----------------------------------------------------------------------------------------
 
 
 def _open(url: str) -> tuple[AbstractFileSystem, str]:
-    """(file system, path in it, without a slash at its end). Raises UsageError when the driver is missing."""
+    """(file system, path in it without a slash at its end). Raises UsageError when the driver is missing."""
     scheme = url.partition("://")[0].lower()
     try:
         fs, path = url_to_fs(url)
@@ -101,13 +103,19 @@ def _open(url: str) -> tuple[AbstractFileSystem, str]:
     return fs, path.rstrip("/")
 
 
+def _infos(listed: object) -> dict[str, dict[str, Any]]:
+    """What `find` and `glob` list with detail=True, by path. Their annotations speak of lists only."""
+    return cast(dict[str, dict[str, Any]], listed)
+
+
 def _protocols(fs: AbstractFileSystem) -> tuple[str, ...]:
     return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
 
 
 @contextmanager
-def _telling(url: str, what: str, kind: type[RenderError] = UsageError) -> Iterator[None]:
-    """Whatever a driver raises, and each has its own exceptions, becomes an error that names the address."""
+def _explained(url: str, what: str, kind: type[RenderError] = UsageError) -> Iterator[None]:
+    """Turns whatever a driver raises (each has exceptions of its own) into an error that names the
+    address."""
     try:
         yield
     except RenderError:
@@ -124,8 +132,8 @@ def _telling(url: str, what: str, kind: type[RenderError] = UsageError) -> Itera
 
 
 def _within(folder: Path, name: str) -> Path:
-    """A file of the folder by its name in a listing. Raises UsageError for a name that would lead out of it:
-    listings come from other machines."""
+    """The path of a file in the folder by its name in a listing. Raises UsageError for a name that would lead
+    out of the folder: listings come from other machines."""
     parts = name.split("/")
     if any(part in ("", ".", "..") or re.search(r"[\\:\0]", part) for part in parts):
         raise UsageError(f"{name}: is no name for a file below a folder. Rename it there.")
@@ -133,8 +141,8 @@ def _within(folder: Path, name: str) -> Path:
 
 
 def _version(info: Mapping) -> str | None:
-    told = [str(info[name]) for name in _VERSIONS if info.get(name)]
-    return f"{info.get('size')} {' '.join(told)}" if told else None
+    versions = [str(info[name]) for name in _VERSIONS if info.get(name)]
+    return f"{info.get('size')} {' '.join(versions)}" if versions else None
 
 
 # --- inputs and styles --------------------------------------------------------------------------------------
@@ -142,13 +150,15 @@ def _version(info: Mapping) -> str | None:
 
 @dataclass(frozen=True)
 class _File:
-    """A remote file. path: in its file system; relative: below the folder it is fetched into; info: what was
-    listed."""
+    """A remote file."""
 
     fs: AbstractFileSystem
     path: str
+    """In its file system."""
     relative: str
+    """Its path below the folder that it is fetched into."""
     info: Mapping
+    """What its file system lists of it."""
 
     @property
     def url(self) -> str:
@@ -163,13 +173,16 @@ def localised(
     failed: Failed,
     tell: Callable[[str], None],
 ) -> list[str]:
-    """The entries of a command line with every address replaced by local copies: of a file, of the files of a
-    folder (with its sub-folders, without hidden ones and those under `without`, an address), or of what
-    matches a glob.
+    """The entries of a command line with every address replaced by local copies.
 
-    What is fetched is kept; only what changed is fetched again. A file that cannot be fetched is told to
-    failed(address, why) and left out. tell: a line for people, before it takes time. Raises UsageError for an
-    address that cannot be listed.
+    An address names a file, a folder (with its sub-folders) or a glob. Copies stay in the cache; only files
+    that have changed are fetched again. Raises UsageError for an address that cannot be listed.
+
+    Args:
+        endings: the file extensions that count in folders and globs.
+        without: an address whose files are left out, as hidden files are.
+        failed: failed(address, why) is called for each file that cannot be fetched; it is left out.
+        tell: called with a line for people before fetching takes time.
     """
     found: list[str] = []
     for entry in entries:
@@ -179,12 +192,12 @@ def localised(
 
 def _localised(url: str, endings, without, failed: Failed, tell) -> list[str]:
     fs, path = _open(url)
-    with _telling(url, "listed"):
+    with _explained(url, "listed"):
         fs.invalidate_cache()
         if _is_glob(fs, path):
             matches = {
                 name: info["type"] == "directory"
-                for name, info in sorted(fs.glob(path, detail=True).items())
+                for name, info in sorted(_infos(fs.glob(path, detail=True)).items())
                 if "/." in path or "/." not in name
             }
             if not matches:
@@ -207,11 +220,11 @@ def _localised(url: str, endings, without, failed: Failed, tell) -> list[str]:
 def _is_glob(fs: AbstractFileSystem, path: str) -> bool:
     return (
         re.search(r"\*" if "http" in _protocols(fs) else r"[*?\[]", path) is not None
-    )  # an address may ask: ?id=1
+    )  # a web address may contain a query: ?id=1
 
 
 def _plain(url: str) -> str:
-    """Without what follows a web address: ?X-Amz-Signature=... In a bucket a "?" is part of the name."""
+    """A web address without its query (?X-Amz-Signature=...). In a bucket a "?" is part of the name."""
     return url.partition("?")[0] if url.startswith(("http://", "https://")) else url
 
 
@@ -223,10 +236,10 @@ def _has(name: str, endings: Collection[str]) -> bool:
 def _file(url: str, failed: Failed) -> list[str]:
     fs, path = _open(url)
     parent, _, name = _plain(path).rpartition("/")
-    # With the signature or question, which may ask for another file of that name.
+    # The folder's name depends on the query too, which may select another file of that name.
     folder = _kept("files", fs.unstrip_protocol(parent) + path.removeprefix(_plain(path)))
     try:
-        with _telling(url, "fetched"):
+        with _explained(url, "fetched"):
             file = _File(fs, path, name, fs.info(path))
     except UsageError as error:
         failed(url, str(error))
@@ -238,7 +251,8 @@ def _file(url: str, failed: Failed) -> list[str]:
 
 
 def _pictures_of(preset: Path, fs: AbstractFileSystem, parent: str, failed: Failed) -> list[_File]:
-    """The files beside a preset that it names. What is wrong with it, its loader tells."""
+    """The pictures that a preset names, beside it. Mistakes in the preset are left to its loader to
+    report."""
     try:
         data = files.read(preset, at_most_bytes=MAX_PRESET_BYTES, what="preset").data
         facts = toml.parse(data.decode("utf-8-sig"))
@@ -250,15 +264,15 @@ def _pictures_of(preset: Path, fs: AbstractFileSystem, parent: str, failed: Fail
     found = []
     for name in names:
         if isinstance(name, str) and _has(name, PICTURES):
-            with suppress(Exception):  # not there, or no name: the loader misses it and says so
+            with suppress(Exception):  # not there, or not a name: the loader reports it
                 found.append(_File(fs, f"{parent}/{name}", name, fs.info(f"{parent}/{name}")))
     return found
 
 
 def _folder(url: str, endings, without: str | None, failed: Failed, tell) -> list[str]:
     fs, base = _open(url)
-    with _telling(url, "listed"):
-        listed = fs.find(base, detail=True)
+    with _explained(url, "listed"):
+        listed = _infos(fs.find(base, detail=True))
         if not listed:
             fs.ls(base)  # raises where there is no such bucket
     hidden = None if without is None else _open(without)[1]
@@ -275,15 +289,15 @@ def _folder(url: str, endings, without: str | None, failed: Failed, tell) -> lis
     if files:
         tell(f"{url}: {len(files)} files")
     here = set(_fetch(files, folder, failed))
-    for path in (folder / "files").rglob("*"):  # no longer there, or changed and not to be had
+    for path in (folder / "files").rglob("*"):  # deleted there, or changed and not fetched
         if path.is_file() and path not in here:
             path.unlink()
     return [str(folder / "files")] if here else []
 
 
 def _fetch(files: Sequence[_File], folder: Path, failed: Failed) -> list[Path]:
-    """The local copies under folder/files of those that could be fetched. folder/versions.json tells which
-    they are."""
+    """The local copies, under folder/files, of those that could be fetched. folder/versions.json holds their
+    versions."""
     if not files:
         return []
     index = folder / "versions.json"
@@ -291,7 +305,7 @@ def _fetch(files: Sequence[_File], folder: Path, failed: Failed) -> list[Path]:
 
     def attempt(file: _File) -> Path | RenderError:
         try:
-            with _telling(file.url, "fetched", PictureError):
+            with _explained(file.url, "fetched", PictureError):
                 local = _within(folder / "files", file.relative)
                 known[file.relative] = _refresh(file, local, known.pop(file.relative, None))
                 return local
@@ -317,8 +331,7 @@ def _read_json(path: Path) -> dict:
 
 
 def _refresh(file: _File, local: Path, known: str | None) -> str | None:
-    """Fetches a file unless this version is there. Returns the version, None where the file system tells
-    none."""
+    """Fetch a file unless this version is there. Returns the version; None where the file system has none."""
     info = file.info if _version(file.info) else file.fs.info(file.path)
     version = _version(info)
     if version is not None and version == known and local.is_file():
@@ -340,25 +353,28 @@ def _refresh(file: _File, local: Path, known: str | None) -> str | None:
 
 @dataclass
 class Output:
-    """Prints at an address. folder: where they are made; sizes: bytes of what was there at the start, by path
-    below it."""
+    """Prints at an address."""
 
     url: str
     folder: Path
+    """The working folder in which they are made."""
     fs: AbstractFileSystem
     base: str
+    """The address's path in its file system."""
     sizes: dict[str, int]
-    ledger_sent: float = 0.0  # time.monotonic()
+    """Bytes of the files that were there at the start, by their path below the address."""
+    ledger_sent: float = 0.0
+    """When the ledger was last sent, by time.monotonic()."""
 
     @classmethod
     def at(cls, url: str) -> "Output":
         """Raises UsageError when it cannot be listed."""
         fs, base = _open(url)
-        with _telling(url, "listed"):
+        with _explained(url, "listed"):
             fs.invalidate_cache()
             sizes = {
                 path.removeprefix(base + "/"): info["size"]
-                for path, info in fs.find(base, detail=True).items()
+                for path, info in _infos(fs.find(base, detail=True)).items()
             }
         output = cls(url, _kept("outputs", url.rstrip("/")), fs, base, sizes)
         output._fetch_ledger()
@@ -373,11 +389,11 @@ class Output:
         return f"{self.url.rstrip('/')}/{self._name(path)}"
 
     def recipe_of(self, path: Path) -> dict | None:
-        """How the print that is at the address says that it was made; see outputs.recipe_of."""
+        """The provenance in the print at the address, see outputs.recipe_of."""
         name = self._name(path)
         local = self.folder / ".render" / "looked-at" / name
         try:
-            with _telling(self.shown(path), "fetched", PictureError):
+            with _explained(self.shown(path), "fetched", PictureError):
                 _refresh(_File(self.fs, f"{self.base}/{name}", name, {"size": self.sizes[name]}), local, None)
             return outputs.recipe_of(local)
         except PictureError:
@@ -386,13 +402,13 @@ class Output:
             local.unlink(missing_ok=True)
 
     def send(self, path: Path) -> None:
-        """Puts a file of the working folder at its place. Raises PictureError when it does not arrive
+        """Send a file of the working folder to its address. Raises PictureError when it does not arrive
         whole."""
         name = self._name(path)
-        with _telling(self.shown(path), "written", PictureError):
+        with _explained(self.shown(path), "written", PictureError):
             there, size = f"{self.base}/{name}", path.stat().st_size
             if _FOLDERS & set(_protocols(self.fs)):
-                self.fs.makedirs(self.fs._parent(there), exist_ok=True)
+                self.fs.makedirs(there.rpartition("/")[0] or "/", exist_ok=True)
             self.fs.put_file(str(path), there)
             self.fs.invalidate_cache()
             if self.fs.info(there)["size"] != size:
@@ -400,7 +416,7 @@ class Output:
 
     @contextmanager
     def ledger(self, tell: Callable[[str], None] = lambda text: None) -> Iterator[Ledger]:
-        """The ledger, opened; sent once at the start, which shows before any work whether writing is allowed,
+        """The open ledger. It is sent at the start, which shows before any work whether writing is allowed,
         and at the end. tell: see Ledger. Raises UsageError."""
         ledger = Ledger(self.folder, size_of=self.size_of, tell=tell)
         try:
@@ -421,7 +437,7 @@ class Output:
     def _fetch_ledger(self) -> None:
         local = self.folder / _LEDGER
         if _LEDGER in self.sizes and not local.exists():
-            with _telling(f"{self.url}/{_LEDGER}", "fetched"):
+            with _explained(f"{self.url}/{_LEDGER}", "fetched"):
                 _refresh(
                     _File(self.fs, f"{self.base}/{_LEDGER}", _LEDGER, {"size": self.sizes[_LEDGER]}),
                     local,
@@ -437,12 +453,14 @@ _LEDGER = ".render/ledger.sqlite"
 
 @dataclass
 class Sending:
-    """A runner whose prints are sent before they count as done. One that could not be sent has failed; it is
-    kept, and the next run sends it without painting again, unless all is to be made afresh."""
+    """A runner whose prints are sent before they count as done. A print that could not be sent has failed; it
+    stays in the working folder, and the next run sends it without painting again."""
 
     runner: Runner
+    """Makes the prints in the working folder."""
     output: Output
     fresh: bool = False
+    """Make all prints again, those that were not sent too."""
 
     @property
     def workers(self) -> int:
@@ -486,20 +504,19 @@ class Sending:
         if time.monotonic() - self.output.ledger_sent >= LEDGER_EVERY_S:
             with suppress(
                 RenderError
-            ):  # at the end of the batch it is sent again, and what is wrong then is told
+            ):  # it is sent again at the end of the batch, and a failure reported then
                 self.output.send_ledger()
 
     def _note(self, job: JobRef) -> Path:
-        """Where it is written down that this job's print is in the working folder, whole."""
+        """The note that says that this job's print is in the working folder, whole."""
         name = hashlib.sha256(f"{job.id} {job.output}".encode("utf-8", "surrogateescape")).hexdigest()[:20]
         return self.output.folder / ".render" / "unsent" / f"{name}.json"
 
     def _unsent(self, job: JobRef) -> Done | None:
         try:
             facts = _read_json(self._note(job))
-            done = replace(
-                Done(**facts), findings=tuple(facts["findings"]), busy_s=0.0
-            )  # no device works at it now
-        except (KeyError, TypeError):  # none, or of another version of the program
+            # No device works on it in this run.
+            done = replace(Done(**facts), findings=tuple(facts["findings"]), busy_s=0.0)
+        except (KeyError, TypeError):  # no note, or one of another version of the program
             return None
         return done if size_on_disk(job.output) == done.bytes else None

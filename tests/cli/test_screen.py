@@ -3,13 +3,14 @@
 import json
 import re
 import time
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
 
 from helpers.pictures import save_painting, save_photo
 from render.cli import screen
-from render.jobs.events import Done, JobDone, JobStarted, Progress
+from render.jobs.events import Done, JobDone, JobFailed, JobStarted, Notice, Progress
 from render.jobs.job import make_job
 from render.jobs.settings import Settings
 from render.jobs.styles import Look, load_style
@@ -81,6 +82,22 @@ def test_nothing_but_the_line_a_minute_is_said_of_progress(jobs, capsys):
         for i in range(1, 19):
             drawn(Progress(jobs[0].ref, 1, 1, (48, 64), i, 18, 0.25, i / 18))
     assert capsys.readouterr().err == ""
+
+
+def test_an_event_that_was_written_as_json_is_read_back_but_for_its_id(jobs):
+    job = jobs[0].ref
+    known = replace(job, id="")  # a record does not hold it
+    assert known.label == jobs[0].label == "a.png x x"
+    for event in (
+        JobStarted(job),
+        Progress(job, 2, 3, (48, 64), 4, 18, 0.25, 0.5),
+        Notice(job, "only 10 dpi"),
+        JobDone(job, Done(1.5, 10, 0.5, ("specks: 12",))),
+        JobFailed(job, "is empty"),
+    ):
+        record = json.loads(json.dumps(screen.as_record(event)))
+        assert screen.from_record(record) == replace(event, job=known)
+    assert screen.from_record({"event": "begin", "jobs": 3}) is None
 
 
 SUMMARY = Summary(

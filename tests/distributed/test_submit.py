@@ -291,7 +291,7 @@ def test_shared_paths_are_named_and_nothing_travels(pictures, program):
             "--inputs gone.png: no such file. Check the name; nothing was sent.",
         ),
         (".a.png", ("--inputs", ".a.png"), ".a.png: hidden files are passed over"),
-        ("a.dat", ("--inputs", "a.dat"), "a.dat: its ending says no picture. Rename it"),
+        ("a.dat", ("--inputs", "a.dat"), "a.dat: its extension is not that of a picture. Rename it"),
         ("b/a.png", ("--inputs", "photos", "b"), "would be written by two jobs"),
         (os.fsdecode(b"photos/\xff.png"), ("--inputs", "photos"), "the name is not UTF-8"),
         (None, ("--inputs", "photos", "--output", "prints"), "--output prints: is a folder on the cluster"),
@@ -446,7 +446,7 @@ def test_a_tally_counts_the_events_of_a_log(tmp_path):
     assert [why for _, why in tally.failed] == ["no"] and [finding for _, finding in tally.look_at] == [
         "dark"
     ]
-    assert tally.now["iteration"] == 3 and tally.words == ["Ray says {hello}", '{"event": broken']
+    assert tally.now["iteration"] == 3 and tally.messages == ["Ray says {hello}", '{"event": broken']
 
 
 # --- status of a folder -------------------------------------------------------------------------------------

@@ -78,6 +78,15 @@ def test_a_failed_job_is_counted_by_name_and_the_others_are_done(jobs, ledger):
     assert summary.failed == [("b.png x x", f"{jobs[1].photo}: is empty.")]
 
 
+def test_a_copy_of_a_job_is_known_by_the_name_of_the_original(jobs, tmp_path):
+    """What a worker elsewhere reports is about the files as they are at home."""
+    copy = jobs[0].with_files(lambda path: tmp_path / "copies" / path.name).moved(tmp_path / "there")
+    assert copy.photo == tmp_path / "copies/a.png" and copy.output == tmp_path / "there/a--x.png"
+    assert copy.ref == jobs[0].ref and copy.original is jobs[0]
+    assert copy.with_files(lambda path: path).original is jobs[0]
+    assert jobs[1].ref != jobs[0].ref
+
+
 def test_what_failed_before_any_job_counts_too(ledger):
     summary = Summary(failed=[("gone.jpg", "no such file")])
     run_batch([], Painter(), ledger, summary, lambda event: None)
