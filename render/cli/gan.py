@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from render.cli.arguments import COUNT, INDEX, Number, Option, Parser, numeric
@@ -15,13 +16,7 @@ from render.wording import plain
 GRID_LIMIT = 10_000  # samples of one grid
 
 
-SEED = numeric(
-    "--seed",
-    "Seed of all that is random; sample I of a seed is always the same picture.",
-    INDEX,
-    default=0,
-    metavar="N",
-)
+SEED = numeric("--seed", "Seed of all that is random.", INDEX, default=0, metavar="N")
 
 TRAIN_OPTIONS = (
     Option(
@@ -112,7 +107,7 @@ SAMPLE_OPTIONS = (
     ),
     numeric("--count", "Number of samples.", COUNT, default=64, metavar="N"),
     numeric("--start", "Number of the first sample.", INDEX, default=0, metavar="I"),
-    SEED,
+    replace(SEED, meaning="Seed of the samples; sample I of a seed is always the same picture."),
     Option(
         "--format",
         "One file per sample (png), one picture of all (grid), or samples.npz with an array `samples` (N, "
