@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes docs/options.md: every command's options and every key of a look, from the definitions that the program
-itself uses.
+"""Writes docs/options.md: every command's options and every key of a look, from the definitions that the
+program itself uses.
 
     python scripts/make_docs.py             # writes it
     python scripts/make_docs.py --check     # says whether it is up to date; exit status 1 where it is not

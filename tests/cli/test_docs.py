@@ -39,7 +39,7 @@ def commands(parser=None):
         yield from commands(child) if child.complete().commands else [child]
 
 
-@pytest.mark.parametrize("parser", commands(), ids=lambda parser: parser.prog)
+@pytest.mark.parametrize("parser", list(commands()), ids=lambda parser: parser.prog)
 def test_every_option_is_described_in_a_sentence_and_its_default_is_allowed(parser):
     assert parser.prog in make_docs.page()
     for option in parser.options:
