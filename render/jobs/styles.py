@@ -15,7 +15,6 @@ style_scale = 1.5
 """
 
 import glob
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -371,14 +370,6 @@ def add_style(
     if not already_there:
         files.write_bytes(copy, content.data)
     described = {"title": title or name, "author": author, "licence": licence, "description": description}
-    lines = [f"{key} = {toml_string(text)}" for key, text in described.items()]
-    lines += ["", "[[pictures]]", f"file = {toml_string(copy.name)}", ""]
-    files.write_bytes(preset, "\n".join(lines).encode())
+    text = f"{toml.dumps(described)}\n[[pictures]]\n{toml.dumps({'file': copy.name})}"
+    files.write_bytes(preset, text.encode())
     return preset
-
-
-def toml_string(text: str) -> str:
-    """`text` as a TOML basic string. JSON's escapes are TOML's but for DEL; bytes that are no text become
-    '?'."""
-    text = text.encode("utf-8", "replace").decode()
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
