@@ -294,7 +294,7 @@ def _one_picture(arguments, sampler) -> int:
     from render.jobs import outputs
 
     if arguments.output.suffix.lower() != ".png":
-        raise UsageError(f"--output {arguments.output}: name the picture's file, ending in .png.")
+        raise UsageError(f"--output {arguments.output}: name the picture's file, with the extension .png.")
     if not arguments.fresh:
         outputs.refuse_existing([arguments.output], word="--fresh")
     drawn = sampling.Drawn(arguments.seed, arguments.truncation)
@@ -352,8 +352,8 @@ def _many(arguments, settings, sampler, device) -> int:
         summary.skipped = len(shards) - len(todo)
         keeping = Keeping.under(ledger.folder)
         with _runner(arguments, settings, keeping, device, on_ray) as runner:
-            with screen.Screen(len(todo), as_json=arguments.json) as shown:
-                batch.run_batch(todo, runner, ledger, summary, shown)
+            with screen.Screen(len(todo), as_json=arguments.json) as drawn:
+                batch.run_batch(todo, runner, ledger, summary, drawn)
     if settings.format == "npz" and not summary.failed:
         rendering.write_npz(arguments.output / "samples.npz", shards)
     screen.print_summary(summary, output=arguments.output, as_json=arguments.json)

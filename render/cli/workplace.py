@@ -121,7 +121,7 @@ def fingerprint_of(settings) -> str:
 def local_runner(arguments, device, settings, keeping):
     from render.runners.local import LocalRunner
 
-    workers = _some_workers(arguments.workers or 1)
+    workers = _at_most_what_helps(arguments.workers or 1)
     if workers > 1 and device.name != "cpu":
         raise UsageError(
             f"--workers {workers}: one process a GPU. Use --runner ray for several GPUs, leave it out, "
@@ -130,9 +130,11 @@ def local_runner(arguments, device, settings, keeping):
     return LocalRunner(device, settings, keeping, workers=workers)
 
 
-def _some_workers(wanted: int) -> int:
+def _at_most_what_helps(requested: int) -> int:
     """Each takes some hundred megabytes before it paints anything."""
     most = WORKERS_PER_CORE * (os.cpu_count() or 1)
-    if wanted > most:
-        inform(f"--workers {wanted}: this machine has {os.cpu_count()} cores, so {most} are started at most")
-    return min(wanted, most)
+    if requested > most:
+        inform(
+            f"--workers {requested}: this machine has {os.cpu_count()} cores, so {most} are started at most"
+        )
+    return min(requested, most)

@@ -53,7 +53,7 @@ class Job:
         return self.style.name
 
     def facts(self) -> dict:
-        """What was asked for, as JSON."""
+        """What was requested, as JSON."""
         return {"settings": self.settings.model_dump(), "look": self.look.model_dump(mode="json")}
 
     def files(self) -> tuple[Path, ...]:
@@ -140,8 +140,9 @@ def finished_id(painted: str, settings: Settings) -> str:
     """Job.id of a painted picture under the finishing of these settings."""
     facts = {name: getattr(settings, name) for name in FINISHING} | {"dpi": settings.dpi}
     for name in ("profile", "soft_proof"):  # files count by their content
-        if facts[name] not in (None, *BUILT_IN):
-            facts[name] = sha256(Path(facts[name]))
+        path = getattr(settings, name)
+        if path not in (None, *BUILT_IN):
+            facts[name] = sha256(Path(path))
     return digest([painted, facts])
 
 

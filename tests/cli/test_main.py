@@ -289,7 +289,7 @@ BAD_PHOTOS = {
 }
 BAD_STYLES = {
     "nosuch": ("no style of that name is shipped", "presets list"),
-    "broken.toml": ("is not valid TOML", "Mend that line"),
+    "broken.toml": ("is not valid TOML", "Correct that line"),
     "misspelt.toml": ("unknown key 'look.style_wieght'", "Did you mean 'style_weight'?"),
     "lonely.toml": ("style picture 'lost.png' is missing", "Put it at"),
     "torn.jpg": ("truncated", "Export it again"),

@@ -108,7 +108,7 @@ def test_a_missing_file_stays_an_input_so_that_its_job_can_fail_by_name(in_folde
 def test_nothing_found_is_wrong_usage(in_folder):
     touch("photos/notes.txt")
     for entry in ("photos", "*.jpg", "none*/"):
-        with pytest.raises(UsageError, match=r"no pictures there\. Files ending in .*\.jpg"):
+        with pytest.raises(UsageError, match=r"no pictures there\. Files with the extensions .*\.jpg"):
             find_inputs([entry])
 
 

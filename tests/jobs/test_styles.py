@@ -282,7 +282,7 @@ def test_a_style_travels_to_another_process(tmp_path):
             r"style_scale is 9 .* unknown key 'look\.tv_wait'\. Did you mean 'tv_weight'",
         ),
         ("look = 3", r"look is 3 and must be a table\."),
-        ("title = ", r"a\.toml: is not valid TOML: .*line 1, column 9.*\. Mend that line\."),
+        ("title = ", r"a\.toml: is not valid TOML: .*line 1, column 9.*\. Correct that line\."),
     ],
 )
 def test_a_wrong_preset_is_refused_by_file_and_key_with_the_fix(tmp_path, text, message):
