@@ -9,7 +9,7 @@ from render.cli.arguments import Number, Option, Parser, numeric
 from render.cli.ending import ending
 from render.cli.messages import inform
 from render.cli.options import JSON, OVERWRITE, RUNNER_OPTIONS, look_options
-from render.cli.workplace import fingerprint_of, workplace
+from render.cli.workplace import fingerprint_of, settings_of, workplace
 from render.errors import RenderError, UsageError
 
 STYLES = Option(
@@ -91,9 +91,9 @@ def _fill(parser: Parser) -> None:
 def _batch(arguments) -> int:
     from render.runners.deadline import parse_deadline
 
-    until = (
-        None if arguments.stop_at is None else parse_deadline(arguments.stop_at)
-    )  # from now, not from after loading torch
+    # From now, not from after torch is loaded.
+    until = None if arguments.stop_at is None else parse_deadline(arguments.stop_at)
+    settings_of(arguments, format=arguments.format)  # refuses bad ones before anything is fetched
 
     from render.cli.screen import Screen
     from render.jobs import outputs

@@ -45,6 +45,8 @@ def workplace(arguments):
 
 
 def device_and_settings(arguments, **more):
+    """(the device of the options, Settings with its precision). more: fields of Settings that no option
+    gives."""
     from render.network.device import choose
 
     device = choose(arguments.device, arguments.precision, memory_bytes=memory_bytes(arguments))
@@ -54,6 +56,7 @@ def device_and_settings(arguments, **more):
 
 
 def memory_bytes(arguments) -> int | None:
+    """Of --memory; None where it is not given."""
     from render.network.memory import parse_bytes
 
     return None if arguments.memory is None else parse_bytes(arguments.memory)
@@ -68,6 +71,7 @@ def refuse_bad(settings) -> None:
 
 
 def settings_of(arguments, **more):
+    """Settings from the options of a command. more: fields that no option gives. Raises UsageError."""
     from pydantic import ValidationError
 
     from render.jobs.settings import Settings, as_option, usage_error
@@ -113,12 +117,15 @@ def _absolute(profile: str | None) -> str | None:
 
 
 def fingerprint_of(settings) -> str:
+    """The sha256 of the network's weights."""
     from render.network.weights import fingerprint
 
     return fingerprint(settings.weights)
 
 
 def local_runner(arguments, device, settings, keeping):
+    """A runner of as many processes as --workers says. settings: of renders, or of samples. Raises
+    UsageError."""
     from render.runners.local import LocalRunner
 
     workers = _at_most_what_helps(arguments.workers or 1)

@@ -199,12 +199,12 @@ def find_styles(
 
 def find_style(name_or_path: str | Path) -> Style:
     """The one style meant. Raises PresetError when it is none or several."""
-    styles = find_styles([name_or_path])
-    if len(styles) > 1:
+    style, *others = find_styles([name_or_path])
+    if others:
         raise PresetError(
-            f"{name_or_path}: holds {len(styles)} styles. Name one, e.g. {_shortest(styles[0].path)}."
+            f"{name_or_path}: holds {1 + len(others)} styles. Name one, e.g. {_shortest(style.path)}."
         )
-    return styles[0]
+    return style
 
 
 @contextmanager
