@@ -25,7 +25,8 @@ def picture(path: Path) -> Path:
 
 
 def preset(path: Path, text: str = "", pictures: str | None = None) -> Path:
-    """A .toml naming a picture of the same name unless told otherwise; the picture is made too."""
+    """A .toml that names a picture of the same name where `pictures` says nothing else; the picture is made
+    too."""
     if pictures is None:
         picture(path.with_suffix(".jpg"))
         pictures = f'[[pictures]]\nfile = "{path.stem}.jpg"\n'
