@@ -1,17 +1,17 @@
 """The package that is sent to a cluster: photographs, styles and the files that options name, planned as
 values and then written as a zip."""
 
-import json
 import os
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from render.errors import PictureError, UsageError
-from render.jobs import styles
+from render.jobs import styles, toml
 from render.jobs.inputs import Input
-from render.jobs.styles import Style, toml_string
+from render.jobs.styles import Style
 from render.pictures.icc import BUILT_IN
 from render.pictures.images import PICTURE_ENDINGS
 from render.system.files import opened
@@ -139,24 +139,14 @@ def _style(style: Style) -> Iterator[Item]:
         start = Path(look["init"])
         yield Item(f"starts/{style.name}/{start.name}", start)  # outside styles/, where it would be one
         look["init"] = f"../starts/{style.name}/{start.name}"
-    lines = [
-        f"{key} = {toml_string(getattr(style, key))}" for key in ("title", "author", "licence", "description")
-    ]
+    facts: dict[str, Any] = {
+        key: getattr(style, key) for key in ("title", "author", "licence", "description")
+    }
+    facts["pictures"] = []
     for file, picture in zip(files, style.pictures):
-        lines += [
-            "[[pictures]]",
-            f"file = {toml_string(f'{style.name}.pictures/{file}')}",
-            f"weight = {picture.weight!r}",
-        ]
+        facts["pictures"].append({"file": f"{style.name}.pictures/{file}", "weight": picture.weight})
         yield Item(f"{folder}/{file}", picture.path)
-    lines += ["[look]", *(f"{key} = {_toml(value)}" for key, value in look.items())]
-    yield Item(f"styles/{style.name}.toml", text="\n".join([*lines, ""]))
-
-
-def _toml(value) -> str:
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_toml(entry)}" for key, entry in value.items()) + " }"
-    return toml_string(value) if isinstance(value, str) else json.dumps(value)
+    yield Item(f"styles/{style.name}.toml", text=toml.dumps(facts | {"look": look}))
 
 
 def _options(options: Sequence[Option]) -> tuple[list[str], list[Item]]:
@@ -167,7 +157,7 @@ def _options(options: Sequence[Option]) -> tuple[list[str], list[Item]]:
         if file:
             item = Item(f"files/{len(files)}/{os.path.basename(file)}", Path(file))
             files.append(item)
-            value = key + (toml_string(item.name) if key else item.name)
+            value = toml.dumps({"init": item.name}).strip() if key else item.name
         words.append(f"{name}={value}")
     return words, files
 

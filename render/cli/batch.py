@@ -9,7 +9,7 @@ from render.cli.arguments import Number, Option, Parser, numeric
 from render.cli.ending import ending
 from render.cli.messages import inform
 from render.cli.options import JSON, OVERWRITE, RUNNER_OPTIONS, look_options
-from render.cli.workplace import fingerprint_of, workplace
+from render.cli.workplace import fingerprint_of, settings_of, workplace
 from render.errors import RenderError, UsageError
 
 STYLES = Option(
@@ -91,9 +91,9 @@ def _fill(parser: Parser) -> None:
 def _batch(arguments) -> int:
     from render.runners.deadline import parse_deadline
 
-    until = (
-        None if arguments.stop_at is None else parse_deadline(arguments.stop_at)
-    )  # from now, not from after loading torch
+    # From now, not from after torch is loaded.
+    until = None if arguments.stop_at is None else parse_deadline(arguments.stop_at)
+    settings_of(arguments, format=arguments.format)  # refuses bad ones before anything is fetched
 
     from render.cli.screen import Screen
     from render.jobs import outputs
@@ -109,7 +109,7 @@ def _batch(arguments) -> int:
     summary = Summary()
     store = remote.Output.at(arguments.output) if remote.is_remote(arguments.output) else None
     output = Path(arguments.output) if store is None else store.folder
-    shown = str if store is None else store.shown
+    name_of = str if store is None else store.shown  # of an output, as messages show it
     local = partial(
         remote.localised, failed=lambda what, why: summary.failed.append((what, why)), tell=inform
     )
@@ -139,13 +139,13 @@ def _batch(arguments) -> int:
         sort = partial(
             outputs.sorted_out,
             recipe_of=outputs.recipe_of if store is None else store.recipe_of,
-            failed=lambda path, why: summary.failed.append((shown(path), why)),
+            failed=lambda path, why: summary.failed.append((name_of(path), why)),
         )
         if arguments.dry_run:
             ledger = Ledger.peek(output) if store is None else Ledger.peek(output, size_of=store.size_of)
             todo, finished = _split(arguments, planned, ledger, sort)
             ledger.close()
-            return _dry_run(arguments, todo, finished, device, summary, shown)
+            return _dry_run(arguments, todo, finished, device, summary, name_of)
         open_.enter_context(ending(arguments, summary))
         ledger = open_.enter_context(
             closing(Ledger(output, tell=inform)) if store is None else store.ledger(inform)
@@ -163,22 +163,22 @@ def _batch(arguments) -> int:
         runner = make_runner(storage)
         if store is not None:
             runner = remote.Sending(runner, store, arguments.fresh)
-        with Screen(len(todo), as_json=arguments.json, until=until, shown=shown) as screen:
-            run_batch(todo, runner, ledger, summary, screen, stop=until or never, shown=shown)
+        with Screen(len(todo), as_json=arguments.json, until=until, shown=name_of) as screen:
+            run_batch(todo, runner, ledger, summary, screen, stop=until or never, shown=name_of)
     return summary.exit_status
 
 
 def _photographs(inputs, output: Path):
-    """The inputs without prints of earlier batches; how many those are is said in a line."""
+    """The inputs without prints of earlier batches; one line reports how many those are."""
     from render.jobs import outputs
 
     photos, prints = outputs.without_prints(inputs, output)
     if prints:
         names = ", ".join(str(item.path) for item in prints[:3]) + (", ..." if len(prints) > 3 else "")
-        said = f"{len(prints)} of --inputs are prints that were made in {output}, and left out: {names}"
+        left_out = f"{len(prints)} of --inputs are prints that were made in {output}, and left out: {names}"
         if not photos:
-            raise UsageError(f"--inputs: no photographs there. {said}")
-        inform(said)
+            raise UsageError(f"--inputs: no photographs there. {left_out}")
+        inform(left_out)
     return photos
 
 
@@ -193,7 +193,7 @@ def _split(arguments, planned, ledger, sort, adopt=lambda job, done: None):
     return todo, [*finished, *found]
 
 
-def _dry_run(arguments, todo, finished, device, summary, shown) -> int:
+def _dry_run(arguments, todo, finished, device, summary, name_of) -> int:
     from render.cli import screen
     from render.painting.estimate import estimate
     from render.painting.renderer import MakeRenderer
@@ -211,6 +211,6 @@ def _dry_run(arguments, todo, finished, device, summary, shown) -> int:
         device=device,
         workers=arguments.workers or 1,
         as_json=arguments.json,
-        shown=shown,
+        shown=name_of,
     )
     return summary.exit_status

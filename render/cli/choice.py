@@ -1,20 +1,19 @@
 """Where jobs run: on this machine, or on Ray."""
 
-import sys
-
+from render.cli.messages import inform
 from render.errors import UsageError
 
 
 def wants_ray(arguments) -> bool:
-    """Whether the jobs are Ray's: asked for, an address is given, or there are several GPUs and Ray is
-    installed.
+    """Whether Ray runs the jobs: where it is requested, an address is given, or there are several GPUs and
+    Ray is installed.
 
-    Raises UsageError for words that contradict each other.
+    Raises UsageError for options that contradict each other.
     """
     if arguments.runner != "auto":
         if arguments.runner == "local" and arguments.address:
             raise UsageError(
-                f"--address {arguments.address}: of a Ray cluster, and --runner local does without. "
+                f"--address {arguments.address}: is of a Ray cluster, which --runner local does not use. "
                 f"Leave one of them out."
             )
         return arguments.runner == "ray"
@@ -29,10 +28,9 @@ def wants_ray(arguments) -> bool:
 
         import_ray()
     except UsageError:
-        print(
-            f"render: {len(device.gpus())} GPUs are here and one will be used. For all: pip install "
-            f"'render-prints[ray]'",
-            file=sys.stderr,
+        inform(
+            f"{len(device.gpus())} GPUs are here and one will be used. To use all: pip install "
+            "'render-prints[ray]'"
         )
         return False
     return True

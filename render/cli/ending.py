@@ -13,14 +13,14 @@ IMPATIENT_NOTICE_S = 5.0  # for --notify's command when a person will not wait f
 
 @contextmanager
 def ending(arguments, summary):
-    """However a batch ends that has begun, its summary is printed and --notify's command is told, once."""
+    """However a batch that has begun ends, its summary is printed and --notify's command is run, once."""
     notice = _Notice(arguments, summary, datetime.now().astimezone())
     interrupts.before_an_end_at_once(notice.hurry)
     try:
         try:
             yield
         finally:
-            interrupts.hold()  # what follows tells how the batch ended, and must not be cut off
+            interrupts.hold()  # the report of how the batch ended must not be cut off
     except UsageError:
         raise
     except BaseException as error:  # Ctrl-C too
@@ -39,20 +39,20 @@ def _sum_up(arguments, summary, notice: "_Notice", status: int) -> None:
 
 
 class _Notice:
-    """Tells --notify's command of a batch, the first time it is called."""
+    """Runs --notify's command with the summary of a batch, the first time it is called."""
 
     def __init__(self, arguments, summary, started: datetime):
         self.arguments, self.summary, self.started = arguments, summary, started
-        self.told = False
+        self.sent = False
 
     def __call__(self, status: int, **how) -> None:
         from render.cli import screen
         from render.cli.notify import notify
 
         summary, command = self.summary, self.arguments.notify
-        if command is None or self.told or not (summary.done or summary.left or summary.failed):
+        if command is None or self.sent or not (summary.done or summary.left or summary.failed):
             return
-        self.told = True
+        self.sent = True
         record = screen.notice_record(
             summary,
             output=self.arguments.output,

@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from render.cli.arguments import COUNT, INDEX, Number, Option, Parser, numeric
@@ -15,13 +16,7 @@ from render.wording import plain
 GRID_LIMIT = 10_000  # samples of one grid
 
 
-SEED = numeric(
-    "--seed",
-    "Seed of all that is random; sample I of a seed is always the same picture.",
-    INDEX,
-    default=0,
-    metavar="N",
-)
+SEED = numeric("--seed", "Seed of all that is random.", INDEX, default=0, metavar="N")
 
 TRAIN_OPTIONS = (
     Option(
@@ -112,7 +107,7 @@ SAMPLE_OPTIONS = (
     ),
     numeric("--count", "Number of samples.", COUNT, default=64, metavar="N"),
     numeric("--start", "Number of the first sample.", INDEX, default=0, metavar="I"),
-    SEED,
+    replace(SEED, meaning="Seed of the samples; sample I of a seed is always the same picture."),
     Option(
         "--format",
         "One file per sample (png), one picture of all (grid), or samples.npz with an array `samples` (N, "
@@ -299,7 +294,7 @@ def _one_picture(arguments, sampler) -> int:
     from render.jobs import outputs
 
     if arguments.output.suffix.lower() != ".png":
-        raise UsageError(f"--output {arguments.output}: name the picture's file, ending in .png.")
+        raise UsageError(f"--output {arguments.output}: name the picture's file, with the extension .png.")
     if not arguments.fresh:
         outputs.refuse_existing([arguments.output], word="--fresh")
     drawn = sampling.Drawn(arguments.seed, arguments.truncation)
@@ -356,8 +351,8 @@ def _many(arguments, settings, sampler, device) -> int:
         todo = sorted([*todo, *gone], key=lambda shard: shard.start)
         summary.skipped = len(shards) - len(todo)
         with _runner(arguments, Storage.under(ledger.folder), device, on_ray) as runner:
-            with screen.Screen(len(todo), as_json=arguments.json) as shown:
-                batch.run_batch(todo, runner, ledger, summary, shown)
+            with screen.Screen(len(todo), as_json=arguments.json) as drawn:
+                batch.run_batch(todo, runner, ledger, summary, drawn)
     if settings.format == "npz" and not summary.failed:
         rendering.write_npz(arguments.output / "samples.npz", shards)
     screen.print_summary(summary, output=arguments.output, as_json=arguments.json)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 import render
+from render.cli import installation
 from render.errors import RenderError
 from render.network import device, weights
 from render.network.layers import LAYERS
@@ -19,7 +20,8 @@ from render.wording import plain
 
 
 def examine() -> int:
-    """Prints devices, memory, weights and versions. Exit status 1 when the main job would not run."""
+    """Prints devices, memory, weights and versions, and returns the exit status: 1 when the main job would
+    not run."""
     chosen = device.choose()
     _line(
         "render",
@@ -44,6 +46,8 @@ def examine() -> int:
     for name in device.gpus() or ["none that torch can use"]:
         _line("GPU", name)
     _line("default", f"device {chosen.name}, features in {chosen.precision}")
+    for other, what in installation.rivals().items():
+        _line("WARNING", installation.advice(other, what))
     problems = _try_network(chosen)
     for problem in problems:
         _line("PROBLEM", problem)

@@ -1,4 +1,4 @@
-"""Tells a command of the user's how the batch went."""
+"""Runs a command of the user's with the summary of a batch."""
 
 import json
 import os

@@ -15,7 +15,7 @@ OVERWRITE = Option(
 )
 DEVICE = Option(
     "--device",
-    "Processor that runs the network (auto: a CUDA GPU where there is one).",
+    "Processor that runs the network (auto: a GPU where there is one that torch can use).",
     "auto",
     choices=("auto", "cpu", "cuda"),
 )

@@ -94,9 +94,9 @@ def follow_job(cluster, name: str) -> int:
     records = (record for record in map(tally.add, cluster.lines(name)) if record is not None)
     begin = next((record for record in records if record["event"] == "begin"), None)
     if begin is not None:
-        with screen.Screen(begin["jobs"]) as shown:
+        with screen.Screen(begin["jobs"]) as drawn:
             for event in filter(None, map(screen.from_record, records)):
-                shown(event)
+                drawn(event)
     job = follow.ended(cluster, name)
     screen.print_job(name, job.status.lower(), tally, output=(job.metadata or {}).get("output"))
     return _job_verdict(job, tally)

@@ -66,8 +66,8 @@ def _submit(arguments) -> int:
 
 
 def _packed(arguments):
-    """(what travels to a cluster with the words of its batch, what that is for a person). Refuses before
-    anything is sent what the batch would refuse."""
+    """(what travels to a cluster with the options of its batch, a description of that for a person). What the
+    batch would refuse is refused before anything is sent."""
     from render.distributed import package
     from render.jobs.inputs import find_inputs
     from render.jobs.plan import refuse_collisions
@@ -79,8 +79,8 @@ def _packed(arguments):
     settings.layout((1000, 1000))
     options = changed((*look_options(), *WORKER_OPTIONS), arguments)
     if arguments.shared:
-        words = package.shared_words(arguments.inputs, arguments.styles, options)
-        return package.Package((), words), "every path is the cluster's"
+        batch_options = package.shared_words(arguments.inputs, arguments.styles, options)
+        return package.Package((), batch_options), "every path is the cluster's"
     Finish.of(settings)
     styles = find_styles(arguments.styles)
     looks = [(style, apply_settings(style.look, arguments.set)) for style in styles]

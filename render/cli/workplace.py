@@ -59,6 +59,8 @@ def workplace(arguments):
 
 
 def device_and_settings(arguments, **more):
+    """(the device of the options, Settings with its precision). more: fields of Settings that no option
+    gives."""
     from render.network.device import choose
 
     device = choose(arguments.device, arguments.precision, memory_bytes=memory_bytes(arguments))
@@ -68,6 +70,7 @@ def device_and_settings(arguments, **more):
 
 
 def memory_bytes(arguments) -> int | None:
+    """Of --memory; None where it is not given."""
     from render.network.memory import parse_bytes
 
     return None if arguments.memory is None else parse_bytes(arguments.memory)
@@ -82,6 +85,7 @@ def refuse_bad(settings) -> None:
 
 
 def settings_of(arguments, **more):
+    """Settings from the options of a command. more: fields that no option gives. Raises UsageError."""
     from pydantic import ValidationError
 
     from render.jobs.settings import Settings, as_option, usage_error
@@ -127,15 +131,17 @@ def _absolute(profile: str | None) -> str | None:
 
 
 def fingerprint_of(settings) -> str:
+    """The sha256 of the network's weights."""
     from render.network.weights import fingerprint
 
     return fingerprint(settings.weights)
 
 
 def local_runner(arguments, device, make_worker):
+    """A runner of as many processes as --workers says. Raises UsageError."""
     from render.runners.local import LocalRunner
 
-    workers = _some_workers(arguments.workers or 1)
+    workers = _at_most_what_helps(arguments.workers or 1)
     if workers > 1 and device.name != "cpu":
         raise UsageError(
             f"--workers {workers}: one process a GPU. Use --runner ray for several GPUs, leave it out, "
@@ -144,9 +150,11 @@ def local_runner(arguments, device, make_worker):
     return LocalRunner(device, make_worker, workers=workers)
 
 
-def _some_workers(wanted: int) -> int:
+def _at_most_what_helps(requested: int) -> int:
     """Each takes some hundred megabytes before it paints anything."""
     most = WORKERS_PER_CORE * (os.cpu_count() or 1)
-    if wanted > most:
-        inform(f"--workers {wanted}: this machine has {os.cpu_count()} cores, so {most} are started at most")
-    return min(wanted, most)
+    if requested > most:
+        inform(
+            f"--workers {requested}: this machine has {os.cpu_count()} cores, so {most} are started at most"
+        )
+    return min(requested, most)

@@ -12,17 +12,22 @@ from render.pictures.images import PICTURE_ENDINGS
 
 @dataclass(frozen=True)
 class Input:
-    """A photograph. name: its path under the input folder, without ending ("italy/rome")."""
+    """A photograph."""
 
     path: Path
-    name: str
+    name: str  # its path under the input folder, without file extension: "italy/rome"
 
 
 def find_inputs(entries: Sequence[str], *, without: Path | None = None) -> tuple[Input, ...]:
-    """Photographs named by files, folders (recursive) and globs, sorted. In folders only files with a
-    picture's ending count, hidden ones do not, and nothing under `without` (the output folder) does.
+    """Photographs named by files, folders (recursive) and globs, sorted.
 
-    A file that was named but is not there is kept: its job fails and the others are done.
+    In folders only files with the extension of a picture count, and hidden ones do not. A file that was named
+    but is not there is kept: its job fails and the others are done.
+
+    Args:
+        entries: As they were given to --inputs.
+        without: A folder in which nothing counts: the output folder.
+
     Raises UsageError when nothing is found.
     """
     found: dict[Path, Input] = {}
@@ -31,7 +36,7 @@ def find_inputs(entries: Sequence[str], *, without: Path | None = None) -> tuple
             found.setdefault(Path(os.path.abspath(path)), Input(path, name))
     if not found:
         raise UsageError(
-            f"--inputs {' '.join(entries)}: no pictures there. Files ending in "
+            f"--inputs {' '.join(entries)}: no pictures there. Files with the extensions "
             f"{', '.join(sorted(PICTURE_ENDINGS))} count; "
             "the --output folder is never searched."
         )
@@ -39,6 +44,7 @@ def find_inputs(entries: Sequence[str], *, without: Path | None = None) -> tuple
 
 
 def _expand(entry: str, without: Path | None) -> Iterable[tuple[Path, str]]:
+    """(path, Input.name) of every photograph that an entry names."""
     path = Path(entry)
     if path.is_dir():
         return _in_folder(path, without)

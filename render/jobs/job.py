@@ -156,8 +156,9 @@ def finished_id(painting_id: str, settings: Settings) -> str:
     """Job.id of a painting that is finished with these settings."""
     facts: dict[str, Any] = {name: getattr(settings, name) for name in FINISHING} | {"dpi": settings.dpi}
     for name in ("profile", "soft_proof"):  # files count by their content
-        if facts[name] not in (None, *BUILT_IN):
-            facts[name] = sha256(Path(facts[name]))
+        path = getattr(settings, name)
+        if path not in (None, *BUILT_IN):
+            facts[name] = sha256(Path(path))
     return digest([painting_id, facts])
 
 

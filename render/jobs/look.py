@@ -43,71 +43,71 @@ class Look(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     style_loss: Literal["gram", "gram-mean-std", "wasserstein"] = Field(
-        "wasserstein",
+        default="wasserstein",
         description="What of the painting's features is matched: their Gram matrices (Gatys et al. 2016), "
         "those with their means and deviations (Galerne et al. 2024), or their Gaussians (Wasserstein-2).",
     )
     style_layers: Layers = Field(
-        {"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 1.0, "relu4_1": 1.0, "relu5_1": 1.0},
+        default={"relu1_1": 1.0, "relu2_1": 1.0, "relu3_1": 1.0, "relu4_1": 1.0, "relu5_1": 1.0},
         description="Layers of VGG-19 that carry the style, each with its share of the loss (no unit): "
         "relu1_1 is brush texture and color, relu5_1 large shapes.",
         json_schema_extra={"range": "layer = weight, 0 or more, at least one above 0"},
     )
     content_layers: Layers = Field(
-        {"relu4_2": 1.0},
+        default={"relu4_2": 1.0},
         description="Layers of VGG-19 that hold the photograph's content, each with its share of the loss "
         "(no unit).",
         json_schema_extra={"range": "layer = weight, 0 or more, at least one above 0"},
     )
     content_weight: float = Field(
-        0.15,
+        default=0.15,
         ge=0,
         description="How firmly the photograph's content is kept (no unit); 0 gives a texture of the style.",
     )
     style_weight: float = Field(
-        1.0,
+        default=1.0,
         ge=0,
         description="How strongly the style is applied (no unit); 0 gives back the photograph's content "
         "alone.",
     )
     tv_weight: float = Field(
-        0.5,
+        default=0.5,
         ge=0,
         description="Smoothing: the weight of total variation, which removes speckle and, when high, detail "
         "(no unit).",
     )
     tv_form: Literal["l2", "power"] = Field(
-        "l2",
+        default="l2",
         description="Total variation as the sum of squared differences between neighbors (l2), or of a lower "
         "power, which keeps edges (power).",
     )
     normalisation: Literal["relative", "gatys"] = Field(
-        "relative",
+        default="relative",
         description="Units of the loss: relative to each target's own size, so that weights mean the same "
         "for every picture and layer; or as in Gatys et al. 2016.",
     )
     style_scale: float = Field(
-        1.0,
+        default=1.0,
         ge=0.1,
         le=4,
         description="Size of the painting relative to the print (a factor): larger gives broader strokes.",
     )
     pooling: Literal["max", "average"] = Field(
-        "max",
+        default="max",
         description="How VGG-19 halves its maps: max as trained, or average, which is smoother (Gatys et al. "
         "2016).",
     )
     edge: Literal["continued", "zero"] = Field(
-        "continued",
+        default="continued",
         description="What the network sees beyond the border of the picture: its mirror image for a while "
         "(continued), or zeros at once (zero, as in Gatys' program), which paints a thin frame.",
     )
     optimiser: Literal["lbfgs", "adam", "sgd"] = Field(
-        "lbfgs",
+        default="lbfgs",
         description="How pixels are improved: lbfgs needs the fewest steps, adam and sgd less memory.",
     )
     init: Start = Field(
-        "content",
+        default="content",
         description="What the smallest scale starts from: the photograph (content), random pixels (noise), "
         "or a picture of yours, by its path.",
         json_schema_extra={"range": "content | noise | path of a picture"},

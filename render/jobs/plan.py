@@ -22,10 +22,17 @@ def plan_jobs(
     weights_sha256: str,
     failed: Callable[[str, str], None],
 ) -> tuple[Job, ...]:
-    """Every photograph in every style, a style at a time so that its targets are made once.
+    """Every photograph in every style, one style after the other, so that each style's targets are made once.
 
-    A file that cannot be read is told to failed(name, why) and left out.
-    Raises UsageError when two jobs would write one file, or one over what a job is made from.
+    Args:
+        inputs: The photographs.
+        looks: The styles, each with the look that its prints get.
+        settings: Of all jobs.
+        output: Folder of the prints.
+        weights_sha256: Of the network's weights, a part of every job's identity.
+        failed: Called with (name, why) of every file that cannot be read, which is left out.
+
+    Raises UsageError when two jobs would write one file, or one would replace a file that a job is made from.
     """
     refuse_collisions(inputs, looks, settings, output)
     jobs, broken = [], set()
@@ -58,6 +65,7 @@ def plan_jobs(
 
 
 def output_path(item: Input, style: Style, settings: Settings, output: Path) -> Path:
+    """Where the print of a photograph in a style goes, under the folder `output`."""
     return output / f"{item.name}--{style.name}{FORMATS[settings.format].extensions[0]}"
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from render.errors import PictureError
 from render.pictures.paper import fit
 
-# The deepest layers see one value for every 16 px; a shorter side leaves them nothing.
+# The deepest layers have one value for every 16 px; a shorter side leaves them nothing.
 SHORTEST_SIDE_PX = 16
 FIRST_PX = 256  # below it the photograph's content is lost (measured)
 # A last step smaller than this is not worth a scale of its own: 512 -> 520 becomes one scale at 520.
@@ -22,13 +22,12 @@ DEEP_UP_TO_PX = 1024
 
 @dataclass(frozen=True)
 class Scale:
-    """One scale: the content's (height, width), the style pictures' long side, iterations, and whether block
-    5 of the network, with its broad forms and its wide halo, takes part."""
+    """One scale of a job."""
 
-    size: tuple[int, int]
+    size: tuple[int, int]  # (height, width) of the content
     style_long_side_px: int
     iterations: int
-    deep: bool = True
+    deep: bool = True  # whether block 5 of the network, with its broad forms and its wide halo, takes part
 
     @property
     def pixels(self) -> int:
@@ -64,14 +63,21 @@ def plan_scales(
     cut_from: tuple[int, int] | None = None,
     on_paper: bool = False,
 ) -> tuple[Scale, ...]:
-    """The scales of one job.
+    """The scales of one job, coarse to fine.
 
-    photo_size: (height, width) of the photograph, for its proportions; size_px: long side of the result;
-    cut_from: the photograph itself where photo_size is already scaled, and at small sizes rounded, for the
-    advice; on_paper: the size follows from a paper and its dpi, so the advice is of these. The style
-    pictures' long side follows the content's, so that strokes keep their proportion to the picture. Very
-    narrow photographs start at the first scale that the network can see. Raises PictureError when even the
-    last scale is too narrow.
+    The style pictures' long side follows the content's, so that strokes keep their proportion to the picture.
+    Very narrow photographs start at the first scale that is wide enough for the network.
+
+    Args:
+        photo_size: (height, width) of the photograph, for its proportions.
+        size_px: Long side of the result.
+        quality: A key of QUALITIES.
+        style_scale: The style pictures' long side as a factor of the content's.
+        cut_from: (height, width) of the photograph itself where photo_size is already scaled, and at small
+            sizes rounded: for the advice.
+        on_paper: Whether the size follows from a paper and its dpi: the advice is then about these.
+
+    Raises PictureError when even the last scale is too narrow.
     """
     sides = [side for side in long_sides(size_px) if min(fit(photo_size, side)) >= SHORTEST_SIDE_PX]
     if not sides:

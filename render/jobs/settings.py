@@ -207,7 +207,7 @@ def usage_error(error: ValidationError, named: Named = as_keyword) -> UsageError
     """
     (problem, *_) = problems = error.errors()
     if problem["type"] == "layout":  # alone: pydantic looks at single fields first
-        return UsageError(_rename(problem["ctx"]["why"], named))
+        return UsageError(_rename(problem.get("ctx", {})["why"], named))
     message = explain(error, Settings, lambda key, value: f"{named(key, value)}:")
     if len(problems) == 1 and (advice := _nearest_number(problem, named)):
         message = f"{message} {advice}"

@@ -15,7 +15,6 @@ style_scale = 1.5
 """
 
 import glob
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -76,7 +75,7 @@ class _PictureEntry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     file: str
-    weight: float = Field(1.0, gt=0)
+    weight: float = Field(default=1.0, gt=0)
 
 
 class _StyleFile(BaseModel):
@@ -104,70 +103,71 @@ def load_style(path: Path | str) -> Style:
     return Style(path.stem, path.stem, "unknown", "unknown", "", (StylePicture(path),), path)
 
 
-def _load_toml(shown: Path) -> Style:
-    parsed = _parse(shown)
-    path = _absolute(shown)
+def _load_toml(named: Path) -> Style:
+    """named: the preset's path as the user gave it, for messages."""
+    parsed = _parse(named)
+    path = _absolute(named)
     look = parsed.look.model_dump(include=parsed.look.model_fields_set)
     if look.get("init", "content") not in ("content", "noise"):
-        look["init"] = str(_beside(path, look["init"], shown, "the picture that look.init names"))
+        look["init"] = str(_beside(path, look["init"], named, "the picture that look.init names"))
     return Style(
         name=path.stem,
         title=parsed.title or path.stem,
         author=parsed.author,
         licence=parsed.licence,
         description=parsed.description,
-        pictures=_pictures(parsed.pictures, path, shown),
+        pictures=_pictures(parsed.pictures, path, named),
         path=path,
         look=look,
     )
 
 
-def _parse(shown: Path) -> _StyleFile:
-    if not os.path.lexists(shown):
+def _parse(named: Path) -> _StyleFile:
+    if not os.path.lexists(named):
         raise PresetError(
-            f"{brief(str(shown))}: no such preset. Check the path, or see `render presets list`."
+            f"{brief(str(named))}: no such preset. Check the path, or see `render presets list`."
         )
-    data = files.read(shown, at_most_bytes=MAX_PRESET_BYTES, what="preset", error=PresetError).data
+    data = files.read(named, at_most_bytes=MAX_PRESET_BYTES, what="preset", error=PresetError).data
     try:
         return _StyleFile.model_validate(toml.parse(data.decode("utf-8-sig")))
     except UnicodeDecodeError as error:
-        raise PresetError(f"{shown}: is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
+        raise PresetError(f"{named}: is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from error
     except toml.TOMLDecodeError as error:
-        raise PresetError(f"{shown}: is not valid TOML: {brief(error)}. Mend that line.") from error
+        raise PresetError(f"{named}: is not valid TOML: {brief(error)}. Correct that line.") from error
     except ValidationError as error:  # a ValueError too
-        raise PresetError(f"{shown}: {explain(error, _StyleFile)}") from error
+        raise PresetError(f"{named}: {explain(error, _StyleFile)}") from error
     except ValueError as error:
-        raise PresetError(f"{shown}: cannot be used: {error}. Mend or remove that part of it.") from error
+        raise PresetError(f"{named}: cannot be used: {error}. Correct or remove that part of it.") from error
 
 
-def _pictures(entries: Sequence[_PictureEntry], path: Path, shown: Path) -> tuple[StylePicture, ...]:
+def _pictures(entries: Sequence[_PictureEntry], path: Path, named: Path) -> tuple[StylePicture, ...]:
     if not entries:
         raise PresetError(
-            f'{shown}: pictures is empty. Name the style\'s picture: [[pictures]] file = "painting.jpg".'
+            f'{named}: pictures is empty. Name the style\'s picture: [[pictures]] file = "painting.jpg".'
         )
     weights: dict[Path, float] = {}
     for entry in entries:
-        found = _beside(path, entry.file, shown, "style picture")
+        found = _beside(path, entry.file, named, "style picture")
         if found in weights:
             raise PresetError(
-                f"{shown}: names '{brief(entry.file)}' twice. Name it once and give it a larger weight."
+                f"{named}: names '{brief(entry.file)}' twice. Name it once and give it a larger weight."
             )
         weights[found] = entry.weight
     return tuple(StylePicture(found, weight) for found, weight in weights.items())
 
 
-def _beside(path: Path, file: str, shown: Path, what: str) -> Path:
+def _beside(path: Path, file: str, named: Path, what: str) -> Path:
     found = _absolute(path.parent / file)
     if not os.path.lexists(found):
         raise PresetError(
-            f"{shown}: {what} '{brief(file)}' is missing. Put it at {brief(str(found), 400)}, "
+            f"{named}: {what} '{brief(file)}' is missing. Put it at {brief(str(found), 400)}, "
             "or correct its "
             "name in the preset."
         )
     try:
         files.check(found, what="picture", error=PresetError)
     except PresetError as error:
-        raise PresetError(f"{shown}: {what} '{brief(file)}': {error}") from error
+        raise PresetError(f"{named}: {what} '{brief(file)}': {error}") from error
     return found
 
 
@@ -184,32 +184,32 @@ def find_styles(
     """Every style meant, in the order given and sorted within a folder or glob, each once.
 
     An entry is a .toml, a picture, a folder (searched through), a glob, or a shipped collection or style by
-    name; what exists on disk comes before what is shipped. A style that cannot be used is told to `failed`
-    and left out; without `failed` its PresetError is raised.
+    name; what exists on disk comes before what is shipped. A style that cannot be used is
+    reported to `failed` and left out; without `failed` its PresetError is raised.
     """
     found: dict[Path, None] = {}
     styles = []
     for entry in names_or_paths:
-        with _telling(failed):
+        with _reporting(failed):
             found.update(dict.fromkeys(_files_of(str(entry))))
     for path in found:
-        with _telling(failed):
+        with _reporting(failed):
             styles.append(load_style(_shortest(path)))
     return _distinct(styles)
 
 
 def find_style(name_or_path: str | Path) -> Style:
     """The one style meant. Raises PresetError when it is none or several."""
-    styles = find_styles([name_or_path])
-    if len(styles) > 1:
+    style, *others = find_styles([name_or_path])
+    if others:
         raise PresetError(
-            f"{name_or_path}: holds {len(styles)} styles. Name one, e.g. {_shortest(styles[0].path)}."
+            f"{name_or_path}: holds {1 + len(others)} styles. Name one, e.g. {_shortest(style.path)}."
         )
-    return styles[0]
+    return style
 
 
 @contextmanager
-def _telling(failed: Callable[[PresetError], None] | None) -> Iterator[None]:
+def _reporting(failed: Callable[[PresetError], None] | None) -> Iterator[None]:
     try:
         yield
     except PresetError as error:
@@ -307,7 +307,7 @@ def _styles_among(paths: Iterable[Path]) -> list[Path]:
 def _pictures_of(preset: Path) -> tuple[StylePicture, ...]:
     try:
         return load_style(_shortest(preset)).pictures
-    except PresetError:  # said when the style itself is loaded
+    except PresetError:  # reported when the style itself is loaded
         return ()
 
 
@@ -372,14 +372,6 @@ def add_style(
     if not already_there:
         files.write_bytes(copy, content.data)
     described = {"title": title or name, "author": author, "licence": licence, "description": description}
-    lines = [f"{key} = {toml_string(text)}" for key, text in described.items()]
-    lines += ["", "[[pictures]]", f"file = {toml_string(copy.name)}", ""]
-    files.write_bytes(preset, "\n".join(lines).encode())
+    text = f"{toml.dumps(described)}\n[[pictures]]\n{toml.dumps({'file': copy.name})}"
+    files.write_bytes(preset, text.encode())
     return preset
-
-
-def toml_string(text: str) -> str:
-    """`text` as a TOML basic string. JSON's escapes are TOML's but for DEL; bytes that are no text become
-    '?'."""
-    text = text.encode("utf-8", "replace").decode()
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")

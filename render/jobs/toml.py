@@ -1,11 +1,16 @@
-"""TOML within bounds: on text made to harm, Python's own reader stops with other errors, or not at all."""
+"""TOML, read within bounds and written.
+
+On text made to harm, Python's own reader stops with other errors than TOMLDecodeError, or not at all."""
 
 import re
 import tomllib
+from collections.abc import Mapping
 from tomllib import TOMLDecodeError
 from typing import Any
 
-__all__ = ["TOMLDecodeError", "parse"]
+import tomli_w
+
+__all__ = ["TOMLDecodeError", "dumps", "parse"]
 
 # 'a.a.a...' costs the square of its length in memory: 64 kB would take gigabytes.
 DEEPEST_KEY = 32
@@ -17,9 +22,14 @@ _TEXTS = re.compile(
 _DEEP_KEY = re.compile(rf"(?<![\w-])(?:[\w-]+[ \t]*\.[ \t]*){{{DEEPEST_KEY}}}")
 
 
+def dumps(values: Mapping[str, Any]) -> str:
+    """The values as TOML. Bytes of a file name that are no text (lone surrogates) become "?"."""
+    return tomli_w.dumps(values).encode("utf-8", "replace").decode()
+
+
 def parse(text: str) -> dict[str, Any]:
     """Raises TOMLDecodeError, which is a ValueError, for what is not TOML, and ValueError for what is beyond
-    the bounds; both say in words what is wrong."""
+    the bounds; both say what is wrong."""
     if _DEEP_KEY.search(_TEXTS.sub("text", text)):
         raise ValueError(f"a key has more than {DEEPEST_KEY} parts")
     try:

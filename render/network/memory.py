@@ -171,6 +171,8 @@ def kept_by_helper(scene: Scene, tile_px: int, tiles: int, budget: Budget) -> in
 
 # ---- units -------------------------------------------------------------------------------------------------
 
+# Not pydantic.ByteSize: it takes "1,5GiB" for 1 byte, "6GiB more" for 6 GiB and "6" for 6 bytes, and its
+# errors name neither the option nor a text that works.
 _UNITS = {
     "": 1,
     "B": 1,

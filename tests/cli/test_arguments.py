@@ -1,4 +1,4 @@
-"""What the words about paper, colours, files and memory do, from the command line to the file.
+"""What the options for paper, colors, files and memory do, from the command line to the file.
 
 The real program in this process, with the real network's first layer: a print takes a fraction of a second.
 """
@@ -103,11 +103,11 @@ def test_a_dry_run_warns_too(folder, batch):
     assert not Path("prints").exists()
 
 
-# --- words that mean nothing --------------------------------------------------------------------------------
+# --- options that mean nothing ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("options", "message"),
     [
         (("--print", "A99"), "--print A99: is no paper known here. Use A0 to A6"),
         (("--print", "leter"), "Did you mean 'letter'?"),
@@ -126,21 +126,23 @@ def test_a_dry_run_warns_too(folder, batch):
         (("--soft-proof", "gone.icc"), "gone.icc: no such profile"),
     ],
 )
-def test_words_that_mean_nothing_are_refused_with_the_fix_before_any_work(folder, program, words, message):
+def test_options_that_mean_nothing_are_refused_with_the_fix_before_any_work(
+    folder, program, options, message
+):
     Path("press.icc").write_bytes(printer_profile(b"CMYK"))
     Path("notes.txt").write_text("These are not the inks you are looking for.\n" * 20)
     for command in (
         ("batch", "--inputs", "photos", "--styles", "x.png"),
-        ("image", "photos/a.png", "x.png", "--output", "print.jpg" if "jpeg" in words else "print.png"),
+        ("image", "photos/a.png", "x.png", "--output", "print.jpg" if "jpeg" in options else "print.png"),
     ):
-        given = words[:-2] if command[0] == "image" and "jpeg" in words else words
+        given = options[:-2] if command[0] == "image" and "jpeg" in options else options
         status, out, err = program(*command, *given)
         assert (status, out) == (2, "") and message in err
     assert not Path("prints").exists() and not list(Path().glob("print.*"))
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("options", "message"),
     [
         (("--print", "A4", "--size", "1024"), "--size: not allowed with argument --print"),
         (
@@ -156,8 +158,8 @@ def test_words_that_mean_nothing_are_refused_with_the_fix_before_any_work(folder
         (("--intent", "vivid"), "--intent vivid: must be one of perceptual |"),
     ],
 )
-def test_words_out_of_range_are_refused_by_name(folder, program, words, message):
-    status, _, err = program("batch", "--inputs", "photos", "--styles", "x.png", *words)
+def test_options_out_of_range_are_refused_by_name(folder, program, options, message):
+    status, _, err = program("batch", "--inputs", "photos", "--styles", "x.png", *options)
     assert status == 2 and message in err
     assert not Path("prints").exists()
 
@@ -193,7 +195,7 @@ def test_the_memory_given_is_the_budget_and_otherwise_there_is_some(folder):
 # --- files --------------------------------------------------------------------------------------------------
 
 
-def test_every_word_about_the_file_reaches_it(folder, batch):
+def test_every_option_about_the_file_reaches_it(folder, batch):
     Path("press.icc").write_bytes(printer_profile())
     exif = Image.Exif()
     exif[0x8298] = "(c) Anna Muster"
@@ -258,9 +260,9 @@ def test_a_profile_that_changes_makes_the_job_new(folder, batch):
 
 
 def test_a_single_image_takes_the_same_words(folder, batch, program):
-    words = ("--print", "6x4cm", "--dpi", "60", "--color", "luminance", "--bit-depth", "16")
-    batch(*words)
-    assert program("image", "photos/a.png", "x.png", "--output", "one.png", *CHEAP, *words)[0] == 0
+    options = ("--print", "6x4cm", "--dpi", "60", "--color", "luminance", "--bit-depth", "16")
+    batch(*options)
+    assert program("image", "photos/a.png", "x.png", "--output", "one.png", *CHEAP, *options)[0] == 0
     assert np.array_equal(shown("one.png"), shown("prints/a--x.png"))
     assert not Path(".render").exists()
 

@@ -296,7 +296,7 @@ BAD_PHOTOS = {
 }
 BAD_STYLES = {
     "nosuch": ("no style of that name is shipped", "presets list"),
-    "broken.toml": ("is not valid TOML", "Mend that line"),
+    "broken.toml": ("is not valid TOML", "Correct that line"),
     "misspelt.toml": ("unknown key 'look.style_wieght'", "Did you mean 'style_weight'?"),
     "lonely.toml": ("style picture 'lost.png' is missing", "Put it at"),
     "torn.jpg": ("truncated", "Export it again"),
@@ -583,37 +583,37 @@ def test_a_stopped_batch_keeps_what_is_finished_and_goes_on_from_the_last_scale(
 # --- overnight ----------------------------------------------------------------------------------------------
 
 
-def told(folder: Path) -> dict:
-    return json.loads((folder / "told.json").read_text())
+def notice_in(folder: Path) -> dict:
+    return json.loads((folder / "notice.json").read_text())
 
 
 @pytest.mark.usefixtures("few_iterations")
 def test_a_batch_past_its_deadline_leaves_the_rest_to_the_next_run(finished, here):
     (finished / "prints" / "a--y.png").unlink()
     before = written(finished / "prints")
-    late = here(*BATCH, "--stop-at", "0.001s", "--notify", "cat > told.json", "--json", cwd=finished)
+    late = here(*BATCH, "--stop-at", "0.001s", "--notify", "cat > notice.json", "--json", cwd=finished)
     assert late.status == 0 and written(finished / "prints") == before
     assert (late.records[-1]["done"], late.records[-1]["skipped"], late.records[-1]["left"]) == (0, 3, 1)
     assert "1 left for the next run" in late.err and "no job is started after" in late.err
-    assert (told(finished)["left"], told(finished)["exit_status"]) == (1, 0)
+    assert (notice_in(finished)["left"], notice_in(finished)["exit_status"]) == (1, 0)
     again = here(*BATCH, "--stop-at", "8h", cwd=finished)
     assert again.status == 0 and newer(finished / "prints", before) == {"a--y.png"}
 
 
 def test_the_command_to_notify_hears_of_failures_and_changes_nothing(finished, here):
     words = (*BATCH, "--inputs", "photos", "gone.jpg", "--json")
-    run = here(*words, "--notify", "tee told.json; exit 7", cwd=finished)
-    assert run.status == 1 and "--notify tee told.json; exit 7: ended with status 7" in run.err
+    run = here(*words, "--notify", "tee notice.json; exit 7", cwd=finished)
+    assert run.status == 1 and "--notify tee notice.json; exit 7: ended with status 7" in run.err
     assert run.records[-1]["event"] == "summary"  # what the command prints is elsewhere
-    record = told(finished)
+    record = notice_in(finished)
     assert (record["exit_status"], record["interrupted"], record["output"]) == (1, False, "prints")
     assert "gone.jpg" in record["failed"][0]["why"]
 
 
 def test_nobody_is_notified_of_nothing(finished, here):
     for words in ((), ("--dry-run", "--fresh"), ("--size", "0")):
-        here(*BATCH, *words, "--notify", "touch told.json", cwd=finished)
-        assert not (finished / "told.json").exists()
+        here(*BATCH, *words, "--notify", "touch notice.json", cwd=finished)
+        assert not (finished / "notice.json").exists()
 
 
 def test_an_interrupted_batch_notifies_too(strips, tmp_path):
@@ -628,10 +628,10 @@ def test_an_interrupted_batch_notifies_too(strips, tmp_path):
         *TWO_SCALES,
         "--json",
     )
-    process = start(*words, "--notify", f"cat > {tmp_path}/told.json", cwd=strips)
+    process = start(*words, "--notify", f"cat > {tmp_path}/notice.json", cwd=strips)
     _, errors = stop(process, signal.SIGINT, when=in_the_second_scale_of_b, group=True)
     assert process.returncode == 130, errors
-    record = told(tmp_path)
+    record = notice_in(tmp_path)
     assert (record["done"], record["left"], record["exit_status"], record["interrupted"]) == (1, 1, 130, True)
 
 

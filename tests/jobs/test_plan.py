@@ -40,12 +40,12 @@ def names(*entries: str, without: str | None = None) -> list[str]:
 
 
 def plan(inputs, styles, settings=Settings(), output=Path("prints")):
-    told = []
+    failures = []
     looks = [(style, apply_settings(style.look)) for style in styles]
     planned = plan_jobs(
-        inputs, looks, settings, output, weights_sha256=WEIGHTS, failed=lambda *what: told.append(what)
+        inputs, looks, settings, output, weights_sha256=WEIGHTS, failed=lambda *what: failures.append(what)
     )
-    return planned, told
+    return planned, failures
 
 
 # --- which photographs --------------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ def test_a_missing_file_stays_an_input_so_that_its_job_can_fail_by_name(in_folde
 def test_nothing_found_is_wrong_usage(in_folder):
     touch("photos/notes.txt")
     for entry in ("photos", "*.jpg", "none*/"):
-        with pytest.raises(UsageError, match=r"no pictures there\. Files ending in .*\.jpg"):
+        with pytest.raises(UsageError, match=r"no pictures there\. Files with the extensions .*\.jpg"):
             find_inputs([entry])
 
 
@@ -124,14 +124,14 @@ def two_by_two(in_folder):
 
 
 def test_every_photo_meets_every_style_a_style_at_a_time(two_by_two):
-    planned, told = plan(*two_by_two)
+    planned, failures = plan(*two_by_two)
     assert [(job.photo.name, job.style.name) for job in planned] == [
         ("a.png", "x"),
         ("b.png", "x"),
         ("a.png", "y"),
         ("b.png", "y"),
     ]
-    assert not told
+    assert not failures
     assert len({job.id for job in planned}) == 4
 
 
@@ -153,20 +153,20 @@ def test_a_dot_in_a_photos_name_is_kept(in_folder):
     assert output_path(item, style, Settings(), Path("prints")).name == "a.b.c--x.png"
 
 
-def test_an_unreadable_photo_is_told_once_and_the_others_are_planned(two_by_two):
+def test_an_unreadable_photo_is_reported_once_and_the_others_are_planned(two_by_two):
     inputs, styles = two_by_two
-    planned, told = plan([*inputs, Input(Path("gone.jpg"), "gone")], styles)
+    planned, failures = plan([*inputs, Input(Path("gone.jpg"), "gone")], styles)
     assert len(planned) == 4
-    ((what, why),) = told
+    ((what, why),) = failures
     assert what == "gone.jpg" and "gone.jpg: no such file" in why and "Check" in why
 
 
-def test_an_unreadable_style_picture_is_told_once_and_the_other_styles_are_planned(two_by_two):
+def test_an_unreadable_style_picture_is_reported_once_and_the_other_styles_are_planned(two_by_two):
     inputs, (x, y) = two_by_two
     x.path.unlink()
-    planned, told = plan(inputs, [x, y])
+    planned, failures = plan(inputs, [x, y])
     assert {job.style.name for job in planned} == {"y"} and len(planned) == 2
-    ((what, why),) = told
+    ((what, why),) = failures
     assert what == "style x" and "x.png" in why
 
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from helpers.pictures import special
 from render.errors import PictureError, PresetError, UsageError
-from render.jobs import styles
+from render.jobs import styles, toml
 from render.jobs.styles import Look, add_style, apply_settings, describe_look, find_styles, load_style
 from render.network.layers import LAYERS
 
@@ -25,7 +25,8 @@ def picture(path: Path) -> Path:
 
 
 def preset(path: Path, text: str = "", pictures: str | None = None) -> Path:
-    """A .toml naming a picture of the same name unless told otherwise; the picture is made too."""
+    """A .toml that names a picture of the same name where `pictures` says nothing else; the picture is made
+    too."""
     if pictures is None:
         picture(path.with_suffix(".jpg"))
         pictures = f'[[pictures]]\nfile = "{path.stem}.jpg"\n'
@@ -282,7 +283,7 @@ def test_a_style_travels_to_another_process(tmp_path):
             r"style_scale is 9 .* unknown key 'look\.tv_wait'\. Did you mean 'tv_weight'",
         ),
         ("look = 3", r"look is 3 and must be a table\."),
-        ("title = ", r"a\.toml: is not valid TOML: .*line 1, column 9.*\. Mend that line\."),
+        ("title = ", r"a\.toml: is not valid TOML: .*line 1, column 9.*\. Correct that line\."),
     ],
 )
 def test_a_wrong_preset_is_refused_by_file_and_key_with_the_fix(tmp_path, text, message):
@@ -494,11 +495,11 @@ def test_an_added_style_is_found_with_every_word_as_given(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "plain", '"""', "\\", "\\u0041", HARD_TEXT, "\r\n", "a" * 5000])
 def test_any_text_survives_being_written_as_toml(text):
-    assert tomllib.loads(f"key = {styles.toml_string(text)}") == {"key": text}
+    assert tomllib.loads(toml.dumps({"key": text})) == {"key": text}
 
 
 def test_bytes_that_are_no_text_are_written_as_question_marks():
-    assert tomllib.loads("key = " + styles.toml_string("a\udcffb")) == {"key": "a?b"}
+    assert tomllib.loads(toml.dumps({"key": "a\udcffb"})) == {"key": "a?b"}
 
 
 def test_adding_overwrites_nothing(tmp_path):

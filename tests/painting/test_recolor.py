@@ -365,7 +365,7 @@ def test_a_print_that_is_not_there_is_named(folder, program):
 
 def test_only_colours_of_finished_pictures_can_be_asked_for(folder, program):
     status, _, err = program("recolor", "prints", "--color", "match")
-    assert status == 2 and "invalid choice: 'match'" in err
+    assert status == 2 and "--color match: must be one of style | luminance | histogram." in err
 
 
 def test_prints_are_found_in_sub_folders_and_what_is_kept_beside_them_is_not(tmp_path):
