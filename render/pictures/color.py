@@ -152,8 +152,8 @@ def _power(covariance: np.ndarray, exponent: float) -> np.ndarray:
 
 # --- distributions ------------------------------------------------------------------------------------------
 # Plain numpy, because OpenCV does it no better. cv2.calcHist drops what is outside the range, so values must
-# be clipped first: 2.5 ms for a band of 2^18 pixels, and 2.2 by bincount. cv2.remap knows 32 places between two
-# nodes of a curve, so that it needs finer curves: 18 ms a band, and 13 here.
+# be clipped first: 2.5 ms for a band of 2^18 pixels, and 2.2 by bincount. cv2.remap knows 32 places between
+# two nodes of a curve, so that it needs finer curves: 18 ms a band, and 13 here.
 
 
 def histograms(picture: np.ndarray, space: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
