@@ -86,10 +86,12 @@ def read(source: Content | Path | str, *, long_side_px: int | None = None) -> Ph
     with opened(content) as image:
         carried = exif.carried(image)
         turn = _TURNS.get(exif.orientation(image))
-        sixteen_bit = _is_deep_colour(image)
-        # of 16 bits Pillow gives 8, but unlike OpenCV it tells a truncated file from a whole one
-        image.load()
-        deep = _deep_colour(image, content.data) if sixteen_bit else None
+        sixteen_bit = _is_deep_color(image)
+        # libtiff and libpng, which OpenCV uses, write to standard error; Pillow's other decoders do not.
+        quiet = not sixteen_bit and image.format != "TIFF"
+        with contextlib.nullcontext() if quiet else decoder_warnings.libraries_named():
+            image.load()  # 8 of 16 bits, but unlike OpenCV Pillow refuses a truncated file
+            deep = _deep_color(image, content.data) if sixteen_bit else None
         if turn is not None:
             image = image.transpose(turn)
             deep = None if deep is None else _turned(deep, turn)
@@ -248,7 +250,7 @@ def _unit(values: np.ndarray) -> np.ndarray:
     return np.divide(values, np.float32(255), dtype=np.float32)
 
 
-def _is_deep_colour(image: Image.Image) -> bool:
+def _is_deep_color(image: Image.Image) -> bool:
     """Whether it is RGB or RGBA with 16 bits per channel, told before it is loaded."""
     words = {
         word for tile in image.tile for word in (tile.args if isinstance(tile.args, tuple) else (tile.args,))
@@ -256,7 +258,7 @@ def _is_deep_colour(image: Image.Image) -> bool:
     return any(str(word).startswith(("RGB;16", "RGBA;16")) for word in words)
 
 
-def _deep_colour(image: Image.Image, data: bytes) -> np.ndarray | None:
+def _deep_color(image: Image.Image, data: bytes) -> np.ndarray | None:
     """(H, W, 3 or 4) uint16, as it lies in the file; None where OpenCV cannot read it or reads it otherwise
     than Pillow."""
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
