@@ -1,4 +1,9 @@
-"""The arrow of imports: every module of ours names only modules above it, lazy imports included."""
+"""The arrow of imports: every module imports only from the rooms before its own, lazy imports included.
+
+import-linter was tried for this. It finds modules by walking the package's folder, so it does not see
+distributed/ and presets/, which setup.cfg installs into the package from elsewhere; it would check neither
+what they import nor who imports them, and that only distributed/ names Ray is half of what this file is for.
+"""
 
 import ast
 import subprocess
@@ -10,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# Rooms in the order of the arrow: what stands in one imports only from those before it, and from itself.
+# Rooms in the order of the arrow: a module imports only from its own room and those before it.
 ROOMS = (
     "render.errors",
     "render.wording",
@@ -27,7 +32,7 @@ ROOMS = (
     "render.__main__",
 )
 
-# What knows no torch, so that a batch is planned and its files are written without.
+# Modules and rooms that must not load torch: a batch is planned, and its files are written, without it.
 NO_TORCH = (
     "render.errors",
     "render.wording",
@@ -39,7 +44,7 @@ NO_TORCH = (
     "render.network.memory",
     "render.gan.shards",
 )
-# Of the rooms before it: where a room takes less than the arrow allows.
+# Rooms that may import less than the arrow allows.
 ALLOWED = {
     "render.network": ("render.system",),
     "render.pictures": ("render.system",),
@@ -51,7 +56,7 @@ FREE = ("render", "render.errors", "render.wording", "render.presets")
 
 
 def modules() -> dict[str, Path]:
-    """Name and file of every module that is installed (setup.cfg: presets/ as render.presets, and so on)."""
+    """{name: file} of every installed module (setup.cfg: presets/ as render.presets, and so on)."""
     found = {}
     for package, folder in (
         ("render", "render"),
@@ -84,7 +89,7 @@ def room(name: str) -> str:
 
 
 def wrong_imports(name: str, source: str) -> list[str]:
-    """Imports of ours that point up, or out of what the room may know."""
+    """Imports of our own modules that this module's room must not make."""
     ours = [other for other in imports(source) if other.split(".")[0] == "render" and other not in FREE]
     return [other for other in ours if room(other) != room(name) and not _may(room(name), other)]
 
@@ -95,7 +100,7 @@ def _may(mine: str, other: str) -> bool:
 
 
 def circles(names: set[str]) -> list[str]:
-    """Modules that import themselves by way of others."""
+    """Modules that import each other in a circle."""
     above = {name: {other for other in imports(SOURCES[name]) if other in names} for name in names}
     left = dict(above)
     while found := {name for name, others in left.items() if not others & left.keys()}:

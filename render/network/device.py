@@ -1,4 +1,7 @@
-"""Which processor to use, in which precision, with how many threads. The only file that says "cuda"."""
+"""Which device to use, in which precision, with how many threads and how much memory.
+
+The only module that names CUDA.
+"""
 
 import ctypes
 import gc
@@ -14,20 +17,21 @@ from render.errors import UsageError
 from render.network.memory import Budget
 
 GPU = "cuda"
-FREE_SHARE = 0.8  # of the free memory that plans may use: other programs, and pages of files, want some
-REUSED_BYTES = 64 * 2**20
+FREE_SHARE = (
+    0.8  # share of the free memory that plans may use; the rest is for other programs and file caches
+)
+REUSED_BYTES = 64 * 2**20  # glibc keeps blocks up to this size for reuse, see _keep_freed_memory
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
 class Device:
-    """name: "cpu" or "cuda"; precision: of the network's features; threads: of this process (CPU); budget:
-    memory it may use, on a CPU that of the whole process."""
+    """Where and how the network runs."""
 
-    name: str
-    precision: str
-    threads: int
-    budget: Budget = Budget(4 * 2**30)
+    name: str  # "cpu" or "cuda"
+    precision: str  # of the network's features, a key of PRECISIONS
+    threads: int  # of this process, on a CPU
+    budget: Budget = Budget(4 * 2**30)  # memory it may use; on a CPU that of the whole process
 
     @property
     def dtype(self) -> torch.dtype:
@@ -41,9 +45,10 @@ def choose(
     threads: int | None = None,
     memory_bytes: int | None = None,
 ) -> Device:
-    """The device to use. memory_bytes: its budget; None: what is free now, less a margin.
+    """The device to use.
 
-    Raises UsageError when the one asked for is not there.
+    memory_bytes: its budget; None: FREE_SHARE of what is free now. threads: None: one per core.
+    Raises UsageError if the requested device does not exist.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -58,22 +63,24 @@ def choose(
 
 
 def _budget(device: str, memory_bytes: int | None, *, free_share: float = FREE_SHARE) -> Budget:
-    own = (
-        psutil.Process().memory_info().rss if device == "cpu" else 0
-    )  # counted by the budget, no longer free
+    # What this process uses already is no longer free, but counts towards its budget.
+    own = psutil.Process().memory_info().rss if device == "cpu" else 0
     found = own + int(free_share * free_memory_bytes(device)) if memory_bytes is None else memory_bytes
     return Budget(found, None if device == "cpu" else int(free_share * free_memory_bytes("cpu")))
 
 
 def with_less_memory(device: Device, share: float) -> Device:
-    """After running out: part of the budget, and no more than can be had now, whatever was promised."""
+    """The device after it ran out of memory: with a share of its budget, and no more than is free now."""
     part, found = device.budget.part(share), _budget(device.name, None, free_share=1.0)
-    host = None if part.host_bytes is None else min(part.host_bytes, found.host_bytes)
+    host = part.host_bytes
+    if host is not None and found.host_bytes is not None:
+        host = min(host, found.host_bytes)
     return replace(device, budget=Budget(min(part.device_bytes, found.device_bytes), host))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """torch tells of it in several ways; where oneDNN finds too little, it "could not create a primitive"."""
+    """Whether an error means that memory ran out. torch reports that in several ways; oneDNN's is that it
+    "could not create a primitive"."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     signs = (
@@ -89,7 +96,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def forget_freed_memory(device: str) -> None:
-    """Hands back what is left of a computation that ran out of memory."""
+    """Free what a computation that ran out of memory has left behind."""
     _gradient_of_something_old()
     gc.collect()
     if device == "cuda":
@@ -97,7 +104,7 @@ def forget_freed_memory(device: str) -> None:
 
 
 def has_fast_bfloat16(device: str) -> bool:
-    """Whether the hardware multiplies bfloat16 itself; emulation is slower than float32."""
+    """Whether the hardware multiplies bfloat16 natively. Emulated, it is slower than float32."""
     if device == "cuda":
         return torch.cuda.get_device_capability()[0] >= 8
     try:
@@ -114,15 +121,15 @@ def cores() -> int:
 
 
 def own_cores() -> tuple[int, ...]:
-    """Cores this process may use, by number (the affinity mask, which containers set)."""
+    """Numbers of the cores that this process may use (its affinity mask, which containers set)."""
     if hasattr(os, "sched_getaffinity"):
         return tuple(sorted(os.sched_getaffinity(0)))
     return tuple(range(os.cpu_count() or 1))
 
 
 def free_memory_bytes(device: str) -> int:
-    """Memory that can be had now: of the GPU, or of the machine within the process's limits (cgroup, `ulimit
-    -v`)."""
+    """Memory that is free now: of the GPU, or of the machine within the limits of this process (cgroup,
+    `ulimit -v`)."""
     if device == "cuda":
         return torch.cuda.mem_get_info()[0]
     free = psutil.virtual_memory().available
@@ -149,7 +156,7 @@ def _cgroup_number(name: str) -> int | None:
 
 
 def gpus() -> list[str]:
-    """Names and memory of the GPUs, for people to read."""
+    """Name and memory of each GPU, as phrases for people."""
     result = []
     for i in range(torch.cuda.device_count()):
         facts = torch.cuda.get_device_properties(i)
@@ -158,25 +165,25 @@ def gpus() -> list[str]:
 
 
 def prepare(device: Device) -> None:
-    """Settings of this process: threads, and the same algorithm (hence the same pixels) at every run."""
+    """Set up this process: its threads, and the same algorithms, hence the same pixels, in every run."""
     torch.set_num_threads(device.threads)
     _keep_freed_memory()
     _gradient_of_something_old()
     if device.name == "cuda":
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.deterministic = True
-        # Features may be bfloat16; what is float32 stays float32.
+        # Features may be bfloat16, but float32 must not be computed in fewer bits.
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
 
 
 def _gradient_of_something_old() -> None:
-    """Empties torch's queue of what gradients are still to be taken of.
+    """Empty autograd's queue of pending gradients, by computing the gradient of a very old graph.
 
-    When memory runs out on the way back, what was not reached stays in the queue of this thread, and with it
-    all its activations (seen in torch 2.13). Later gradients come first there, and only something older makes
-    it look at the rest. The first call also has torch import what it puts off until then: no good moment is
-    one when memory is short.
+    When memory runs out during back-propagation, the functions that were not reached stay in this thread's
+    queue, with all their activations (seen in torch 2.13). The queue runs the functions of newer graphs
+    first, so only the gradient of an older graph makes it go through the rest. The first call also makes
+    torch import modules that it imports lazily, which must not happen when memory is short.
     """
     if not hasattr(_thread, "old"):
         x = torch.zeros(1, requires_grad=True)
@@ -189,12 +196,13 @@ _thread = threading.local()
 
 
 def synchronise(device: str) -> None:
+    """Wait until a GPU has finished what it was given. Nothing to do on a CPU."""
     if device == "cuda":
         torch.cuda.synchronize()
 
 
 def memory_bytes(device: str) -> int:
-    """Memory there is in all, whoever uses it now."""
+    """Total memory of the device, free or not, within the limits of this process."""
     if device == "cuda":
         return torch.cuda.get_device_properties(0).total_memory
     limit = _cgroup_number("memory.max")
@@ -202,15 +210,18 @@ def memory_bytes(device: str) -> int:
 
 
 def _keep_freed_memory() -> None:
-    """Has glibc reuse blocks of up to REUSED_BYTES instead of handing each back to the system: every
-    iteration needs the same ones, and fresh pages cost more than the arithmetic on them. Larger ones go back,
-    or their leftovers would make the process half as large again as what it uses (measured: BENCHMARKS.md).
-    The thresholds hold for the main arena alone, so threads that begin after this use that one as well."""
+    """Make glibc reuse freed blocks of up to REUSED_BYTES instead of returning them to the system.
+
+    Every iteration needs blocks of the same sizes, and fresh pages cost more time than the arithmetic on
+    them. Larger blocks are returned: kept, they made the process half as large again as the memory that it
+    uses (measured, BENCHMARKS.md). The thresholds hold only for glibc's main arena, so threads that start
+    later are made to use that one.
+    """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):  # not glibc
         return
-    trim_threshold, mmap_threshold, arena_max = -1, -3, -8  # malloc.h
+    trim_threshold, mmap_threshold, arena_max = -1, -3, -8  # glibc, malloc.h: M_TRIM_THRESHOLD and so on
     mallopt(arena_max, 1)
     mallopt(mmap_threshold, REUSED_BYTES)
     mallopt(trim_threshold, 2 * REUSED_BYTES)

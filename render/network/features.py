@@ -3,7 +3,7 @@
 Simonyan & Zisserman 2015, "Very Deep Convolutional Networks for Large-Scale Image Recognition", column E.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -12,21 +12,25 @@ from render.network.layers import needed
 
 
 class Network:
-    """VGG-19's convolutional part with fixed weights.
+    """The convolutional part of VGG-19, with fixed weights.
 
-    parameters: {"conv1_1": (weight (C_out, C_in, 3, 3), bias (C_out,)), ...}, in the channel order RGB;
-    mean, deviation: per RGB channel, in [0, 1] units: the network sees (image - mean) / deviation.
-    dtype: of the features; the image stays float32.
+    Args:
+        parameters: {"conv1_1": (weight (C_out, C_in, 3, 3), bias (C_out,)), ...}, for images in RGB.
+        mean, deviation: one value per RGB channel, for images in [0, 1]. The first layer receives
+            (image - mean) / deviation.
+        pooling: "max", as it was trained, or "average".
+        dtype: of the features; images are float32.
+        label: name of the weights, for messages and records.
     """
 
     def __init__(
         self,
         parameters: Mapping[str, tuple[torch.Tensor, torch.Tensor]],
         *,
-        mean,
-        deviation,
+        mean: Sequence[float],
+        deviation: Sequence[float],
         pooling: str = "max",
-        device="cpu",
+        device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
         label: str = "vgg19",
     ):
@@ -50,14 +54,14 @@ class Network:
     def __call__(self, image: torch.Tensor, names: Iterable[str]) -> dict[str, torch.Tensor]:
         """Features of an image.
 
-        image: (1, 3, H, W), sRGB in [0, 1]. Returns {name: (1, C, H/stride, W/stride)} in the network's
-        dtype, channels_last, in order of depth. Borders are zero-padded in the network's own units, as it was
-        trained.
+        image: (1, 3, H, W), sRGB in [0, 1]. Returns {name: (1, C, H // stride, W // stride)} in the network's
+        dtype and channels_last layout, in order of depth. Every convolution pads its input with zeros, as in
+        training.
         """
         return dict(self.run(image, names))
 
     def run(self, image: torch.Tensor, names: Iterable[str]) -> Iterator[tuple[str, torch.Tensor]]:
-        """The same, each layer as soon as it is there."""
+        """Yield (name, features), each layer as soon as it is computed."""
         names = set(names)
         x = (
             ((image - self.mean) / self.deviation)
@@ -68,7 +72,7 @@ class Network:
             if layer.kind == "conv":
                 x = F.conv2d(x, *self.parameters[layer.name], padding=1)
             elif layer.kind == "relu":
-                # In place unless somebody asked for the convolution itself.
+                # In place, unless the output of the convolution is requested too.
                 x = F.relu(x, inplace=f"conv{layer.name[4:]}" not in names)
             else:
                 x = self._pool(x)

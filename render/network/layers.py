@@ -3,36 +3,33 @@
 Simonyan & Zisserman 2015, "Very Deep Convolutional Networks for Large-Scale Image Recognition", column E.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-_BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # (channels, convolutions) a block
+_BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # (channels, convolutions) of each block
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Facts about one layer.
-
-    channels: of its output; stride_px: image pixels between neighbouring outputs;
-    reach_px: how far an output sees beyond its own place, the stride_px x stride_px image pixels that it
-    stands for.
-    """
+    """Facts about one layer."""
 
     name: str
     kind: str  # "conv", "relu" or "pool"
-    channels: int
-    stride_px: int
-    reach_px: int
+    channels: int  # of its output
+    stride_px: int  # image pixels between neighboring outputs
+    reach_px: (
+        int  # how far an output sees beyond its own place, a square of stride_px x stride_px image pixels
+    )
 
 
-def _vgg19_layers() -> Iterable[Layer]:
+def _vgg19_layers() -> Iterator[Layer]:
     stride, reach = 1, 0
     for block, (channels, convolutions) in enumerate(_BLOCKS, start=1):
         for i in range(1, convolutions + 1):
-            reach += stride  # a 3x3 convolution sees one neighbour on each side
+            reach += stride  # a 3x3 convolution sees one neighbor on each side
             yield Layer(f"conv{block}_{i}", "conv", channels, stride, reach)
             yield Layer(f"relu{block}_{i}", "relu", channels, stride, reach)
-        stride *= 2  # a 2x2 pool sees just the place that its output stands for
+        stride *= 2  # a 2x2 pool sees no more than the place of its output
         yield Layer(f"pool{block}", "pool", channels, stride, reach)
 
 
@@ -58,7 +55,7 @@ def needed(names: Iterable[str]) -> tuple[Layer, ...]:
 
 
 def multiply_adds_per_pixel(names: Iterable[str]) -> int:
-    """Multiply-adds of one forward pass for each image pixel (borders aside)."""
+    """Multiply-adds of one forward pass per image pixel, borders neglected."""
     run = {layer.name for layer in needed(names)}
     return sum(
         9 * c_in * c_out // LAYERS[name].stride_px ** 2 for name, c_in, c_out in convolutions() if name in run
@@ -66,8 +63,8 @@ def multiply_adds_per_pixel(names: Iterable[str]) -> int:
 
 
 def activation_bytes_per_pixel(names: Iterable[str], *, bytes_per_value: int) -> float:
-    """Memory that one forward pass keeps for the backward pass, for each image pixel: every convolution's
-    output (rectified in place), every pool's output and its int64 indices."""
+    """Memory that one forward pass keeps for the backward pass, per image pixel: the output of every
+    convolution (its ReLU works in place), and the output and the int64 indices of every pool."""
     total = 0.0
     for layer in needed(names):
         values = layer.channels / layer.stride_px**2

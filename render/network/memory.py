@@ -1,6 +1,7 @@
-"""What fits: tile size, kept activations, L-BFGS history and where the image lives, from the memory there is.
+"""Plans what fits into a memory budget: tile size, kept activations, length of the L-BFGS history, and where
+image and optimiser are stored. No pixels.
 
-Plans, no pixels. The constants were fitted to measured peaks of the whole process (BENCHMARKS.md).
+The constants were fitted to measured peaks of the whole process (BENCHMARKS.md).
 """
 
 import math
@@ -11,35 +12,34 @@ from render.errors import UsageError
 from render.network.layers import LAYERS, activation_bytes_per_pixel
 from render.network.tiling import plan_tiles
 
-# Preferred tile first. Larger ones would save some halo and no time (measured on a CPU); one preference for
-# every budget that allows it means the same pixels whatever memory is free.
+# Preferred tile first. Larger tiles have less halo but save no time (measured on a CPU). One preferred size
+# for every budget that allows it gives the same pixels whatever memory is free.
 TILES_PX = (1024, 768, 512, 384, 256, 192, 128)
 LONGEST_HISTORY, SHORTEST_HISTORY = 20, 5  # (s, y) pairs of L-BFGS; with fewer, Adam is used instead
 
 PROCESS_BYTES = 700 * 10**6  # Python, torch, VGG-19's weights in both types, and what the allocator keeps
-WORKING_BYTES_PER_VALUE_BYTE = (
-    500  # of a tile's px, besides activations, for each byte of a feature: gradients, copies
-)
-KEPT_MORE = 1.2  # a kept tile also holds its pixels and the content's differences
-KEPT_SHARE = (
-    0.8  # of what is left over, for kept activations: a plan that is a little wrong is then still no larger
-)
-IMAGE_BYTES = 12  # a pixel of an image: three float32
-PAIR_BYTES = 12  # a pixel of an (s, y) pair: six bfloat16
-# Images between and during evaluations (optimise.py): the point, the next one, both gradients; for Adam
-# image, gradient, two moments and the average.
+# Besides activations, per pixel of the tile being run and byte of a feature value: gradients and copies.
+WORKING_BYTES_PER_VALUE_BYTE = 500
+KEPT_MORE = 1.2  # factor on the activations of a kept tile, for its pixels and the content differences
+# Share of the remaining memory that kept activations may take, so that a plan that is a little wrong still
+# fits.
+KEPT_SHARE = 0.8
+IMAGE_BYTES = 12  # per pixel of an image: three float32
+PAIR_BYTES = 12  # per pixel of an (s, y) pair: six bfloat16
+# Images that exist at the same time (optimise.py). L-BFGS: the point, the next one, and both gradients; Adam:
+# image, gradient, two moments and the average; SGD: image and gradient.
 STATE_IMAGES = {"lbfgs": 4, "adam": 5, "sgd": 2}
 
 
 @dataclass(frozen=True)
 class Budget:
-    """device_bytes: of the device that runs the network; host_bytes: of the machine's memory when that is
-    another one (None: the device is the CPU, and they are the same)."""
+    """Memory that a plan may use."""
 
-    device_bytes: int
-    host_bytes: int | None = None
+    device_bytes: int  # of the device that runs the network
+    host_bytes: int | None = None  # of the machine; None if the device is its CPU and uses the same memory
 
     def part(self, share: float) -> "Budget":
+        """This share of it, in [0, 1]."""
         return Budget(int(self.device_bytes * share), self.host_bytes and int(self.host_bytes * share))
 
     def __str__(self) -> str:
@@ -48,20 +48,21 @@ class Budget:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """How one scale is run. kept: tiles whose activations stay between the two passes; history: of L-BFGS;
-    at_home: whether image and optimiser live beside the network (False: in the host's memory, tiles travel);
-    peak_bytes: expected of the device's memory, on a CPU of the whole process."""
+    """How one scale is run."""
 
-    tile_px: int
-    tiles: int
-    kept: int
-    optimiser: str
-    history: int
-    at_home: bool
-    peak_bytes: int
+    tile_px: int  # longest side of a tile's inner box
+    tiles: int  # number of tiles
+    kept: int  # tiles whose activations are kept from the first pass to the second; the others are run twice
+    optimiser: str  # "lbfgs", "adam" or "sgd"
+    history: int  # (s, y) pairs of L-BFGS
+    at_home: (
+        bool  # image and optimiser are in the device's memory; False: in the host's, and tiles are copied
+    )
+    peak_bytes: int  # expected peak of the device's memory; on a CPU that of the whole process
 
     def halved(self) -> "MemoryPlan | None":
-        """After running out of memory: half the tile and nothing kept; None when it can get no smaller."""
+        """The plan after memory ran out: half the tile, no kept activations. None if it cannot get
+        smaller."""
         if self.tile_px // 2 < TILES_PX[-1] and not self.kept:
             return None
         tile_px = max(self.tile_px // 2, TILES_PX[-1])
@@ -70,29 +71,29 @@ class MemoryPlan:
 
 @dataclass(frozen=True)
 class Scene:
-    """What has to fit. size: (height, width); layers: all that are computed; content_layers: whose features
-    of the photograph are kept; value_bytes: of a feature; photo_bytes: of the photograph as read."""
+    """What has to fit into the memory."""
 
-    size: tuple[int, int]
-    layers: tuple[str, ...]
-    content_layers: tuple[str, ...]
-    value_bytes: int
-    optimiser: str
+    size: tuple[int, int]  # (height, width) of the image
+    layers: tuple[str, ...]  # all that are computed
+    content_layers: tuple[str, ...]  # those whose features of the content image are stored
+    value_bytes: int  # of one feature value
+    optimiser: str  # "lbfgs", "adam" or "sgd"
     iterations: int
-    photo_bytes: int = 0
+    photo_bytes: int = 0  # of the photograph as it was read
 
     @property
     def pixels(self) -> int:
         return self.size[0] * self.size[1]
 
     def content_bytes(self) -> float:
+        """Memory of the content image's features."""
         values = sum(LAYERS[name].channels / LAYERS[name].stride_px ** 2 for name in self.content_layers)
         return self.pixels * values * self.value_bytes
 
 
 def plan_memory(scene: Scene, budget: Budget) -> MemoryPlan:
     """The best plan within the budget: the preferred tile and a full history if they fit; else a shorter
-    history, then a smaller tile, then Adam. Raises UsageError, with the number that would work, when nothing
+    history, then a smaller tile, then Adam. Raises UsageError with the budget that would work if nothing
     fits."""
     for optimiser in dict.fromkeys((scene.optimiser, "adam")):
         for tile_px in _tiles_px(scene):
@@ -102,13 +103,13 @@ def plan_memory(scene: Scene, budget: Budget) -> MemoryPlan:
     needed = smallest_bytes(scene)
     raise UsageError(
         f"--memory: {scene.size[1]} x {scene.size[0]} px need at least {gibibytes(needed, up=True)} and "
-        f"there are "
-        f"{budget}. Use --memory {gibibytes(needed, up=True)} or more, a smaller size, or fewer --workers."
+        f"there are {budget}. Use --memory {gibibytes(needed, up=True)} or more, a smaller size, or fewer "
+        "--workers."
     )
 
 
 def smallest_bytes(scene: Scene) -> int:
-    """The least with which a scene can be run at all."""
+    """The smallest budget with which a scene can be run at all."""
     tile = _tile_bytes(scene, _tiles_px(scene)[-1])[0]
     history = min(SHORTEST_HISTORY, max(1, scene.iterations - 1)) * scene.pixels * PAIR_BYTES
     homes = [_home_bytes(scene, name) + history * (name == "lbfgs") for name in {scene.optimiser, "adam"}]
@@ -116,7 +117,7 @@ def smallest_bytes(scene: Scene) -> int:
 
 
 def _tiles_px(scene: Scene) -> tuple[int, ...]:
-    """Sizes worth trying: no second one that is one tile as well."""
+    """Tile sizes worth trying: of those that hold the whole image in one tile, only the smallest."""
     longest = max(scene.size)
     return tuple(
         px
@@ -126,11 +127,12 @@ def _tiles_px(scene: Scene) -> tuple[int, ...]:
 
 
 def _home_bytes(scene: Scene, optimiser: str) -> float:
+    """Memory of everything that has the size of the image, except the (s, y) pairs of L-BFGS."""
     return scene.pixels * IMAGE_BYTES * STATE_IMAGES[optimiser] + scene.content_bytes() + scene.photo_bytes
 
 
 def _tile_bytes(scene: Scene, tile_px: int) -> tuple[float, float, int]:
-    """(of the tile being run, of one whose activations are kept, tiles)."""
+    """(memory of the tile being run, memory of one whose activations are kept, number of tiles)."""
     if not scene.layers:
         return 0.0, 0.0, 1
     tiles = plan_tiles(scene.size, scene.layers, tile_px)
@@ -140,12 +142,16 @@ def _tile_bytes(scene: Scene, tile_px: int) -> tuple[float, float, int]:
 
 
 def _fitted(scene: Scene, budget: Budget, optimiser: str, tile_px: int) -> MemoryPlan | None:
+    """The plan with this optimiser and tile, or None if it does not fit."""
     running, kept_each, tiles = _tile_bytes(scene, tile_px)
     home = _home_bytes(scene, optimiser)
     wanted = min(LONGEST_HISTORY, max(1, scene.iterations - 1)) if optimiser == "lbfgs" else 0
-    for at_home in (True, False) if budget.host_bytes is not None else (True,):
-        device_room = budget.device_bytes - PROCESS_BYTES - running
-        home_room = (device_room if at_home else budget.host_bytes - PROCESS_BYTES) - home
+    device_room = budget.device_bytes - PROCESS_BYTES - running
+    homes = {True: device_room}  # {at_home: room for what has the size of the image}
+    if budget.host_bytes is not None:
+        homes[False] = budget.host_bytes - PROCESS_BYTES
+    for at_home, home_room in homes.items():
+        home_room -= home
         if min(device_room, home_room) < 0:
             continue
         history = min(wanted, int(home_room // (scene.pixels * PAIR_BYTES)))
@@ -153,7 +159,7 @@ def _fitted(scene: Scene, budget: Budget, optimiser: str, tile_px: int) -> Memor
             continue
         pairs = history * scene.pixels * PAIR_BYTES
         room = device_room - (home + pairs if at_home else 0)
-        # The second pass begins with those kept: one of them is the tile being run.
+        # The second pass begins with the kept tiles, so one of them is the tile being run, counted already.
         kept = min(tiles, 1 + int(KEPT_SHARE * room // kept_each)) if kept_each else 0
         used = PROCESS_BYTES + running + (home + pairs if at_home else 0) + max(0, kept - 1) * kept_each
         return MemoryPlan(tile_px, tiles, kept, optimiser, history, at_home, math.ceil(used))
@@ -161,8 +167,8 @@ def _fitted(scene: Scene, budget: Budget, optimiser: str, tile_px: int) -> Memor
 
 
 def kept_by_helper(scene: Scene, tile_px: int, tiles: int, budget: Budget) -> int:
-    """Of how many of its tiles a device that runs only tiles, holding no image, can keep the activations. It
-    always holds its tiles' pixels and the content's features there."""
+    """How many of its tiles' activations a helper can keep: a device that runs some tiles of an image that is
+    stored elsewhere. It always holds the pixels of its tiles and the content image's features there."""
     running, kept_each, all_tiles = _tile_bytes(scene, tile_px)
     held = tiles * (scene.pixels * IMAGE_BYTES + scene.content_bytes()) / all_tiles
     room = budget.device_bytes - PROCESS_BYTES - running - held
@@ -192,7 +198,7 @@ _UNITS = {
 
 
 def parse_bytes(text: str) -> int:
-    """ "6GiB", "6.5 GB", "800MB" -> bytes. Raises UsageError."""
+    """Bytes from text such as "6GiB", "6.5 GB" or "800MB". Raises UsageError."""
     match = re.fullmatch(r"\s*(\d+(?:[.,]\d+)?)\s*([A-Za-z]*)\s*", text)
     if (
         match is None
@@ -206,8 +212,7 @@ def parse_bytes(text: str) -> int:
 
 
 def gibibytes(count: float, *, up: bool = False) -> str:
-    """ "5.7GiB", or "730MiB" where tenths would hide what matters, as --memory takes it; `up`: never less
-    than the count."""
+    """Bytes in the form that --memory accepts: "5.7GiB", below one GiB "730MiB". up: round up."""
     rounded = math.ceil if up else round
     if count < 2**30:
         return f"{rounded(count / 2**20)}MiB"

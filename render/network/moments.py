@@ -1,6 +1,6 @@
-"""The sums over pixels that every style loss is a function of.
+"""The sums over pixels from which every style loss is computed.
 
-They add, so the moments of an image are the sum of its tiles' moments.
+The moments of an image are the sum of the moments of its tiles.
 """
 
 from dataclasses import dataclass
@@ -11,19 +11,18 @@ import torch
 from render.network.linalg import affine, eigh, sums
 from render.network.tiling import Box
 
-# Deep layers of small images have fewer pixels than channels, so their covariance has no inverse without a
-# ridge.
+# Added to the diagonal of covariances, relative to their mean variance. Deep layers of small images have
+# fewer pixels than channels, and without a ridge their covariance has no inverse.
 RIDGE = 1e-4
 
 
 @dataclass(frozen=True)
 class Moments:
-    """count: number of pixels; total: (C,) sum of the features; outer: (C, C) sum of their outer products;
-    float64."""
+    """Sums over the pixels of one layer's features."""
 
-    count: float
-    total: torch.Tensor
-    outer: torch.Tensor
+    count: float  # number of pixels, or a weight
+    total: torch.Tensor  # (C,) float64: sum of the feature vectors
+    outer: torch.Tensor  # (C, C) float64: sum of their outer products
 
     def __add__(self, other: "Moments") -> "Moments":
         return Moments(self.count + other.count, self.total + other.total, self.outer + other.outer)
@@ -31,7 +30,7 @@ class Moments:
     def __mul__(self, factor: float) -> "Moments":
         return Moments(self.count * factor, self.total * factor, self.outer * factor)
 
-    def to(self, device) -> "Moments":
+    def to(self, device: str | torch.device) -> "Moments":
         return Moments(self.count, self.total.to(device), self.outer.to(device))
 
     @property
@@ -40,7 +39,7 @@ class Moments:
 
     @property
     def gram(self) -> torch.Tensor:  # (C, C)
-        """Gram matrix divided by the number of pixels: G / M of Gatys et al. 2016, eq. 3."""
+        """Gram matrix divided by the number of pixels, G / M in Gatys et al. 2016, eq. 3."""
         return self.outer / self.count
 
     @property
@@ -50,28 +49,30 @@ class Moments:
 
     @cached_property
     def covariance_ridge(self) -> float:
-        """What is added to covariances compared with this one: RIDGE of its mean variance."""
+        """What is added to the diagonals when covariances are compared with this one."""
         return RIDGE * torch.diagonal(self.covariance).mean().item()
 
     @cached_property
     def covariance_root(self) -> torch.Tensor:  # (C, C)
-        """Square root of the ridged covariance; kept, because a style's target is compared at every step."""
+        """Square root of the covariance with its ridge. Cached, since a style's moments are used at each
+        step."""
         values, vectors = eigh(self.covariance)
         return (vectors * (values.clamp(min=0) + self.covariance_ridge).sqrt()) @ vectors.T
 
 
 def moments(features: torch.Tensor, place: Box | None = None) -> Moments:
-    """Moments of features (1, C, H, W) of any float type, or of those at `place`. Sums are float64."""
+    """Moments of features (1, C, H, W) of any float type, or of the part of them at `place`."""
     rows, columns = features.shape[-2:] if place is None else place.size
     return Moments(float(rows * columns), *_Sums.apply(features, place or Box(0, 0, rows, columns)))
 
 
 def mix(parts: list[tuple[Moments, float]]) -> Moments:
-    """Moments of a weighted mixture of pictures, each counting by its weight and not by its pixels."""
+    """Moments of a mixture [(moments, weight)], in which each picture counts by its weight and not by the
+    number of its pixels."""
     total_weight = sum(weight for _, weight in parts)
-    normalised = [m * (weight / total_weight / m.count) for m, weight in parts]
-    result = normalised[0]
-    for m in normalised[1:]:
+    normalized = [m * (weight / total_weight / m.count) for m, weight in parts]
+    result = normalized[0]
+    for m in normalized[1:]:
         result = result + m
     return result
 
@@ -79,10 +80,10 @@ def mix(parts: list[tuple[Moments, float]]) -> Moments:
 class _Sums(torch.autograd.Function):
     """Features (1, C, H, W) at a place -> sum over pixels (C,), sum of outer products (C, C).
 
-    The plain twin is autograd of `x.sum(0), x.T @ x` for the features as rows x (H*W, C). Sums are never
-    taken in bfloat16. The backward pass sums over channels only, which the processor does in float32 inside
-    one bfloat16 product: it stays in the features' type. What is kept between the two is the network's own
-    activation and costs nothing.
+    The plain twin is autograd of `x.sum(0), x.T @ x` for the features as rows x (H*W, C). Sums over pixels
+    are never computed in bfloat16. The backward pass sums over channels only, which processors do in float32
+    within one bfloat16 product, so it keeps the features' type. The only tensor saved for it is an activation
+    that the network keeps anyway.
     """
 
     @staticmethod
@@ -95,7 +96,8 @@ class _Sums(torch.autograd.Function):
     def backward(ctx, d_total, d_outer):
         (features,) = ctx.saved_tensors
         x = _rows(features, ctx.place)
-        part = affine(x, (d_outer + d_outer.T).to(x.dtype), d_total.to(x.dtype)).view(x.shape)
+        # d(sum of x x^T) = (D + D^T) x for each pixel's x
+        part = affine(x, (d_outer + d_outer.T).to(x.dtype), d_total.to(x.dtype)).view(x.shape)  # (H, W, C)
         if part.shape[:2] == features.shape[-2:]:
             return part.permute(2, 0, 1)[None], None
         gradient = torch.zeros_like(features)
@@ -104,6 +106,6 @@ class _Sums(torch.autograd.Function):
 
 
 def _rows(features: torch.Tensor, place: Box) -> torch.Tensor:
-    """(H, W, C): a view of channels_last features, and so is its gradient; `features[0]` would lay that out
-    anew."""
+    """(H, W, C), a view of channels_last features. So is its gradient, which indexing (`features[0]`) would
+    copy into another layout."""
     return place.of(features).permute(0, 2, 3, 1)[0]

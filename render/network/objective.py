@@ -1,15 +1,16 @@
-"""The value and the gradient of one image of any size: the weighted sum of style, content and total-variation
-losses.
+"""The objective: the weighted sum of style, content and total-variation losses, with its gradient, for an
+image of any size.
 
-Style losses are functions of sums over pixels (Moments), and sums add over tiles. So: sum over the tiles;
-take the loss's gradient with respect to the sums; run each tile again and back-propagate that gradient into
-its pixels, halo included, adding where tiles overlap. The answer is the whole image's
-(tests/network/test_objective.py holds the plain twin).
+Style losses are functions of sums over pixels (Moments), and the sums of an image are those of its tiles
+added up. So: add up the sums of all tiles; take the gradient of the loss with respect to the sums; then run
+each tile again and back-propagate that gradient into its pixels, halo included, adding where tiles overlap.
+The result equals that of the whole image (the plain twin is in tests/network/test_objective.py).
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from operator import add
 from typing import Protocol
 
 import torch
@@ -25,26 +26,24 @@ from render.network.tiling import MARGIN_PX, Box, Tile, whole
 
 @dataclass(frozen=True)
 class Weighting:
-    """What is minimised. layers: {name: weight}; a look's weights are normalised here, once.
+    """What is minimized."""
 
-    edge: see features_of. normalisation: "relative" divides each layer's loss by its target's own size, so
-    that a weight means the same in every layer and at every size; "gatys" keeps the factors of Gatys et al.
-    2016 (eqs. 1 and 4).
-    """
-
-    style_layers: Mapping[str, float]
+    style_layers: Mapping[str, float]  # {name: weight}
     content_layers: Mapping[str, float]
     style_weight: float
     content_weight: float
     tv_weight: float = 0.0
-    style_loss: str = "gram"
-    tv_form: str = "l2"
+    style_loss: str = "gram"  # a key of losses.STYLE_LOSSES
+    tv_form: str = "l2"  # a key of losses.TV_LOSSES
+    # "relative" divides the loss of each layer by the size of its target, and the layers' weights by their
+    # sum, so that a weight means the same at every layer and size. "gatys" keeps the factors of Gatys et al.
+    # 2016 (eqs. 1 and 4).
     normalisation: str = "relative"
-    edge: str = "continued"
+    edge: str = "continued"  # or "zero", see features_of
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Layers with any weight: what the network must compute."""
+        """Layers with a positive weight, which the network must compute."""
         used = {}
         if self.style_weight > 0:
             used.update(self.style_layers)
@@ -58,38 +57,39 @@ class Weighting:
         return losses.STYLE_LOSSES[self.style_loss](found, wanted)
 
     def content_factor(self, wanted_squares: float) -> float:
-        """What the sum of squared differences of a content layer is multiplied by: Gatys et al. 2016, eq. 1,
-        or relative to the photograph's own features, 1 for a network that sees nothing."""
+        """Factor on a content layer's sum of squared differences: that of Gatys et al. 2016, eq. 1, or the
+        inverse of the sum of squares of the content image's features. The relative loss of features that are
+        all zero is then 1."""
         return 0.5 if self.normalisation == "gatys" else 1 / wanted_squares
 
     def share(self, weights: Mapping[str, float], name: str) -> float:
+        """Factor on a layer's loss."""
         return weights[name] if self.normalisation == "gatys" else weights[name] / sum(weights.values())
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """loss: the weighted sum; gradient: (1, 3, H, W) float32; style, content, tv: the parts, unweighted."""
+    """The objective at one image."""
 
-    loss: float
-    gradient: torch.Tensor
-    style: float
+    loss: float  # the weighted sum
+    gradient: torch.Tensor  # (1, 3, H, W) float32
+    style: float  # the three losses without their weights
     content: float
     tv: float
 
 
 @dataclass(frozen=True)
 class Feature:
-    """One layer's features of a tile as the network gave them, (1, C, h, w), and the place in them of the
-    inner box."""
+    """One layer's features of a tile."""
 
-    values: torch.Tensor
-    place: Box
+    values: torch.Tensor  # (1, C, h, w), of the outer box and its margin
+    place: Box  # where the inner box lies in them
 
     def inner(self) -> torch.Tensor:
-        """(1, C, rows, columns) of the inner box alone."""
+        """Features of the inner box alone, (1, C, rows, columns)."""
         height, width = self.values.shape[-2:]
         p = self.place
-        # A negative pad cuts, and unlike a slice its gradient keeps the channels_last layout.
+        # Negative padding crops. Unlike that of a slice, its gradient keeps the channels_last layout.
         return F.pad(self.values, (-p.left, p.right - width, -p.top, p.bottom - height))
 
     def moments(self) -> Moments:
@@ -104,18 +104,21 @@ def features_of(
     edge: str = "continued",
     tile: Tile | None = None,
 ) -> Iterator[tuple[str, Feature]]:
-    """Features of a tile, in order of depth, whose inner part is what it is in the whole image.
+    """Features of a tile, in order of depth. In the inner box they equal those of the whole image.
 
-    pixels: (1, 3, H, W), the tile's outer box; without a tile they are the whole image. The network sees
-    nought beyond its input, and pixels at the edge would be bent to make up for it: a frame a few pixels wide
-    (seen). With `edge` "continued" the image is mirrored for MARGIN_PX before that; with "zero" it is not, as
-    in Gatys' program.
+    Beyond the image border the network sees zeros. The optimiser would compensate for them with a visible
+    frame a few pixels wide (seen). With `edge` "continued" the image is therefore mirrored for MARGIN_PX
+    beyond its border; with "zero" it is not, as in the program of Gatys et al.
+
+    Args:
+        pixels: (1, 3, H, W), the tile's outer box.
+        tile: None: the pixels are the whole image.
     """
     tile = tile or whole(pixels.shape[-2:])[0]
     margin_px = MARGIN_PX if edge == "continued" else 0
     top, left, bottom, right = (margin_px * at_border for at_border in tile.on_border())
-    # A side of 16 px has nothing to mirror; there its last pixel is repeated. Elsewhere that gives a frame of
-    # one pixel, which all the copies pull at (seen: 17 grey levels).
+    # A side of MARGIN_PX or less has too few pixels to mirror, so there the last one is repeated. In larger
+    # images that would change the outermost pixels, to which all copies contribute (seen: by 17 gray levels).
     mode = "reflect" if min(tile.image) > MARGIN_PX else "replicate"
     halo_top, halo_left = tile.halo()[:2]
     for name, values in network.run(F.pad(pixels, (left, right, top, bottom), mode=mode), names):
@@ -125,16 +128,19 @@ def features_of(
         yield name, Feature(values, Box(above, before, above + rows, before + columns))
 
 
-StyleTarget = Mapping[str, Moments]
+StyleTarget = Mapping[str, Moments]  # {layer: moments of the style}
+TilePlan = Callable[[Sequence[int]], Sequence[Tile]]  # (height, width) -> tiles
+MomentsOf = Callable[[torch.Tensor, Sequence[str], Sequence[Tile]], StyleTarget]  # image, layers, tiles
 
 
 @dataclass(frozen=True)
 class ContentTarget:
-    """features: of the content image, (1, C, H // stride, W // stride) a layer; squares: the sum of their
-    squares."""
+    """The content image's features."""
 
-    features: Mapping[str, torch.Tensor] = field(default_factory=dict)
-    squares: Mapping[str, float] = field(default_factory=dict)
+    features: Mapping[str, torch.Tensor] = field(
+        default_factory=dict
+    )  # {layer: (1, C, H//stride, W//stride)}
+    squares: Mapping[str, float] = field(default_factory=dict)  # {layer: sum of their squares}
 
 
 @torch.no_grad()
@@ -142,35 +148,47 @@ def style_target(
     network: Network,
     pictures: Sequence[tuple[torch.Tensor, float]],
     weighting: Weighting,
-    tiled=whole,
+    tiled: TilePlan = whole,
     *,
-    moments_of=None,
+    moments_of: MomentsOf | None = None,
 ) -> StyleTarget:
-    """Moments of weighted style pictures [(image (1, 3, H, W), weight)], a layer each. tiled: size -> tiles;
-    moments_of(image, names, tiles): who computes them, when not this device alone."""
+    """Moments of a weighted mixture of style images, for each layer.
+
+    Args:
+        pictures: [(image (1, 3, H, W) in [0, 1], weight)].
+        tiled: plans the tiles of each.
+        moments_of: computes the moments of one image, if that is not done on this device alone.
+    """
     names = [name for name, weight in weighting.style_layers.items() if weight > 0]
     if weighting.style_weight == 0:
         return {}
-    if moments_of is None:
 
-        def moments_of(image, names, tiles):
-            return total_moments(
-                tile_moments(network, _shown(network, image, tile), names, tile, edge=weighting.edge)
-                for tile in tiles
-            )
+    def here(image: torch.Tensor, names: Sequence[str], tiles: Sequence[Tile]) -> StyleTarget:
+        return total_moments(
+            tile_moments(network, _shown(network, image, tile), names, tile, edge=weighting.edge)
+            for tile in tiles
+        )
 
-    parts = [(moments_of(image, names, tiled(image.shape[-2:])), weight) for image, weight in pictures]
+    compute = moments_of or here
+    parts = [(compute(image, names, tiled(image.shape[-2:])), weight) for image, weight in pictures]
     return {name: mix([(found[name], weight) for found, weight in parts]) for name in names}
 
 
 def total_moments(parts: Iterable[StyleTarget]) -> StyleTarget:
-    """Of an image, from its tiles' in their order."""
-    return reduce(lambda a, b: {name: m + b[name] for name, m in a.items()}, parts)
+    """Moments of an image from those of its tiles, added in their order."""
+
+    def sum_of(a: StyleTarget, b: StyleTarget) -> StyleTarget:
+        return {name: m + b[name] for name, m in a.items()}
+
+    return reduce(sum_of, parts)
 
 
 @torch.no_grad()
-def content_target(network: Network, image: torch.Tensor, weighting: Weighting, tiled=whole) -> ContentTarget:
-    """The content image's features, kept where the image is. tiled: size -> tiles."""
+def content_target(
+    network: Network, image: torch.Tensor, weighting: Weighting, tiled: TilePlan = whole
+) -> ContentTarget:
+    """Features of a content image (1, 3, H, W) in [0, 1], stored on the image's device. tiled: plans its
+    tiles."""
     names = [name for name, weight in weighting.content_layers.items() if weight > 0]
     if weighting.content_weight == 0:
         return ContentTarget()
@@ -187,11 +205,12 @@ def content_target(network: Network, image: torch.Tensor, weighting: Weighting, 
 
 
 def _shown(network: Network, image: torch.Tensor, tile: Tile) -> torch.Tensor:
+    """A tile's outer box on the network's device."""
     return tile.outer.of(image).to(network.device)
 
 
 def _place(tile: Tile, name: str) -> Box:
-    """Where a tile's inner features stand in the layer's map of the whole image."""
+    """Where the features of a tile's inner box lie in the layer's feature map of the whole image."""
     stride = LAYERS[name].stride_px
     return Box(
         *(side // stride for side in (tile.inner.top, tile.inner.left, tile.inner.bottom, tile.inner.right))
@@ -199,7 +218,7 @@ def _place(tile: Tile, name: str) -> Box:
 
 
 def _empty_map(image: torch.Tensor, name: str, dtype: torch.dtype) -> torch.Tensor:
-    """Room for a layer's features of the whole image, where the image is."""
+    """An empty feature map of the whole image, on the image's device."""
     height, width = (side // LAYERS[name].stride_px for side in image.shape[-2:])
     size = (1, LAYERS[name].channels, height, width)
     return torch.empty(size, dtype=dtype, device=image.device, memory_format=torch.channels_last)
@@ -207,11 +226,10 @@ def _empty_map(image: torch.Tensor, name: str, dtype: torch.dtype) -> torch.Tens
 
 @dataclass(frozen=True)
 class Sums:
-    """What a loss is a function of, for a tile or the whole. style: {layer: Moments}; content: {layer: sum of
-    squared differences from the photograph's features, a tensor ()}."""
+    """The sums from which the loss is computed, over one tile or the whole image."""
 
-    style: Mapping[str, Moments]
-    content: Mapping[str, torch.Tensor]
+    style: Mapping[str, Moments]  # {layer: moments}
+    content: Mapping[str, torch.Tensor]  # {layer: sum of squared differences from the content image's, ()}
 
     def __add__(self, other: "Sums") -> "Sums":
         return Sums(
@@ -220,7 +238,9 @@ class Sums:
         )
 
     def detached(self, *, requires_grad: bool = False) -> "Sums":
-        def leaf(x):
+        """The same values without the graph that led to them."""
+
+        def leaf(x: torch.Tensor) -> torch.Tensor:
             return x.detach().requires_grad_(requires_grad)
 
         return Sums(
@@ -228,26 +248,27 @@ class Sums:
             {name: leaf(s) for name, s in self.content.items()},
         )
 
-    def to(self, device) -> "Sums":
+    def to(self, device: str | torch.device) -> "Sums":
         return Sums(
             {name: m.to(device) for name, m in self.style.items()},
             {name: s.to(device) for name, s in self.content.items()},
         )
 
     def tensors(self) -> list[torch.Tensor]:
+        """All tensors, in a fixed order."""
         return [*(t for m in self.style.values() for t in (m.total, m.outer)), *self.content.values()]
 
 
 # ---- one tile ----------------------------------------------------------------------------------------------
-# pixels: (1, 3, H, W), the tile's outer box, on the network's device. Wherever tiles are run, this is what is
-# done.
+# What is done with each tile, on this device or another. pixels: (1, 3, H, W), the tile's outer box, on the
+# network's device.
 
 
 @torch.no_grad()
 def tile_moments(
     network: Network, pixels: torch.Tensor, names: Iterable[str], tile: Tile, *, edge: str
 ) -> StyleTarget:
-    """Of the inner box."""
+    """Moments of the inner box, for each layer."""
     with for_image(pixels):
         return {
             name: feature.moments()
@@ -259,7 +280,7 @@ def tile_moments(
 def tile_features(
     network: Network, pixels: torch.Tensor, names: Iterable[str], tile: Tile, *, edge: str
 ) -> Iterator[tuple[str, torch.Tensor]]:
-    """Of the inner box, a layer at a time."""
+    """Features of the inner box, one layer at a time: (name, (1, C, rows, columns))."""
     with for_image(pixels):
         for name, feature in features_of(network, pixels, names, edge=edge, tile=tile):
             yield name, feature.inner()
@@ -274,14 +295,15 @@ def tile_sums(
     *,
     edge: str,
 ) -> Sums:
-    """What the loss needs of the tile, to be gone back through when gradients are on and `pixels` wants one.
+    """The sums of one tile, with the graph for `tile_gradient` if gradients are enabled and `pixels` requires
+    one.
 
-    content: the photograph's features in the inner box.
+    content: {layer: features of the content image in the inner box}.
     """
     style_layers, style, differences = set(style_layers), {}, {}
     with for_image(pixels):
-        # Each layer's sums as soon as it is there: autograd works backwards through them in the opposite
-        # order, so that only one layer's gradient is in memory at a time.
+        # The sums of each layer as soon as it is computed: autograd goes through them in the opposite order,
+        # so that the gradient of only one layer is in memory at a time.
         for name, feature in features_of(
             network, pixels, style_layers | content.keys(), edge=edge, tile=tile
         ):
@@ -293,7 +315,10 @@ def tile_sums(
 
 
 def tile_gradient(pixels: torch.Tensor, sums: Sums, slopes: Sequence[torch.Tensor]) -> torch.Tensor:
-    """(1, 3, H, W): of a loss that has these slopes in Sums.tensors()."""
+    """Gradient of the loss with respect to a tile's pixels, (1, 3, H, W).
+
+    slopes: derivatives of the loss with respect to Sums.tensors().
+    """
     with for_image(pixels):
         return torch.autograd.grad(sums.tensors(), pixels, slopes)[0]
 
@@ -302,24 +327,32 @@ def tile_gradient(pixels: torch.Tensor, sums: Sums, slopes: Sequence[torch.Tenso
 
 
 class TileRunner(Protocol):
-    """Runs the tiles of an image, here or elsewhere: first the sums of all, added in the tiles' order; then,
-    given the loss's slopes in Sums.tensors(), each tile's gradient, added in their order into the image's."""
+    """Runs the tiles of an image, on this device or on others."""
 
-    def sums(self, image: torch.Tensor) -> Sums: ...
+    def sums(self, image: torch.Tensor) -> Sums:
+        """First pass: the sums of all tiles, added in their order."""
+        ...
 
     def add_gradient(
         self, image: torch.Tensor, slopes: Sequence[torch.Tensor], gradient: torch.Tensor
-    ) -> None: ...
+    ) -> None:
+        """Second pass: add the gradient of each tile, in their order, to the image's `gradient` (1, 3, H, W).
+
+        slopes: derivatives of the loss with respect to Sums.tensors().
+        """
+        ...
 
 
 class Tiles:
-    """Runs an image's tiles on one device. kept: of how many the activations stay between the two passes; the
-    others are run twice."""
+    """Runs an image's tiles on one device.
+
+    kept: how many tiles keep their activations between the two passes; the others are run twice.
+    """
 
     def __init__(
         self,
         network: Network,
-        style_layers: Sequence[str],
+        style_layers: Iterable[str],
         content: ContentTarget,
         tiles: Sequence[Tile],
         *,
@@ -332,14 +365,14 @@ class Tiles:
 
     def sums(self, image: torch.Tensor) -> Sums:
         self._running.clear()
-        total = None
-        for i, tile in enumerate(self.tiles):
-            with torch.set_grad_enabled(i < self.kept):
-                pixels, sums = self._run(image, tile)
-            if i < self.kept:
-                self._running[i] = pixels, sums
-            total = sums.detached() if total is None else total + sums.detached()
-        return total
+        return reduce(add, (self._sums_of(i, image) for i in range(len(self.tiles))))
+
+    def _sums_of(self, i: int, image: torch.Tensor) -> Sums:
+        with torch.set_grad_enabled(i < self.kept):
+            pixels, sums = self._run(image, self.tiles[i])
+        if i < self.kept:
+            self._running[i] = pixels, sums
+        return sums.detached()
 
     def add_gradient(
         self, image: torch.Tensor, slopes: Sequence[torch.Tensor], gradient: torch.Tensor
@@ -358,10 +391,15 @@ class Tiles:
 
 
 class Objective:
-    """The function to minimise: `objective(image)` is its value and gradient there.
+    """The function to minimize: `objective(image)` is its value and gradient at that image.
 
-    tiles: of the image; None: the whole. kept: see Tiles. runner: of the tiles, when that is not this device
-    alone; it then holds the content's features itself, and `content` has their squares only.
+    Args:
+        style: empty if there is no style loss.
+        content: empty if there is no content loss.
+        tiles: of the image; None: one tile.
+        kept: see `Tiles`.
+        runner: runs the tiles, if that is not done on this device alone. It then holds the content image's
+            features itself, and `content` has only their squares.
     """
 
     def __init__(
@@ -379,7 +417,7 @@ class Objective:
         self.tiles, self.kept, self.runner = tiles, kept, runner
 
     def __call__(self, image: torch.Tensor) -> Evaluation:
-        """image: (1, 3, H, W) float32, sRGB, about [0, 1]."""
+        """Value and gradient at an image (1, 3, H, W), float32, sRGB in about [0, 1]."""
         w = self.weighting
         image = image.detach()
         gradient = torch.zeros_like(image)
@@ -400,7 +438,8 @@ class Objective:
         return Evaluation(loss, gradient, style, content, tv)
 
     def _losses(self, sums: Sums) -> tuple[float, float, list[torch.Tensor]]:
-        """Style loss, content loss (unweighted), and the weighted loss's slopes in Sums.tensors()."""
+        """Style loss and content loss without their weights, and the derivatives of the weighted loss with
+        respect to Sums.tensors()."""
         w, sums = self.weighting, sums.detached(requires_grad=True)
         zero = torch.zeros((), device=self.network.device)
         style = sum(

@@ -1,4 +1,4 @@
-"""One scale: steps from an image towards a lower objective."""
+"""Minimizes the objective at one scale: L-BFGS, Adam and gradient descent."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -11,36 +11,31 @@ from render.errors import DivergedError
 from render.network.linalg import band_rows
 from render.network.objective import Evaluation
 
-Carry = Mapping[str, torch.Tensor]  # what an optimiser hands to the next scale
+Carry = Mapping[str, torch.Tensor]  # what an optimiser passes on to the next scale
 
-ALREADY_THERE = 1e-9  # a loss (relative: 1 is far) that need not fall
-FIRST_MOVE = (
-    2 / 255
-)  # mean move of the first step: about 2 grey levels (measured; torch's default is far smaller)
+ALREADY_THERE = 1e-9  # a first loss as small as this one need not fall (relative losses start near 1)
+# Mean change of a pixel in the first step: about 2 gray levels (measured; torch's L-BFGS moves far less).
+FIRST_MOVE = 2 / 255
 
 
 @dataclass(frozen=True)
 class Step:
-    """Reported after every evaluation. iteration: from 1 to iterations."""
+    """Reported after every evaluation."""
 
-    iteration: int
+    iteration: int  # from 1 to iterations
     iterations: int
     evaluation: Evaluation
 
 
 @dataclass
 class State:
-    """A scale between two evaluations: what a checkpoint keeps, so that going on gives the same bits.
+    """A scale between two evaluations. A checkpoint stores it, so that a resumed job gives the same bits."""
 
-    image: the next point to evaluate, (1, 3, H, W) in [0, 1]; iteration: evaluations done; lowest, highest:
-    losses seen.
-    """
-
-    image: torch.Tensor
+    image: torch.Tensor  # the next point to evaluate, (1, 3, H, W) in [0, 1]
     optimiser: "Lbfgs | Adam | Sgd"
-    iteration: int = 0
+    iteration: int = 0  # evaluations done
     first_loss: float = math.nan
-    lowest: float = math.inf
+    lowest: float = math.inf  # loss so far
     highest: float = -math.inf
 
 
@@ -52,10 +47,15 @@ def minimise(
     report: Callable[[Step], None] = lambda step: None,
     between: Callable[[State], None] = lambda state: None,
 ) -> torch.Tensor:
-    """The optimiser's result after `iterations` evaluations of the objective, in [0, 1].
+    """The optimiser's result after `iterations` evaluations of the objective: an image (1, 3, H, W) in [0,
+    1].
 
-    between: called before every evaluation but the first, when `state` is whole.
-    Raises DivergedError when the loss is not a number, or never changed.
+    Args:
+        state: where to begin. It is changed in place.
+        report: called after every evaluation.
+        between: called before every evaluation but the first, when `state` is consistent and can be stored.
+
+    Raises DivergedError if the loss becomes NaN or infinite, or never changes.
     """
     while True:
         evaluation = objective(state.image)
@@ -77,8 +77,8 @@ def minimise(
         between(state)
     if state.optimiser.steps_after_last_evaluation:
         state.image = state.optimiser.step(state.image, evaluation)
-    # A start that is a minimum already gives losses that rise and fall back; the same one again and again
-    # says that nothing moves.
+    # If the start is a minimum already, the loss rises and falls back. If it is always the same, nothing
+    # moves.
     if (
         iterations >= 5
         and state.highest - state.lowest <= 1e-7 * state.first_loss
@@ -92,16 +92,16 @@ def minimise(
 
 
 class Lbfgs:
-    """Limited-memory BFGS (Nocedal 1980; Liu & Nocedal 1989) in [0, 1], one evaluation an iteration.
+    """Limited-memory BFGS (Nocedal 1980; Liu & Nocedal 1989) in [0, 1], one evaluation per iteration.
 
-    Departures: pixels are clamped to [0, 1] after each step, and (s, y) pairs are taken from the clamped
-    points, so that nothing is optimised that cannot be printed; a step that raised the loss is taken back and
-    tried shorter instead of searched along a line; the first step moves by FIRST_MOVE. Pairs are kept in
-    bfloat16, half the memory: they only shape the step, and what they say of the curvature is computed from
-    the rounded values.
+    Departures from the papers. Pixels are clamped to [0, 1] after each step, and (s, y) pairs are differences
+    of clamped points, so that no value is optimised that cannot be printed. A step that raises the loss is
+    taken back and tried at a quarter of its length, instead of a line search. The first step moves by
+    FIRST_MOVE. Pairs are stored in bfloat16, in half the memory: they only shape the step, and the curvature
+    is computed from the rounded values, so it is consistent with them.
 
-    Memory between evaluations: the next point, this point and its gradient, 2 x history images in bfloat16.
-    `step` works in the tensors that it is given.
+    Memory between evaluations: the next point, this point and its gradient, and 2 x history images in
+    bfloat16. `step` works in place, in the tensors that it is given.
     """
 
     steps_after_last_evaluation = False  # the result must be a point whose loss is known
@@ -111,41 +111,42 @@ class Lbfgs:
     def __init__(self, history: int):
         self.history = history
         self.pairs: list[tuple[torch.Tensor, torch.Tensor, float]] = []  # (s, y, s.y), oldest first
-        self.point: torch.Tensor | None = None  # the best so far
-        self.gradient: torch.Tensor | None = None  # there
-        self.loss = math.inf
-        self.length = 1.0  # of the step from the point to the next, relative to what was first tried
+        self.best: tuple[torch.Tensor, torch.Tensor] | None = None  # the best point so far, and its gradient
+        self.loss = math.inf  # at that point
+        self.length = 1.0  # of the step from there to the next point, relative to the first one tried
 
     def step(self, image: torch.Tensor, evaluation: Evaluation) -> torch.Tensor:
-        if self.point is not None:
+        """The next point to evaluate."""
+        if self.best is not None:
+            point, gradient = self.best
             if evaluation.loss > self.loss:
-                return self._shorter(image)
+                return self._shorter(image, point, gradient)
             self._remember(
-                torch.sub(image, self.point, out=self.point),
-                torch.sub(evaluation.gradient, self.gradient, out=self.gradient),
+                torch.sub(image, point, out=point), torch.sub(evaluation.gradient, gradient, out=gradient)
             )
-        self.point, self.gradient, self.loss = image, evaluation.gradient, evaluation.loss
+            del point, gradient  # two images that `_next` needs the memory of
+        self.best, self.loss = (image, evaluation.gradient), evaluation.loss
         self.length = 1.0
-        return self._next()
+        return self._next(image, evaluation.gradient)
 
     def result(self, image: torch.Tensor, evaluation: Evaluation) -> torch.Tensor:
-        return self.point if self.loss < evaluation.loss else image
+        return self.best[0] if self.best is not None and self.loss < evaluation.loss else image
 
-    def _next(self) -> torch.Tensor:
-        free = _free(self.gradient, self.point)
+    def _next(self, point: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+        free = _free(gradient, point)
         direction = self._direction(free.clone() if self.pairs else free)
-        if self.pairs and _dot(direction, free) >= 0:  # not downhill: the curvature is not to be trusted
+        if self.pairs and _dot(direction, free) >= 0:  # not downhill: the pairs do not fit the objective here
             self.pairs.clear()
             direction = self._direction(free.clone())
-        return direction.mul_(self.length).add_(self.point).clamp_(0, 1)
+        return direction.mul_(self.length).add_(point).clamp_(0, 1)
 
-    def _shorter(self, image: torch.Tensor) -> torch.Tensor:
+    def _shorter(self, image: torch.Tensor, point: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
         self.length *= 0.25
         if self.length >= 1e-3:
-            return image.sub_(self.point).mul_(0.25).add_(self.point)
+            return image.sub_(point).mul_(0.25).add_(point)
         self.pairs.clear()  # the direction is bad: start again from the gradient
         self.length = 0.25
-        return self._next()
+        return self._next(point, gradient)
 
     def _remember(self, s: torch.Tensor, y: torch.Tensor) -> None:
         s, y = s.bfloat16(), y.bfloat16()
@@ -155,7 +156,10 @@ class Lbfgs:
             del self.pairs[: -self.history]
 
     def _direction(self, q: torch.Tensor) -> torch.Tensor:
-        """-H q by the two-loop recursion, in q's memory; without pairs, a move of FIRST_MOVE on average."""
+        """-H q by the two-loop recursion (Nocedal 1980), in q's memory.
+
+        Without pairs: -q, scaled so that pixels move by FIRST_MOVE on average.
+        """
         if not self.pairs:
             return q.mul_(-FIRST_MOVE / _mean_size(q))
         factors = []
@@ -170,8 +174,8 @@ class Lbfgs:
         return q.neg_()
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """The state, to be kept; `restore` takes it back."""
-        if self.point is None:
+        """The state to store, for `restore`."""
+        if self.best is None:
             return {}
         facts = torch.tensor(
             [self.loss, self.length, *(curvature for _, _, curvature in self.pairs)], dtype=torch.float64
@@ -179,19 +183,21 @@ class Lbfgs:
         pairs = {
             f"{name}{i}": t for i, (s, y, _) in enumerate(self.pairs) for name, t in (("s", s), ("y", y))
         }
-        return {"point": self.point, "gradient": self.gradient, "facts": facts, **pairs}
+        return {"point": self.best[0], "gradient": self.best[1], "facts": facts, **pairs}
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
         if tensors:
-            self.point, self.gradient = tensors["point"], tensors["gradient"]
+            self.best = tensors["point"], tensors["gradient"]
             self.loss, self.length, *curvatures = tensors["facts"].tolist()
             self.pairs = [(tensors[f"s{i}"], tensors[f"y{i}"], c) for i, c in enumerate(curvatures)]
 
 
 class Adam:
-    """Adam (Kingma & Ba 2015) in [0, 1] with an exponential average of its iterates as the result; the
-    moments are carried to the next scale (Crowson, style-transfer-pytorch). Works in the tensors that it is
-    given."""
+    """Adam (Kingma & Ba 2015) in [0, 1]. The result is an exponential average of the iterates, and the
+    moments are carried over to the next scale (both after Crowson, style-transfer-pytorch).
+
+    `step` works in place, in the tensors that it is given.
+    """
 
     steps_after_last_evaluation = True
 
@@ -228,13 +234,15 @@ class Adam:
         return image if self.average is None else self.average
 
     def _rate(self) -> float:
-        """Weight of the newest iterate: a plain mean at first, so that no start shows through the average."""
+        """Weight of the newest iterate: that of a plain mean at first, so that the start does not
+        dominate."""
         return max(1 - self.average_decay, 1 / (self.averaged + 1))
 
     def _moments(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """First and second moments at the size of `like`: resampled when they come from another scale.
+        """First and second moments, (1, 3, H, W), at the size of `like`: resampled if they come from another
+        scale.
 
-        The loss is a mean over pixels, so the gradient of one pixel shrinks as their number grows.
+        The loss is a mean over pixels, so the gradient of a pixel shrinks as their number grows.
         """
         if not self.carried:
             return torch.zeros_like(like), torch.zeros_like(like)
@@ -256,9 +264,12 @@ class Adam:
 
 
 class Sgd:
-    """Gradient descent whose steps shrink exponentially, from FIRST_MOVE on average to a tenth in 100 steps.
-    The mean move is set, not the factor before the gradient, so that one setting suits every loss and
-    size."""
+    """Gradient descent whose steps shrink exponentially: pixels move by FIRST_MOVE on average in the first
+    step, and by a tenth of it after 100 steps.
+
+    The step is set by its mean move and not by a factor on the gradient, so that one setting suits every loss
+    and size.
+    """
 
     steps_after_last_evaluation = True
     carried: Carry = {}
@@ -281,46 +292,49 @@ class Sgd:
         self.move = float(tensors["move"])
 
 
-def optimiser(name: str, *, history: int, carried: Carry | None = None):
-    """The optimiser called `name` ("lbfgs", "adam" or "sgd"). history: of L-BFGS."""
+def optimiser(name: str, *, history: int, carried: Carry | None = None) -> Lbfgs | Adam | Sgd:
+    """The optimiser called "lbfgs", "adam" or "sgd". history: pairs of L-BFGS; carried: by Adam, from the
+    last scale."""
     if name == "lbfgs":
         return Lbfgs(history)
     return Sgd() if name == "sgd" else Adam(carried=carried)
 
 
 def _free(gradient: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
-    """The gradient without the components that push a pixel of an image in [0, 1] out of it."""
+    """The gradient without the components that would push a pixel out of [0, 1]."""
     free = torch.empty_like(gradient)
     for out, g, x in _bands(free, gradient, image):
-        # Between nought at x = 1, or so low that it is no bound, and nought at x = 0, or so high: a third of
-        # the time of comparisons and masks.
+        # The lower bound is zero where x = 1 and so low elsewhere that it is none; the upper bound is zero
+        # where x = 0. This takes a third of the time of comparisons and masks.
         torch.clamp(g, (x - 1).mul_(_NO_BOUND), x * _NO_BOUND, out=out)
     return free
 
 
-_NO_BOUND = 3e38  # a pixel 1e-30 from its limit still has 1e8 to go
+_NO_BOUND = 3e38  # near the largest float32: a pixel 1e-30 from its limit still has a bound of 3e8
 
 
 def _dot(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Sum of products, row by row, then the rows of a band, then the bands: an order of addition that no
-    thread count changes, since the shortest band has three rows, one of each channel (the sum of a single one
-    would be split)."""
+    """Sum of products: along each row, then over the rows of a band, then over the bands.
+
+    This order of addition is the same for every number of threads, since even the shortest band has three
+    rows, one per channel (torch would divide a single one among the threads).
+    """
     return float(sum(x.float().mul(y).sum(-1).sum(dtype=torch.float64) for x, y in _bands(a, b)))
 
 
 def _add(a: torch.Tensor, b: torch.Tensor, factor: float) -> None:
+    """a += factor x b, in place."""
     for x, y in _bands(a, b):
         x.add_(y, alpha=factor)
 
 
 def _mean_size(gradient: torch.Tensor) -> float:
-    size = (
-        float(sum(x.abs().sum(-1).sum(dtype=torch.float64) for (x,) in _bands(gradient))) / gradient.numel()
-    )
-    return size or 1.0  # a flat objective moves nothing
+    """Mean absolute value; 1 for a gradient of zeros, by which callers divide."""
+    total = float(sum(x.abs().sum(-1).sum(dtype=torch.float64) for (x,) in _bands(gradient)))
+    return total / gradient.numel() or 1.0
 
 
 def _bands(*images: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
-    """(1, 3, rows, W) of each image at a time."""
+    """The images in bands: (1, 3, rows, W) of each at a time."""
     rows = band_rows(images[0])
     return zip(*(image.split(rows, dim=-2) for image in images))

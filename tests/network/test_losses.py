@@ -1,10 +1,12 @@
 """Losses: pure functions of moments, features and pixels."""
 
 import math
+from typing import get_args
 
 import pytest
 import torch
 
+from render.jobs.look import Look
 from render.network import linalg, losses
 from render.network.linalg import eigh
 from render.network.losses import STYLE_LOSSES, TV_LOSSES
@@ -16,6 +18,10 @@ def features(channels=6, height=20, width=24, *, seed=0, dtype=torch.float64):
     blend = torch.randn(channels, channels, generator=generator, dtype=torch.float64)
     x = torch.randn(1, channels, height, width, generator=generator, dtype=torch.float64)
     return (torch.einsum("cd,bdhw->bchw", blend, x) + seed).relu().to(dtype)
+
+
+def test_a_look_can_name_every_style_loss():
+    assert set(get_args(Look.model_fields["style_loss"].annotation)) == set(STYLE_LOSSES)
 
 
 @pytest.mark.parametrize("loss", STYLE_LOSSES.values(), ids=STYLE_LOSSES)
