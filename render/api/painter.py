@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Unpack, get_args, overload
 
@@ -96,7 +96,7 @@ class Painter:
         photo: Picture,
         style: StyleLike,
         *,
-        report: Report = ignore,
+        report: Report | None = None,
         **options: Unpack[PaintOptions],
     ) -> Art:
         """Paints one photograph in one style.
@@ -115,9 +115,10 @@ class Painter:
         WeightsError, DivergedError and MemoryShort: all are RenderErrors.
         """
         check_names(options, PAINT)
+        listener = _listener(report)
         with self._working():
             settings = self._settings(options)
-            return self._paint(photo, style, settings, options, report)
+            return self._paint(photo, style, settings, options, listener)
 
     @overload
     def batch(
@@ -126,7 +127,7 @@ class Painter:
         styles: Any,
         output: None = None,
         *,
-        report: Report = ignore,
+        report: Report | None = None,
         **options: Unpack[PaintOptions],
     ) -> Iterator[Art]: ...
 
@@ -141,7 +142,7 @@ class Painter:
         fresh: bool = False,
         overwrite: bool = False,
         checkpoint_every_s: float = 300.0,
-        report: Report = ignore,
+        report: Report | None = None,
         **options: Unpack[BatchOptions],
     ) -> Summary: ...
 
@@ -155,7 +156,7 @@ class Painter:
         fresh: bool = False,
         overwrite: bool = False,
         checkpoint_every_s: float = 300.0,
-        report: Report = ignore,
+        report: Report | None = None,
         **options: Any,
     ) -> Iterator[Art] | Summary:
         """Paints every photograph in every style, a style at a time.
@@ -182,11 +183,12 @@ class Painter:
         Raises as `__call__`, and UsageError when two prints would have one name or the folder cannot be used.
         """
         check_names(options, PAINT if output is None else BATCH)
+        listener = _listener(report)
         if output is None:
             with self._working():
                 settings = self._settings(options)
                 plan = batches.pairs(photos, styles)
-            return self._each(plan, settings, options, report)
+            return self._each(plan, settings, options, listener)
         with self._working():
             settings = self._settings(options)
             plan = batches.FolderPlan(
@@ -194,14 +196,14 @@ class Painter:
                 settings=settings,
                 look_of=lambda style: _look(style, options, self._store),
                 store=self._store,
-                weights_sha256=network_weights.fingerprint(self._weights),
+                weights_sha256=self._weights_sha256,
                 output=Path(os.path.abspath(os.fsdecode(output))),
                 workers=whole("workers", workers, least=1),
                 fresh=fresh,
                 overwrite=overwrite,
                 checkpoint_every_s=checkpoint_every_s,
             )
-            return plan.run(photos, styles, report)
+            return plan.run(photos, styles, listener)
 
     def close(self) -> None:
         """Frees the network and removes the temporary folder; the painter paints no more."""
@@ -276,8 +278,13 @@ class Painter:
         chosen = style if isinstance(style, Style) else style_of(style, self._store)
         path = self._store.path_of(photo, "photo")
         look = _look(chosen, options, self._store)
-        sha256 = network_weights.fingerprint(self._weights)
-        return jobs.make_job(path, chosen, look, settings, Path("art.png"), weights_sha256=sha256)
+        return jobs.make_job(
+            path, chosen, look, settings, Path("art.png"), weights_sha256=self._weights_sha256
+        )
+
+    @cached_property
+    def _weights_sha256(self) -> str:
+        return network_weights.fingerprint(self._weights)
 
     def _settings(self, options: Mapping[str, Any]) -> Settings:
         settings = settings_of(
@@ -312,6 +319,14 @@ def _look(style: Style, options: Mapping[str, Any], store: Store) -> Look:
     return look_of(style.look, given)
 
 
+def _listener(report: Any) -> Report:
+    if report is None:
+        return ignore
+    if not callable(report):
+        raise ArgumentTypeError(f"report is {report!r} and must be a function of one event, or None.")
+    return report
+
+
 def _memory_bytes(memory: Any) -> int | None:
     if memory is None:
         return None
@@ -334,7 +349,7 @@ def stylize(
     memory: str | int | None = None,
     weights: str | os.PathLike[str] = "caffe",
     preprocessing: Preprocessing | None = None,
-    report: Report = ignore,
+    report: Report | None = None,
     **options: Unpack[PaintOptions],
 ) -> Art:
     """Paints one photograph in one style: see `Painter` for the first keywords and its `__call__` for the

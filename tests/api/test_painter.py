@@ -394,6 +394,7 @@ def test_a_wrong_call_is_refused_before_anything_is_loaded(folder, monkeypatch):
             ),
             (lambda: paint("photos/a.png", "x.png", size=-1), ArgumentError, "size is -1"),
             (lambda: paint("photos/a.png", "x.png", style_scale=9), ArgumentError, "must be 0.1 to 4"),
+            (lambda: paint("photos/a.png", "x.png", report=3), ArgumentTypeError, "report is 3 and must be"),
             (lambda: paint("photos/b.png", "x.png"), PictureError, "photos/b.png: no such file"),
             (lambda: paint("photos/a.png", "y.png"), PresetError, "y.png: no such file or folder"),
             (lambda: paint(np.full((20, 20, 3), np.nan), "x.png"), ArgumentError, "photo holds NaN"),
