@@ -212,7 +212,7 @@ CHEAP_LOOK = (
     ("precision", "look"),
     [
         ("float32", CHEAP_LOOK),
-        ("bfloat16", CHEAP_LOOK),
+        pytest.param("bfloat16", CHEAP_LOOK, marks=pytest.mark.slow),
         pytest.param("float32", WHOLE_LOOK, marks=pytest.mark.slow),
     ],
     ids=["float32", "bfloat16", "all of VGG-19"],

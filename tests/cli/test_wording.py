@@ -62,7 +62,7 @@ def is_clean(said: str) -> bool:
 
 
 @pytest.fixture
-def evil(folder):
+def evil(folder, few_iterations):
     """Beside a good photograph and a good style, evil ones."""
     save_photo(folder / f"photos/{EVIL}.png")
     (folder / f"photos/{EVIL} cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
@@ -220,7 +220,7 @@ def test_while_it_runs_a_photographs_failure_is_told_once_and_then_counted(tmp_p
     assert capsys.readouterr().err == f"failed {CUT}\n"
 
 
-def test_status_groups_failures_of_one_cause(folder, program):
+def test_status_groups_failures_of_one_cause(folder, program, few_iterations):
     styles = [str(save_painting(folder / f"s{i}.png", seed=i)) for i in range(3)]
     (folder / "photos/broken.png").write_bytes((folder / "photos/a.png").read_bytes()[:200])
     status, _, err = program("batch", "--inputs", "photos", "--styles", *styles, *LOOK, "--size", "32")

@@ -44,8 +44,7 @@ def test_a_sample_depends_on_seed_and_number_alone(checkpoint, name):
     assert len(np.unique(whole.reshape(len(whole), -1), axis=0)) == len(whole)
     for threads, start, stop in (
         (1, 5, 6),
-        (1, batch - 1, batch + 2),
-        (2, 0, batch + 40),
+        (2, batch - 1, batch + 2),
         (3, 10, batch - 3),
     ):
         assert np.array_equal(
