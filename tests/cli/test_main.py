@@ -711,6 +711,7 @@ def test_every_key_of_a_look_is_listed_with_range_and_default(here, tmp_path):
     assert "style_scale = 1.0   0.1 to 4" in run.out and 'optimiser = "lbfgs"   lbfgs | adam | sgd' in run.out
 
 
+@pytest.mark.network
 def test_the_doctor_finds_this_machine_ready(here, tmp_path):
     run = here("doctor", cwd=tmp_path)
     assert run.status == 0

@@ -368,6 +368,7 @@ def test_nothing_is_ever_unpickled(tmp_path):
 # --- samples as inputs --------------------------------------------------------------------------------------
 
 
+@pytest.mark.network
 def test_samples_are_inputs_of_a_batch(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     save_painting(tmp_path / "x.png")
