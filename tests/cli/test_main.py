@@ -214,7 +214,7 @@ CHEAP_LOOK = (
     ("precision", "look"),
     [
         ("float32", CHEAP_LOOK),
-        ("bfloat16", CHEAP_LOOK),
+        pytest.param("bfloat16", CHEAP_LOOK, marks=pytest.mark.slow),
         pytest.param("float32", WHOLE_LOOK, marks=pytest.mark.slow),
     ],
     ids=["float32", "bfloat16", "all of VGG-19"],
@@ -716,6 +716,7 @@ def test_every_key_of_a_look_is_listed_with_range_and_default(here, tmp_path):
     assert "style_scale = 1.0   0.1 to 4" in run.out and 'optimiser = "lbfgs"   lbfgs | adam | sgd' in run.out
 
 
+@pytest.mark.network
 def test_the_doctor_finds_this_machine_ready(here, tmp_path):
     run = here("doctor", cwd=tmp_path)
     assert run.status == 0

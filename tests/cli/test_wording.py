@@ -62,7 +62,7 @@ def is_clean(said: str) -> bool:
 
 
 @pytest.fixture
-def evil(folder):
+def evil(folder, few_iterations):
     """Beside a good photograph and a good style, evil ones."""
     save_photo(folder / f"photos/{EVIL}.png")
     (folder / f"photos/{EVIL} cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
@@ -70,6 +70,7 @@ def evil(folder):
     return folder
 
 
+@pytest.mark.network
 def test_a_batch_its_status_and_its_errors_print_evil_names_as_escapes(evil, program):
     status, _, err = program(*EVIL_BATCH)
     assert status == 1 and is_clean(err) and SEEN in err and "0 failed" in err
@@ -101,6 +102,7 @@ def test_a_preset_from_elsewhere_prints_its_title_as_escapes(folder, program):
     assert "[red]x :smile:" in program("presets", "show", "s.toml")[1]
 
 
+@pytest.mark.network
 def test_json_keeps_names_as_they_are(evil, program):
     _, out, _ = program(*EVIL_BATCH, "--json")
     records = [json.loads(line) for line in out.splitlines()]
@@ -220,7 +222,8 @@ def test_while_it_runs_a_photographs_failure_is_told_once_and_then_counted(tmp_p
     assert capsys.readouterr().err == f"failed {CUT}\n"
 
 
-def test_status_groups_failures_of_one_cause(folder, program):
+@pytest.mark.network
+def test_status_groups_failures_of_one_cause(folder, program, few_iterations):
     styles = [str(save_painting(folder / f"s{i}.png", seed=i)) for i in range(3)]
     (folder / "photos/broken.png").write_bytes((folder / "photos/a.png").read_bytes()[:200])
     status, _, err = program("batch", "--inputs", "photos", "--styles", *styles, *LOOK, "--size", "32")

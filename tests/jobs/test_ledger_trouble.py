@@ -409,6 +409,7 @@ def batch_folder(tmp_path):
     return tmp_path
 
 
+@pytest.mark.network
 def test_a_batch_with_a_damaged_ledger_renders_only_what_is_missing(batch_folder):
     words = (*CHEAP_BATCH, "--size", "32", "--json")
     assert run_here(*words, cwd=batch_folder).status == 0
@@ -439,6 +440,7 @@ def test_what_a_killed_batch_was_writing_is_cleared_by_the_next_wherever_prints_
     assert [path.name for path in out.rglob("*.part")] == ["film.part"]
 
 
+@pytest.mark.network
 def test_a_killed_image_is_cleared_by_the_next_beside_its_file(batch_folder):
     half = batch_folder / f".render-{'0a' * 16}.part"
     half.write_bytes(b"half a picture")

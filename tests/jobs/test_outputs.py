@@ -111,6 +111,7 @@ def test_a_single_picture_and_its_preview_replace_no_source_either(folder, rende
     assert contents(".") == before
 
 
+@pytest.mark.network
 def test_the_preview_of_one_print_is_not_another_print(folder, render):
     from helpers.profiles import printer_profile
 
@@ -127,6 +128,7 @@ def test_the_preview_of_one_print_is_not_another_print(folder, render):
 # --- what is there already ----------------------------------------------------------------------------------
 
 
+@pytest.mark.network
 def test_a_file_that_no_batch_made_stays_and_the_other_prints_are_made(folder, render):
     save_photo(Path("photos/b.png"), seed=1)
     mine = save_photo(Path("prints/a--x.png"), seed=2).read_bytes()
@@ -139,6 +141,7 @@ def test_a_file_that_no_batch_made_stays_and_the_other_prints_are_made(folder, r
         )
 
 
+@pytest.mark.network
 @pytest.mark.parametrize("word", ["--overwrite", "--fresh"])
 def test_it_is_replaced_by_who_says_so(folder, render, word):
     save_photo(Path("prints/a--x.png"), seed=2)
@@ -152,6 +155,7 @@ def test_a_dry_run_says_so_too(folder, render):
     assert status == 1 and "cannot run" in said and "--overwrite" in said
 
 
+@pytest.mark.network
 def test_without_its_ledger_a_folder_of_prints_is_still_done(folder, render):
     render("batch", "--styles", "x.png", "--inputs", "photos")
     before = contents("prints")
@@ -164,6 +168,7 @@ def test_without_its_ledger_a_folder_of_prints_is_still_done(folder, render):
     assert row["status"] == "done" and row["bytes"] == len(before["prints/a--x.png"]) and row["loss"] > 0
 
 
+@pytest.mark.network
 def test_a_print_that_was_made_before_its_worker_died_is_done_and_nothing_is_kept_of_its_making(
     folder, render
 ):
@@ -179,6 +184,7 @@ def test_a_print_that_was_made_before_its_worker_died_is_done_and_nothing_is_kep
     assert status == 0 and "1 finished earlier" in said and not kept.exists()
 
 
+@pytest.mark.network
 def test_without_its_ledger_a_print_of_another_look_or_one_cut_short_stays(folder, render):
     save_photo(Path("photos/b.png"), seed=1)
     render("batch", "--styles", "x.png", "--inputs", "photos")
@@ -197,6 +203,7 @@ def test_without_its_ledger_a_print_of_another_look_or_one_cut_short_stays(folde
     )
 
 
+@pytest.mark.network
 def test_the_ledgers_own_prints_are_replaced_when_a_setting_changes(folder, render):
     render("batch", "--styles", "x.png", "--inputs", "photos")
     before = contents("prints")
@@ -204,6 +211,7 @@ def test_the_ledgers_own_prints_are_replaced_when_a_setting_changes(folder, rend
     assert contents("prints") != before
 
 
+@pytest.mark.network
 def test_a_preview_takes_no_other_files_place(folder, render):
     from helpers.profiles import printer_profile
 
@@ -217,6 +225,7 @@ def test_a_preview_takes_no_other_files_place(folder, render):
     assert render(*words)[0] == 0 and render(*words, "--set", "tv_weight=2")[0] == 0  # its own it may replace
 
 
+@pytest.mark.network
 def test_a_single_picture_replaces_only_an_earlier_try(folder, render):
     mine = save_photo(Path("p.png"), seed=2).read_bytes()
     status, said = render("image", "photos/a.png", "x.png", "--output", "p.png")
@@ -230,6 +239,7 @@ def test_a_single_picture_replaces_only_an_earlier_try(folder, render):
 # --- yesterday's prints -------------------------------------------------------------------------------------
 
 
+@pytest.mark.network
 def test_prints_of_the_output_folder_are_no_photographs_also_through_a_glob(folder, render):
     words = ("batch", "--styles", "x.png", "--inputs", "photos/*.png", "--output", "photos")
     assert render(*words)[0] == 0
@@ -241,6 +251,7 @@ def test_prints_of_the_output_folder_are_no_photographs_also_through_a_glob(fold
     assert status == 2 and "no photographs" in said
 
 
+@pytest.mark.network
 def test_a_print_whose_recipe_is_lost_is_known_by_the_ledger(folder, render):
     words = ("batch", "--styles", "x.png", "--inputs", "photos/*.png", "--output", "photos")
     render(*words)
@@ -250,6 +261,7 @@ def test_a_print_whose_recipe_is_lost_is_known_by_the_ledger(folder, render):
     assert "1 of --inputs are prints" in said
 
 
+@pytest.mark.network
 def test_a_print_is_a_photograph_for_another_output_folder(folder, render):
     render("batch", "--styles", "x.png", "--inputs", "photos")
     assert render("batch", "--styles", "x.png", "--inputs", "prints/*.png", "--output", "again")[0] == 0
@@ -259,6 +271,7 @@ def test_a_print_is_a_photograph_for_another_output_folder(folder, render):
 # --- what is recorded is what is shown ----------------------------------------------------------------------
 
 
+@pytest.mark.network
 def test_a_photograph_that_changes_during_the_batch_fails_and_the_next_run_shows_it(
     folder, render, monkeypatch
 ):
@@ -282,6 +295,7 @@ def test_a_photograph_that_changes_during_the_batch_fails_and_the_next_run_shows
     assert status == 0 and "1 done" in said and "finished earlier" not in said
 
 
+@pytest.mark.network
 @pytest.mark.parametrize("which", ["x.png", "start.png", "press.icc"])
 def test_so_does_a_job_any_of_whose_other_files_changes(folder, render, monkeypatch, which):
     from helpers.profiles import printer_profile
@@ -365,6 +379,7 @@ def test_names_of_another_alphabet_need_no_locale(folder, cli, monkeypatch, loca
 # --- what is no file ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.network
 @pytest.mark.parametrize(
     "make", [os.mkfifo, lambda path: os.symlink("/dev/zero", path), lambda path: os.mkdir(path)]
 )
@@ -377,6 +392,7 @@ def test_what_is_no_file_fails_and_the_batch_goes_on(folder, render, make):
         assert status == 1 and "photos/b.png: is not a regular file" in said
 
 
+@pytest.mark.network
 def test_a_huge_file_is_refused_by_its_size_and_not_read(folder, render, monkeypatch):
     with open("photos/b.png", "wb") as file:
         file.truncate(images.MAX_FILE_BYTES + 1)  # takes no room

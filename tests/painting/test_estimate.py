@@ -58,6 +58,7 @@ def test_tiles_cost_their_halo_and_those_that_are_not_kept_another_pass(job):
     assert 1.2 * plenty < little < 2 * plenty
 
 
+@pytest.mark.network
 def test_each_job_has_a_cost_and_an_unreadable_photograph_its_error(tmp_path):
     style = load_style(save_painting(tmp_path / "painting.png"))
     photo = save_photo(tmp_path / "photo.png")

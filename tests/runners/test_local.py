@@ -83,6 +83,7 @@ def test_a_print_is_neither_the_photo_nor_noise_but_lies_towards_the_painting(re
     assert done.bytes == job.output.stat().st_size
 
 
+@pytest.mark.usefixtures("few_iterations")
 @pytest.mark.parametrize("format", FORMATS)
 def test_every_format_carries_profile_resolution_and_the_whole_job(renderer, photo, painting, format):
     job = job_of(photo, painting, with_(SMALL, format=format, dpi=240.0, seed=7))
@@ -99,7 +100,7 @@ def test_every_format_carries_profile_resolution_and_the_whole_job(renderer, pho
     assert facts["style"]["pictures"] == [{"file": "painting.png", "weight": 1.0}]
     assert facts["look"] == job.look.model_dump(mode="json")
     assert Settings(**facts["settings"]) == job.settings and facts["painted"] == job.painting_id
-    assert facts["scales"] == [{"height": 48, "width": 64, "iterations": 36, "deep": True}]
+    assert facts["scales"] == [{"height": 48, "width": 64, "iterations": 4, "deep": True}]
     assert facts["weights"] == {"name": "caffe", "sha256": renderer.weights.sha256}
     assert (facts["device"], facts["precision"]) == ("cpu", "float32")
     assert (
@@ -114,6 +115,7 @@ def _bytes_file(data: bytes):
     return BytesIO(data)
 
 
+@pytest.mark.usefixtures("few_iterations")
 def test_two_jobs_have_two_provenances(renderer, photo, painting):
     one, other = job_of(photo, painting), job_of(photo, painting, look=["style_weight=2"], name="other")
     renderer.run(one)
@@ -121,6 +123,7 @@ def test_two_jobs_have_two_provenances(renderer, photo, painting):
     assert print_file.read_provenance(one.output)["look"] != print_file.read_provenance(other.output)["look"]
 
 
+@pytest.mark.usefixtures("few_iterations")
 @pytest.mark.parametrize(
     ("format", "mode"), [("png", "RGBA"), ("tiff", "RGBA"), ("webp", "RGBA"), ("jpeg", "RGB")]
 )
@@ -141,6 +144,7 @@ def test_transparency_comes_through_where_the_format_has_it(renderer, tmp_path, 
             assert np.asarray(image)[:, :30].mean() > 235  # white shows through
 
 
+@pytest.mark.usefixtures("few_iterations")
 def test_an_opaque_photo_gives_an_opaque_print(renderer, photo, painting):
     job = job_of(photo, painting)
     renderer.run(job)
@@ -148,6 +152,7 @@ def test_an_opaque_photo_gives_an_opaque_print(renderer, photo, painting):
         assert image.mode == "RGB"
 
 
+@pytest.mark.usefixtures("few_iterations")
 def test_a_photo_held_upright_gives_a_print_that_stands_upright(renderer, tmp_path, painting):
     upright = photo_pixels((64, 48))
     exif = Image.Exif()
@@ -160,6 +165,7 @@ def test_a_photo_held_upright_gives_a_print_that_stands_upright(renderer, tmp_pa
     assert np.array_equal(images.read(lying.output).pixels, images.read(standing.output).pixels)
 
 
+@pytest.mark.usefixtures("few_iterations")
 def test_the_style_targets_of_a_batch_change_no_pixel(renderer, photo, painting, tmp_path):
     """Targets are kept between jobs: the second job with a style gives what the first one alone gives."""
     other = save_painting(tmp_path / "other.png", seed=1)
@@ -219,6 +225,7 @@ def test_the_seconds_a_device_painted_are_some_of_those_a_job_took(renderer, pho
     assert 0 < done.busy_s < done.seconds
 
 
+@pytest.mark.usefixtures("few_iterations")
 def test_one_bad_photo_fails_by_name_and_the_others_are_done(tmp_path, painting):
     photos = [save_photo(tmp_path / f"{name}.png", seed=seed) for seed, name in enumerate("abc")]
     photos[1].write_bytes(photos[1].read_bytes()[:-100])
