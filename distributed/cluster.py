@@ -101,8 +101,7 @@ def connected(
 
     Args:
         address: of a running one ("HOST:6379", "auto"); None: one is started on this machine, on localhost
-        only,
-            and ended afterwards.
+            only, and ended afterwards.
         weights: the network's, which every machine must have.
         preprocessing: see `network.weights.load`.
         device: "cpu" when GPUs will not be used.

@@ -55,8 +55,7 @@ def load(source: str, shape: tuple[int, int, int], *, crop: str | None, cache: P
 
     Args:
         source: "mnist" or "fashion-mnist", downloaded to `cache` once; a folder with IDX files; or a folder
-        of
-            pictures.
+            of pictures.
         shape: (C, H, W) of the images that the architecture makes.
         crop: one of CROPS, for pictures that are not squares of one size.
     """

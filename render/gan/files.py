@@ -112,8 +112,7 @@ def load(
 
     Args:
         latent: shape of one latent, for a TorchScript file or an exported program (.pt2); None for a
-        checkpoint of
-            ours, which says itself what the other arguments say.
+            checkpoint of ours, which says itself what the other arguments say.
         distribution: see Generator.
         signed: see Generator.
     """
