@@ -144,7 +144,7 @@ def local_runner(arguments, device, make_worker):
     workers = _at_most_what_helps(arguments.workers or 1)
     if workers > 1 and device.name != "cpu":
         raise UsageError(
-            f"--workers {workers}: one process a GPU. Use --runner ray for several GPUs, leave it out, "
+            f"--workers {workers}: one process per GPU. Use --runner ray for several GPUs, leave it out, "
             f"or use --device cpu."
         )
     return LocalRunner(device, make_worker, workers=workers)
