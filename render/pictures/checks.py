@@ -1,10 +1,9 @@
-"""What can go wrong with a finished print, found without looking: seams, dead patches, specks, clipping, a
-frame.
+"""Automatic checks of a finished print: seams, dead patches, specks, clipping, a frame.
 
-Pixels are (H, W, 3) float32, sRGB in [0, 1]; grey levels are of 255. The work goes in bands and strips, so
-that a large print needs little more memory than itself. Every check asks for what paintings and photographs
-do not do by themselves; the thresholds were set on the twelve shipped paintings and on classic paintings and
-photographs, plain and enlarged twice (the numbers beside them), and on faults planted in those.
+Pixels are (H, W, 3) float32, sRGB in [0, 1]; gray levels are of 255. The work goes in bands and strips, so
+that a large print needs little more memory than itself. Every check looks for what paintings and photographs
+do not show by themselves. The thresholds were set on the twelve shipped paintings and on classic paintings
+and photographs, plain and enlarged twice (the numbers beside them), and on faults planted in those.
 """
 
 from collections.abc import Iterator
@@ -23,12 +22,11 @@ BAND_ROWS = 256
 
 @dataclass(frozen=True)
 class Finding:
-    """A likely fault. kind: "seam", "dead patch", "specks", "clipping" or "border"; message: what, how
-    strong, where and what to do, for people; place: where it is, or is strongest, in px."""
+    """A likely fault."""
 
-    kind: str
-    message: str
-    place: Place
+    kind: str  # "seam", "dead patch", "specks", "clipping" or "border"
+    message: str  # for people: what, how strong, where, and what to do
+    place: Place  # where it is, or is strongest, in px
 
 
 def examine(pixels: np.ndarray, photo: np.ndarray, *, borders: Borders = ((), ())) -> tuple[Finding, ...]:
@@ -49,8 +47,8 @@ def examine(pixels: np.ndarray, photo: np.ndarray, *, borders: Borders = ((), ()
     return tuple(finding for finding in found if finding is not None)
 
 
-def _grey(pixels: np.ndarray) -> np.ndarray:
-    """(H, W) float32 grey levels, 0 to 255."""
+def _gray(pixels: np.ndarray) -> np.ndarray:
+    """(H, W) float32 gray levels, 0 to 255."""
     return cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY) * 255
 
 
@@ -65,7 +63,7 @@ SHORTEST_SEGMENT_PX = 64
 MOST_Z = 6.0
 # Step, contrast, roughness. Highest of any sound tile: 6.0 and 6.0 (stained glass, whose leads are straight;
 # others 4.4 and 5.3), and 5.9 (JPEG's own blocks in a painting enlarged twice; others 4.4). Planted in one
-# tile of 256 px, 1024 px long: 2 grey levels 4 to 9 in calm paintings, 0 to 6 in rough ones, where nobody
+# tile of 256 px, 1024 px long: 2 gray levels 4 to 9 in calm paintings, 0 to 6 in rough ones, where nobody
 # sees them; contrast x 1.05: 5 to 11 and 1 to 3; moved by 1 px: 4 to 7. So a faint fault of one small tile
 # may pass; what all tiles have does not.
 TILE_Z = np.array([6.2, 6.5, 6.0])
@@ -83,7 +81,7 @@ class _Segment:
     after: tuple[int, int]
     place: Place
     z: np.ndarray  # (3,): step, contrast, roughness
-    step: float  # grey levels
+    step: float  # gray levels
     roughness: float  # factor
 
 
@@ -107,7 +105,7 @@ def _segments(pixels: np.ndarray, photo: np.ndarray, borders: Borders) -> Iterat
             top, bottom = max(0, line - REACH_PX - 2), min(height, line + REACH_PX + 2)
             if min(line - top, bottom - line) < REACH_PX // 2:
                 continue  # at the picture's edge there is too little to compare with
-            strip, photo_strip = _grey(turned[top:bottom]), _grey(turned_photo[top:bottom])
+            strip, photo_strip = _gray(turned[top:bottom]), _gray(turned_photo[top:bottom])
             for j, (start, stop) in enumerate(zip(ends, ends[1:])):
                 if stop - start < SHORTEST_SEGMENT_PX:
                     continue
@@ -125,7 +123,7 @@ def _segments(pixels: np.ndarray, photo: np.ndarray, borders: Borders) -> Iterat
 
 
 def _deviations(strip: np.ndarray, photo_strip: np.ndarray, line: int) -> tuple[np.ndarray, np.ndarray]:
-    """How line `line` of a strip, (lines, length) grey levels, differs from its parallels in (step, contrast,
+    """How line `line` of a strip, (lines, length) gray levels, differs from its parallels in (step, contrast,
     roughness): as standard deviations, and as it is. What the photograph has there too is no fault (an edge,
     the blocks of its JPEG) and is taken off."""
     excess, spread = _excess(strip, line)
@@ -149,9 +147,9 @@ def _excess(strip: np.ndarray, line: int) -> tuple[np.ndarray, np.ndarray]:
     unit = 1 / (np.abs(steps[others]).mean(0) + 0.5)  # (L,)
     steps = np.clip(steps * unit, -4, 4)
     total = (unit * unit).sum()
-    step = (steps * unit).sum(1) / total  # (N,): least squares, in grey levels
+    step = (steps * unit).sum(1) / total  # (N,): least squares, in gray levels
     lightness -= (lightness * unit * unit).sum(1, keepdims=True) / total
-    # 25: without a spread of lightness of some 5 grey levels there is no contrast to measure.
+    # 25: without a spread of lightness of some 5 gray levels there is no contrast to measure.
     contrast = (steps * unit * lightness).sum(1) / ((lightness * unit) ** 2 + 25 * unit * unit).sum(1)
 
     plain_unit = 1 / (np.abs(first[others]).mean(0) + 0.5)
@@ -185,7 +183,7 @@ def _broken_texture(segments: list[_Segment]) -> Finding | None:
 
 
 def _odd_tile(segments: list[_Segment]) -> Finding | None:
-    """A tile that differs from its neighbours at all its sides in one sense (Stouffer's sum of z)."""
+    """A tile that differs from its neighbors at all its sides in one sense (Stouffer's sum of z)."""
     sides: dict[tuple[int, int], list[tuple[float, _Segment]]] = {}
     for segment in segments:
         sides.setdefault(segment.after, []).append((1.0, segment))
@@ -193,14 +191,14 @@ def _odd_tile(segments: list[_Segment]) -> Finding | None:
     scores = {tile: _tile_z(around) for tile, around in sides.items()}
     if not scores or max(scores.values()) < 1:
         return None
-    tile = max(scores, key=scores.get)
+    tile = max(scores, key=lambda tile: scores[tile])
     place = sides[tile][0][1].place
     step = float(np.mean([sign * segment.step for sign, segment in sides[tile]]))
     count = sum(score >= 1 for score in scores.values())
     return Finding(
         "seam",
         (
-            f"a tile does not join its neighbours: it is {step:+.1f} grey levels off at its sides, or of "
+            f"a tile does not join its neighbors: it is {step:+.1f} gray levels off at its sides, or of "
             f"another contrast, or "
             f"moved (tiles like it: {count}). See its border at row {place[0]}, column {place[1]}. Use "
             f"larger tiles, or print "
@@ -225,14 +223,14 @@ def _tile_z(around: list[tuple[float, _Segment]]) -> float:
 # --- dead patches -------------------------------------------------------------------------------------------
 
 BLOCKS_ALONG = 256  # blocks along the long side, of at least 8 px
-DEAD_LEVELS = 0.5  # a block of one colour, after rounding to 8 bits
+DEAD_LEVELS = 0.5  # a block of one color, after rounding to 8 bits
 TEXTURED_LEVELS = 2.0  # the median block of a print that has brush strokes; shipped paintings: 18 to 60
 DEAD_SHARE = 0.02  # of the picture, in one piece; an enlarged night photograph has 1 %
 PAPER, INK = 0.95, 0.12  # lighter and darker than this is plain white and black (a night sky: 0.1)
 
 
 def dead_patch(pixels: np.ndarray, photo: np.ndarray) -> Finding | None:
-    """A large patch of one colour in a textured print, unless both print and photograph are plain white or
+    """A large patch of one color in a textured print, unless both print and photograph are plain white or
     black there."""
     block_px = max(8, max(pixels.shape[:2]) // BLOCKS_ALONG)
     mean, deviation = _blocks(pixels, block_px)
@@ -249,12 +247,12 @@ def dead_patch(pixels: np.ndarray, photo: np.ndarray) -> Finding | None:
         return None
     largest = 1 + int(areas.argmax())
     left, top, width, height = (int(value) * block_px for value in stats[largest, :4])
-    colour = ", ".join(f"{255 * value:.0f}" for value in mean[labels == largest].mean(0))
+    color = ", ".join(f"{255 * value:.0f}" for value in mean[labels == largest].mean(0))
     share = areas[areas >= DEAD_SHARE * dead.size].sum() / dead.size
     return Finding(
         "dead patch",
         (
-            f"{share:.0%} of the print is one flat colour (RGB {colour}) without strokes, at row {top}, "
+            f"{share:.0%} of the print is one flat color (RGB {color}) without strokes, at row {top}, "
             f"column {left}, "
             f"{width}x{height} px. Use more iterations (--quality best) or a higher style_weight."
         ),
@@ -269,17 +267,18 @@ def _extreme(mean: np.ndarray) -> np.ndarray:
 
 def _blocks(pixels: np.ndarray, block_px: int) -> tuple[np.ndarray, np.ndarray]:
     """Of every whole block the mean, (rows, columns, 3) in [0, 1], and the deviation of its channel that
-    varies most, (rows, columns) in grey levels."""
+    varies most, (rows, columns) in gray levels."""
     rows, columns = (side // block_px for side in pixels.shape[:2])
-    means, deviations = [np.zeros((0, columns, 3))], [np.zeros((0, columns))]
+    means: list[np.ndarray] = [np.zeros((0, columns, 3))]
+    deviations: list[np.ndarray] = [np.zeros((0, columns))]
     for blocks in row_slices((rows, columns), rows_each=max(1, BAND_ROWS // block_px)):
         band = pixels[blocks.start * block_px : blocks.stop * block_px, : columns * block_px]
         size = (columns, blocks.stop - blocks.start)
         mean = cv2.resize(band, size, interpolation=cv2.INTER_AREA)
-        centred = band - cv2.resize(
+        centered = band - cv2.resize(
             mean, band.shape[1::-1], interpolation=cv2.INTER_NEAREST
         )  # float32 keeps half a level
-        variance = cv2.resize(centred * centred, size, interpolation=cv2.INTER_AREA)
+        variance = cv2.resize(centered * centered, size, interpolation=cv2.INTER_AREA)
         means.append(mean)
         deviations.append(255 * np.sqrt(variance.max(-1)))
     return np.concatenate(means), np.concatenate(deviations)
@@ -287,7 +286,7 @@ def _blocks(pixels: np.ndarray, block_px: int) -> tuple[np.ndarray, np.ndarray]:
 
 # --- specks -------------------------------------------------------------------------------------------------
 
-SPECK_LEVELS = 60  # beyond all eight neighbours ...
+SPECK_LEVELS = 60  # beyond all eight neighbors ...
 SPECK_FACTOR = 1.5  # ... and this many times their own range
 SPECKS_PER_MEGAPIXEL = (
     60  # clean: at most 33 (Starry Night's canvas); with 200 black ones planted: 82 to 173 are seen
@@ -297,7 +296,7 @@ _RING = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], np.uint8)
 
 
 def specks(pixels: np.ndarray, photo: np.ndarray) -> Finding | None:
-    """Single pixels far darker or lighter than their neighbours, which agree with one another; more than the
+    """Single pixels far darker or lighter than their neighbors, which agree with one another; more than the
     photo has."""
     count, (row, column) = _count_specks(pixels)
     megapixels = pixels.shape[0] * pixels.shape[1] / 1e6
@@ -323,10 +322,10 @@ def _count_specks(pixels: np.ndarray) -> tuple[int, tuple[int, int]]:
     count, first = 0, (0, 0)
     for rows in row_slices(pixels.shape, rows_each=BAND_ROWS):
         start = max(0, rows.start - 1)
-        grey = np.rint(_grey(pixels[start : rows.stop + 1])).astype(np.uint8)
+        gray = np.rint(_gray(pixels[start : rows.stop + 1])).astype(np.uint8)
         # Outside the picture cv2 takes what never wins, so edges need no care.
-        most, least = cv2.dilate(grey, _RING), cv2.erode(grey, _RING)
-        outside = np.maximum(cv2.subtract(least, grey), cv2.subtract(grey, most))
+        most, least = cv2.dilate(gray, _RING), cv2.erode(gray, _RING)
+        outside = np.maximum(cv2.subtract(least, gray), cv2.subtract(gray, most))
         found = (outside > SPECK_LEVELS) & (cv2.subtract(most, least) * SPECK_FACTOR < outside)
         found = found[rows.start - start : rows.stop - start]
         if count == 0 and found.any():
@@ -405,7 +404,7 @@ def frame(pixels: np.ndarray, photo: np.ndarray) -> Finding | None:
         (
             f"the outermost {width_px} px are {'darker' if step > 0 else 'lighter'} than the picture "
             f"inside them, by some "
-            f"{abs(step):.0f} grey levels at all sides. Cut {width_px} px off every side, or print with "
+            f"{abs(step):.0f} gray levels at all sides. Cut {width_px} px off every side, or print with "
             f"a bleed."
         ),
         (0, 0, *pixels.shape[:2]),
@@ -413,7 +412,7 @@ def frame(pixels: np.ndarray, photo: np.ndarray) -> Finding | None:
 
 
 def _frame(pixels: np.ndarray, photo: np.ndarray, width_px: int) -> tuple[float, float, int]:
-    """(z of the four sides, grey levels the picture is lighter than its outermost `width_px` lines,
+    """(z of the four sides, gray levels the picture is lighter than its outermost `width_px` lines,
     width_px)."""
     sides = [
         _deviations(strip, photo_strip, 2 + width_px)
@@ -424,7 +423,7 @@ def _frame(pixels: np.ndarray, photo: np.ndarray, width_px: int) -> tuple[float,
 
 
 def _sides(pixels: np.ndarray) -> Iterator[np.ndarray]:
-    """Four strips of (2 + 2 * REACH_PX, length) grey levels, the outermost line first, after two that mirror
+    """Four strips of (2 + 2 * REACH_PX, length) gray levels, the outermost line first, after two that mirror
     the next."""
     for turned in (pixels, pixels[::-1], pixels.swapaxes(0, 1), pixels.swapaxes(0, 1)[::-1]):
-        yield cv2.copyMakeBorder(_grey(turned[: 2 * REACH_PX]), 2, 0, 0, 0, cv2.BORDER_REFLECT_101)
+        yield cv2.copyMakeBorder(_gray(turned[: 2 * REACH_PX]), 2, 0, 0, 0, cv2.BORDER_REFLECT_101)

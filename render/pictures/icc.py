@@ -1,4 +1,4 @@
-"""The colour space of a print: ICC profiles, pixels converted into them, and what a printer makes of pixels.
+"""The color space of a print: ICC profiles, pixels converted into them, and what a printer makes of pixels.
 
 Little CMS reads every profile, but Pillow lets it see 8-bit RGB only. Profiles that are three curves and a
 matrix (all the built-in ones, most RGB spaces) are therefore computed here, in float32, from their own tags:
@@ -33,16 +33,16 @@ INTENTS = {
 }
 
 MAX_PROFILE_BYTES = 64_000_000  # the largest printer profiles have some 10 MB
-WORST_CONDITION = 1e4  # of a matrix that can be turned round; real ones are below 10
+WORST_CONDITION = 1e4  # of a matrix that can be inverted; real ones are below 10
 
 
 @dataclass(frozen=True)
 class Profile:
-    """name: as asked for; data: the ICC profile; description: its own words, for people."""
+    """An ICC profile that is known to be usable."""
 
-    name: str
-    data: bytes
-    description: str
+    name: str  # as requested: a name in BUILT_IN, or a path
+    data: bytes  # the file's
+    description: str  # as the profile describes itself, for people
 
 
 # --- loading ------------------------------------------------------------------------------------------------
@@ -51,8 +51,8 @@ class Profile:
 def load_profile(name: str | Path, *, proof: bool = False) -> Profile:
     """A built-in profile (BUILT_IN), or the one in an .icc or .icm file.
 
-    proof: it is to be looked through (`soft_proof`), so CMYK and grey printers count as well; else pixels are
-    to be written in it. Raises UsageError naming the file and the fix.
+    proof: for `soft_proof`, which takes profiles of CMYK and gray printers too; otherwise pixels will be
+    written in it. Raises UsageError, which names the file and the fix.
     """
     if str(name) in BUILT_IN:
         return _built_in(str(name))
@@ -91,29 +91,29 @@ def _opened(name: object, data: bytes) -> ImageCms.ImageCmsProfile:
 def _description(opened: ImageCms.ImageCmsProfile) -> str:
     try:
         return ImageCms.getProfileDescription(opened).strip()
-    except ImageCms.PyCMSError:  # characters that are none; the colours may be whole
+    except ImageCms.PyCMSError:  # invalid characters; the colors may be sound
         return ""
 
 
 _CLASSES = {
     "mntr": "display",
     "prtr": "output",
-    "spac": "colour space",
+    "spac": "color space",
     "scnr": "input",
     "link": "device link",
     "abst": "abstract",
-    "nmcl": "named colours",
+    "nmcl": "named colors",
 }
-_MODES = {"RGB": "RGB", "CMYK": "CMYK", "GRAY": "L"}  # ICC's colour space -> Pillow's mode
+_MODES = {"RGB": "RGB", "CMYK": "CMYK", "GRAY": "L"}  # ICC's color space -> Pillow's mode
 
 
 def _check_use(name: object, opened: ImageCms.ImageCmsProfile, data: bytes, proof: bool) -> None:
-    # From the header: Pillow's own words for them stop at bytes that are no ASCII.
+    # From the header: Pillow's own properties for them fail at bytes that are not ASCII.
     kind, space = (data[at : at + 4].decode("latin-1").strip() for at in (12, 16))
     if kind not in ("mntr", "prtr", "spac"):
         raise UsageError(
             f"{name}: is an ICC profile of class {_CLASSES.get(kind, brief(kind))}; display, output or "
-            "colour space is needed. "
+            "color space is needed. "
             "Use the printer's or paper's own profile."
         )
     if space not in _MODES or (space != "RGB" and not proof):
@@ -142,6 +142,9 @@ def check_intent(intent: str) -> None:
 
 
 # --- the built-in profiles ----------------------------------------------------------------------------------
+# sRGB is the one that Pillow makes (Little CMS's, with its parametric curve). Adobe RGB and Display P3 are
+# assembled here, because ImageCms.createProfile makes none but sRGB, LAB and XYZ. Files made by others would
+# have to be shipped with their licenses, and would not show where their numbers come from.
 
 D50 = (0.9642, 1.0, 0.8249)  # ICC.1:2001-04, 6.1.6: the white that profiles connect by
 D65_XY = (0.3127, 0.3290)
@@ -161,8 +164,7 @@ def _built_in(name: str) -> Profile:
 
 
 def _srgb_bytes() -> bytes:
-    """Little CMS's own, the same bytes on every day: the date of making, header bytes 24 to 35, is a fixed
-    one."""
+    """Little CMS's own, and the same bytes every day: its date, header bytes 24 to 35, is a fixed one."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     profile[24:36] = _MADE
     return bytes(profile)
@@ -254,7 +256,7 @@ def convert(pixels: np.ndarray, profile: Profile, intent: str = "relative") -> n
     """(H, W, 3) float32 sRGB in [0, 1] -> the profile's own values, the same shape and range.
 
     Profiles of curves and a matrix: exact to float32, so 16 bits have no steps. Profiles of tables: within
-    1/255 of Little CMS but for some dark, vivid colours (measured on a harsh printer: 2 values in 1000, at
+    1/255 of Little CMS but for some dark, vivid colors (measured on a harsh printer: 2 values in 1000, at
     worst 5/255 off). Needs memory for the result and a band of rows. Raises UsageError for an unknown intent,
     and for one whose tables are damaged.
     """
@@ -302,17 +304,16 @@ def _conversion(source: bytes, target: bytes, intent: str) -> Callable[[np.ndarr
 
 @dataclass(frozen=True, eq=False)
 class Matrix:
-    """A matrix/TRC profile. curves: of red, green and blue, device -> linear light; to_xyz: (3, 3), linear ->
-    D50 XYZ; white: (3,), of the medium, by which absolute colours differ from relative ones."""
+    """A matrix/TRC profile."""
 
-    curves: tuple
-    to_xyz: np.ndarray
-    white: np.ndarray
+    curves: tuple  # of red, green and blue: device value -> linear light
+    to_xyz: np.ndarray  # (3, 3): linear light -> D50 XYZ
+    white: np.ndarray  # (3,) XYZ of the medium, by which absolute colors differ from relative ones
 
 
 @functools.lru_cache(maxsize=8)
 def _matrix_of(data: bytes) -> Matrix | None:
-    """None where the profile holds tables (which go before its matrix), or nothing that is understood
+    """None where the profile holds tables, which take precedence over its matrix, or nothing that can be read
     here."""
     tags = _tags(data)
     if data[20:24] != b"XYZ " or any(name[:3] in (b"A2B", b"B2A", b"D2B", b"B2D") for name in tags):
@@ -325,7 +326,7 @@ def _matrix_of(data: bytes) -> Matrix | None:
         return None
     if np.linalg.cond(np.stack(columns, axis=1)) > WORST_CONDITION or white.min() <= 0:
         return None
-    # Displays are looked at by an adapted eye: Little CMS takes their white as D50, whatever their wtpt says.
+    # The eye adapts to a display: Little CMS takes its white as D50, whatever wtpt it has.
     return Matrix(curves, np.stack(columns, axis=1), np.array(D50) if data[12:16] == b"mntr" else white)
 
 
@@ -367,7 +368,7 @@ def _curve(tag: bytes) -> np.ndarray | tuple[float, ...]:
     values = np.frombuffer(tag, ">u2", count=struct.unpack_from(">I", tag, 8)[0], offset=12)
     if len(values) < 2:
         return _formula(0, values[:1] / 256 if len(values) else np.ones(1))
-    return np.maximum.accumulate(values.astype(np.float32) / 65535)  # rising, so that it can be turned round
+    return np.maximum.accumulate(values.astype(np.float32) / 65535)  # rising, so that it can be inverted
 
 
 def _power(gamma: float) -> tuple[float, ...]:
@@ -383,8 +384,8 @@ def _formula(kind: int, numbers: np.ndarray) -> tuple[float, ...]:
 
 
 def _seven(kind: int, numbers: np.ndarray) -> tuple[float, ...]:
-    numbers = [float(number) for number in numbers[: (1, 3, 4, 5, 7)[kind] if kind < 5 else 0]]
-    match numbers:
+    count = (1, 3, 4, 5, 7)[kind] if kind < 5 else 0
+    match [float(number) for number in numbers[:count]]:
         case [g]:
             return _power(g)
         case [g, a, b]:
@@ -451,7 +452,7 @@ def _grid(source: bytes, target: bytes, intent: str) -> np.ndarray:
 
 
 def _by_grid(grid: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """Tetrahedral interpolation, which unlike trilinear keeps greys between grey nodes (Kasson et al.
+    """Tetrahedral interpolation, which unlike trilinear keeps grays between gray nodes (Kasson et al.
     1995)."""
     flat, strides = grid.reshape(-1, 3), np.array((GRID_NODES**2, GRID_NODES, 1))
     scaled = pixels.reshape(-1, 3) * np.float32(GRID_NODES - 1)
@@ -484,7 +485,7 @@ def _flags(intent: str) -> ImageCms.Flags:
 def _transform(source, target, intent: str) -> ImageCms.ImageCmsTransform:
     flags = (
         _flags(intent) | ImageCms.Flags.NOOPTIMIZE
-    )  # its shortcuts are off by up to 12 levels in dark, vivid colours
+    )  # its shortcuts are off by up to 12 levels in dark, vivid colors
     return ImageCms.buildTransform(source, target, "RGB", "RGB", INTENTS[intent], flags)
 
 
@@ -504,8 +505,8 @@ def _proof_transform(printer, intent: str) -> ImageCms.ImageCmsTransform:
 def soft_proof(pixels: np.ndarray, profile: Profile, intent: str = "relative") -> np.ndarray:
     """What the print will look like, paper and ink included: (H, W, 3) uint8 sRGB -> the same.
 
-    profile: the printer's, RGB, CMYK or grey; intent: how the print shop converts to it. White becomes the
-    colour of the paper and black that of the ink. Raises UsageError for an unknown intent.
+    profile: the printer's, RGB, CMYK or gray; intent: how the print shop converts to it. White becomes the
+    color of the paper and black that of the ink. Raises UsageError for an unknown intent.
     """
     check_intent(intent)
     transform = _proof_transform(_opened(profile.name, profile.data), intent)

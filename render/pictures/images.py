@@ -9,11 +9,11 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from render.errors import PictureError, UsageError
 from render.pictures import decoder_warnings, exif, icc
@@ -27,7 +27,7 @@ MIN_SIDE_PX = 16  # the deepest feature map the losses use has stride 16
 
 # Decoders we know; Pillow has more, and some run other programs (EPS starts Ghostscript).
 INPUT_FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "JPEG2000", "BMP", "GIF", "PPM")
-PICTURE_ENDINGS = frozenset(
+PICTURE_ENDINGS = frozenset(  # file extensions of what counts as a picture when a folder is searched
     [
         ".jpg",
         ".jpeg",
@@ -47,7 +47,7 @@ PICTURE_ENDINGS = frozenset(
         ".pbm",
         ".pnm",
     ]
-)  # what counts as a picture when a folder is searched
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,19 +68,20 @@ class Photo:
 
 
 def load(path: Path | str) -> Content:
-    """A picture file's bytes, to be decoded by `probe` and `read`: what is hashed is then what is seen."""
+    """A picture file's bytes, for `probe` and `read`, so that what is hashed is what is decoded."""
     return files.read(Path(path), at_most_bytes=MAX_FILE_BYTES)
 
 
 def probe(source: Content | Path | str) -> tuple[int, int]:
-    """(height, width) as `read` would give it, from the header alone; the same errors, except damaged
-    pixels."""
+    """(height, width) as `read` would give it, from the header alone. Raises the same errors, except those of
+    damaged pixels."""
     with opened(source) as image:
         return _upright_size(image)
 
 
 def read(source: Content | Path | str, *, long_side_px: int | None = None) -> Photo:
-    """The picture (of several: the first) in sRGB, upright, at its own size or scaled to `long_side_px`."""
+    """The picture (of several in one file, the first) in sRGB, upright, at its own size or scaled to
+    `long_side_px`. Raises PictureError, which names the file and the fix."""
     content = source if isinstance(source, Content) else load(source)
     path = content.path
     with opened(content) as image:
@@ -92,11 +93,12 @@ def read(source: Content | Path | str, *, long_side_px: int | None = None) -> Ph
         with contextlib.nullcontext() if quiet else decoder_warnings.libraries_named():
             image.load()  # 8 of 16 bits, but unlike OpenCV Pillow refuses a truncated file
             deep = _deep_color(image, content.data) if sixteen_bit else None
+        upright: Image.Image = image
         if turn is not None:
-            image = image.transpose(turn)
+            upright = image.transpose(turn)
             deep = None if deep is None else _turned(deep, turn)
-    pixels, alpha = _to_srgb(image, path) if deep is None else _deep_to_srgb(deep, image, path)
-    del image, deep
+    pixels, alpha = _to_srgb(upright, path) if deep is None else _deep_to_srgb(deep, upright, path)
+    del image, upright, deep
     if alpha is not None:
         pixels = over_white(pixels, alpha)
     if long_side_px is not None:
@@ -128,8 +130,9 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def opened(source: Content | Path | str) -> Iterator[Image.Image]:
-    """The picture, its header judged; whatever goes wrong here or in the body names the file and the fix."""
+def opened(source: Content | Path | str) -> Iterator[ImageFile.ImageFile]:
+    """The picture, its header checked. Whatever goes wrong here or in the body is raised as a PictureError,
+    which names the file and the fix."""
     path = source.path if isinstance(source, Content) else Path(source)
     try:
         with _stream(source) as file, _raised_pixel_limit(), decoder_warnings.named(path):
@@ -154,7 +157,7 @@ def opened(source: Content | Path | str) -> Iterator[Image.Image]:
         ) from error
     except (
         Exception
-    ) as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error ...
+    ) as error:  # Pillow's decoders: OSError, SyntaxError, ValueError, struct.error, zlib.error
         raise PictureError(
             f"{path}: cannot be read as an image ({_damage(path, error)}). "
             "Export it again and rerun: finished prints are kept."
@@ -172,7 +175,7 @@ _limit_outside: int | None = None
 
 @contextlib.contextmanager
 def _raised_pixel_limit() -> Iterator[None]:
-    """Pillow's process-wide limit is ours while any thread of ours decodes; the last one out puts it back."""
+    """Pillow's process-wide limit is ours while any thread decodes; the last one to finish restores it."""
     global _limit_users, _limit_outside
     with _limit_lock:
         if _limit_users == 0:
@@ -199,13 +202,15 @@ def _check_size(path: Path, width: int, height: int) -> None:
 
 
 def _check_planes(path: Path, image: Image.Image) -> None:
-    """Pillow and OpenCV both read 16-bit planes, one colour after the other, as nonsense and say nothing."""
-    if image.format != "TIFF" or image.tag_v2.get(ExifTags.Base.PlanarConfiguration) != 2:
+    """Pillow and OpenCV both misread 16-bit TIFFs that store one color after the other, without an error."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return
+    if image.tag_v2.get(ExifTags.Base.PlanarConfiguration) != 2:
         return
     if max(image.tag_v2.get(ExifTags.Base.BitsPerSample, (8,))) > 8:
         raise PictureError(
-            f"{path}: is a 16-bit TIFF with its colours in separate planes, which cannot be read. "
-            "Export it with interleaved colours (Photoshop: pixel order interleaved) and rerun: finished "
+            f"{path}: is a 16-bit TIFF with its colors in separate planes, which cannot be read. "
+            "Export it with interleaved colors (Photoshop: pixel order interleaved) and rerun: finished "
             "prints are kept."
         )
 
@@ -219,10 +224,10 @@ def _too_large(path: Path, size: str = "") -> PictureError:
 
 
 def _damage(path: Path, error: Exception) -> str:
-    words = str(error).strip() or type(error).__name__
-    if isinstance(error, EOFError) or any(sign in words.lower() for sign in ("truncated", "unexpected end")):
+    text = str(error).strip() or type(error).__name__
+    if isinstance(error, EOFError) or any(sign in text.lower() for sign in ("truncated", "unexpected end")):
         return f"truncated after {_file_size(path)}"
-    return f"damaged: {words}"
+    return f"damaged: {text}"
 
 
 def _file_size(path: Path) -> str:
@@ -233,7 +238,7 @@ def _file_size(path: Path) -> str:
     return f"{size_bytes} bytes"
 
 
-# --- colour -------------------------------------------------------------------------------------------------
+# --- color -------------------------------------------------------------------------------------------------
 
 
 def _to_srgb(image: Image.Image, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
@@ -241,7 +246,7 @@ def _to_srgb(image: Image.Image, path: Path) -> tuple[np.ndarray, np.ndarray | N
     applied."""
     profile = _profile(image, path)
     if image.mode.startswith(("I", "F")):
-        return _grey_to_srgb(_deep_grey(image, path), profile), None
+        return _gray_to_srgb(_deep_gray(image, path), profile), None
     image, alpha = _split_alpha(image)
     return _unit(np.asarray(_eight_bit_to_srgb(image, profile, path))), alpha
 
@@ -250,25 +255,31 @@ def _unit(values: np.ndarray) -> np.ndarray:
     return np.divide(values, np.float32(255), dtype=np.float32)
 
 
-def _is_deep_color(image: Image.Image) -> bool:
-    """Whether it is RGB or RGBA with 16 bits per channel, told before it is loaded."""
-    words = {
-        word for tile in image.tile for word in (tile.args if isinstance(tile.args, tuple) else (tile.args,))
+def _is_deep_color(image: ImageFile.ImageFile) -> bool:
+    """Whether an image that is not loaded yet is RGB or RGBA with 16 bits per channel.
+
+    `Image.mode` does not show it; the raw modes in `ImageFile.tile`, which Pillow hands to its decoders, do.
+    """
+    raw_modes = {
+        argument
+        for tile in image.tile
+        for argument in (tile.args if isinstance(tile.args, tuple) else (tile.args,))
     }
-    return any(str(word).startswith(("RGB;16", "RGBA;16")) for word in words)
+    return any(str(argument).startswith(("RGB;16", "RGBA;16")) for argument in raw_modes)
 
 
 def _deep_color(image: Image.Image, data: bytes) -> np.ndarray | None:
-    """(H, W, 3 or 4) uint16, as it lies in the file; None where OpenCV cannot read it or reads it otherwise
+    """(H, W, 3 or 4) uint16, as stored in the file; None where OpenCV cannot read it or reads something else
     than Pillow."""
-    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    values: np.ndarray | None = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if (
         values is None
         or values.dtype != np.uint16
         or values.shape != (image.height, image.width, len(image.getbands()))
     ):
         return None
-    values = cv2.cvtColor(values, cv2.COLOR_BGR2RGB if values.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+    order = cv2.COLOR_BGR2RGB if values.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
+    values = np.asarray(cv2.cvtColor(values, order))
     near = cv2.absdiff((values >> 8).astype(np.uint8), np.asarray(image)).max() <= 1
     return values if near else None
 
@@ -305,15 +316,15 @@ def _deep_to_srgb(values: np.ndarray, image: Image.Image, path: Path) -> tuple[n
     return pixels, alpha if alpha is not None and alpha.min() < 1 else None
 
 
-def _deep_grey(image: Image.Image, path: Path) -> np.ndarray:
-    """(H, W) float32 in [0, 1] from 16-bit, 32-bit or floating-point grey."""
+def _deep_gray(image: Image.Image, path: Path) -> np.ndarray:
+    """(H, W) float32 in [0, 1] from 16-bit, 32-bit or floating-point gray."""
     values = np.asarray(image).astype(np.float32)
     white = _white(values, image.mode)
     if white is None:
         expected = "0..1 or 0..255" if image.mode == "F" else "0..65535"
         raise PictureError(
-            f"{path}: has grey values from {values.min():g} to {values.max():g}; {expected} are expected. "
-            "Export it as 8-bit or 16-bit grey and rerun: finished prints are kept."
+            f"{path}: has gray values from {values.min():g} to {values.max():g}; {expected} are expected. "
+            "Export it as 8-bit or 16-bit gray and rerun: finished prints are kept."
         )
     return values / np.float32(white)
 
@@ -327,34 +338,39 @@ def _white(values: np.ndarray, mode: str) -> int | None:
 
 
 def _split_alpha(image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
-    """The colours as L, RGB, CMYK or LAB, and (H, W) alpha where anything is transparent."""
+    """The colors as L, RGB, CMYK or LAB, and (H, W) alpha where anything is transparent."""
     if image.mode == "1":
         image = image.convert("LA" if image.has_transparency_data else "L")
     if image.has_transparency_data:
-        grey = image.mode in ("L", "LA", "La")
-        image = image.convert("LA" if grey else "RGBA")
+        gray = image.mode in ("L", "LA", "La")
+        image = image.convert("LA" if gray else "RGBA")
         alpha = _unit(np.asarray(image.getchannel("A")))
-        return image.convert("L" if grey else "RGB"), alpha if alpha.min() < 1 else None
+        return image.convert("L" if gray else "RGB"), alpha if alpha.min() < 1 else None
     return image if image.mode in ("L", "RGB", "CMYK", "LAB") else image.convert("RGB"), None
 
 
 def _profile(image: Image.Image, path: Path) -> ImageCms.ImageCmsProfile | None:
-    """The embedded profile; None means sRGB. A broken one is worth a warning, not a failed print."""
+    """The embedded profile; None means sRGB. A damaged one causes a warning, not a failed print."""
     data = image.info.get("icc_profile")
     if not data:
         return None
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
-        _ = profile.profile.xcolor_space  # four bytes that may be no text
+        _space(profile)
         return profile
     except (OSError, ValueError, ImageCms.PyCMSError) as error:
         _warn_profile(path, error)
         return None
 
 
+def _space(profile: ImageCms.ImageCmsProfile) -> str:
+    """RGB, GRAY, CMYK, ... Raises ValueError where these four bytes of the profile are no text."""
+    return cast(Any, profile.profile).xcolor_space.strip()
+
+
 def _warn_profile(path: Path, error: Exception | str) -> None:
     decoder_warnings.warn_once(
-        path, f"its colour profile cannot be used ({error}); its colours are taken as sRGB."
+        path, f"its color profile cannot be used ({error}); its colors are taken as sRGB."
     )
 
 
@@ -363,8 +379,8 @@ def _eight_bit_to_srgb(
 ) -> Image.Image:
     if profile is None:
         return image if image.mode == "RGB" else image.convert("RGB")  # convert would copy
-    if profile.profile.xcolor_space.strip() == "RGB" and image.mode == "L":
-        image = image.convert("RGB")  # grey written by programs that always embed an RGB profile
+    if _space(profile) == "RGB" and image.mode == "L":
+        image = image.convert("RGB")  # gray written by programs that always embed an RGB profile
     try:
         return _through_profile(image, profile)
     except (ImageCms.PyCMSError, ValueError) as error:
@@ -373,7 +389,7 @@ def _eight_bit_to_srgb(
 
 
 def _through_profile(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
-    return ImageCms.profileToProfile(
+    result = ImageCms.profileToProfile(
         image,
         profile,
         ImageCms.createProfile("sRGB"),
@@ -382,12 +398,13 @@ def _through_profile(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> I
         outputMode="RGB",
         flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
     )
+    return cast(Image.Image, result)  # None only where the image itself is changed
 
 
-def _grey_to_srgb(values: np.ndarray, profile: ImageCms.ImageCmsProfile | None) -> np.ndarray:
-    """(H, W, 3) from (H, W). Little CMS takes 8-bit grey only, so finer grey goes through its curve,
+def _gray_to_srgb(values: np.ndarray, profile: ImageCms.ImageCmsProfile | None) -> np.ndarray:
+    """(H, W, 3) from (H, W). Little CMS takes 8-bit gray only, so finer gray goes through its curve,
     interpolated."""
-    if profile is not None and profile.profile.xcolor_space.strip() == "GRAY":
+    if profile is not None and _space(profile) == "GRAY":
         ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
         curve = _unit(np.asarray(_through_profile(ramp, profile))[0, :, 1])
         values = np.interp(values, np.linspace(0, 1, 256), curve).astype(np.float32)
@@ -424,8 +441,7 @@ def crop(pixels: np.ndarray, layout: Layout) -> np.ndarray:
 
 
 def place(pixels: np.ndarray, layout: Layout, background: float = 1.0) -> np.ndarray:
-    """The rendered picture, (H, W, 3) or (H, W), on its sheet; `background` where the sheet shows (1 is
-    white).
+    """The rendered picture, (H, W, 3) or (H, W), on its sheet, which is `background` around it (1 is white).
 
     Raises ValueError when the picture has another size than was planned.
     """

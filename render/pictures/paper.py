@@ -52,8 +52,8 @@ LOWEST_DPI, HIGHEST_DPI = 10.0, 2400.0  # a poster across a street; the finest a
 
 FITS = ("fit", "fill", "pad")
 
-# A photograph enlarged twice (150 dpi on a 300 dpi print) still looks sharp at arm's length; more is told to
-# the user.
+# A photograph enlarged twice (150 dpi on a 300 dpi print) still looks sharp at arm's length; more causes a
+# warning.
 ENOUGH_DPI = 150.0
 ENOUGH_ENLARGEMENT = 2.0
 
@@ -65,7 +65,7 @@ _SIDES = re.compile(rf"\s*{_NUMBER}\s*{_UNIT}?\s*[x×*]\s*{_NUMBER}\s*{_UNIT}?\s
 
 @dataclass(frozen=True)
 class Paper:
-    """A trimmed sheet as it was asked for; `lay_out` turns it to the photograph's orientation."""
+    """A trimmed sheet as it was requested; `lay_out` turns it to the photograph's orientation."""
 
     name: str
     width_mm: float
@@ -74,18 +74,13 @@ class Paper:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where everything of one print lies, in px.
+    """Where everything of one print lies, in px."""
 
-    crop: (top, left, height, width) of the photograph; picture: (height, width) to render it at;
-    sheet: (height, width) of the file; offset: (top, left) of the picture on the sheet; dpi: the tag in the
-    file.
-    """
-
-    crop: tuple[int, int, int, int]
-    picture: tuple[int, int]
-    sheet: tuple[int, int]
-    offset: tuple[int, int]
-    dpi: float
+    crop: tuple[int, int, int, int]  # (top, left, height, width): what of the photograph is rendered
+    picture: tuple[int, int]  # (height, width) to render it at
+    sheet: tuple[int, int]  # (height, width) of the file
+    offset: tuple[int, int]  # (top, left) of the picture on the sheet
+    dpi: float  # as recorded in the file
 
 
 # --- what people type ---------------------------------------------------------------------------------------
@@ -109,13 +104,14 @@ def parse_paper(text: str) -> Paper:
         raise UsageError(
             f"--print {text}: mm, cm or inches? Write --print {width}x{height}cm, or another unit."
         )
-    paper = Paper(text.strip(), _mm(width, width_unit or height_unit), _mm(height, height_unit or width_unit))
+    width_unit, height_unit = width_unit or height_unit, height_unit or width_unit
+    paper = Paper(text.strip(), _mm(width, width_unit), _mm(height, height_unit))
     _check_sides(text, paper)
     return paper
 
 
 def parse_length_mm(text: str) -> float:
-    """3mm, 0.3 cm or 0,125in as millimetres. 0 needs no unit. Used for --bleed.
+    """3mm, 0.3 cm or 0,125in as millimeters. 0 needs no unit. Used for --bleed.
 
     Raises UsageError: not a length, no unit, negative, over LONGEST_MM.
     """
@@ -141,7 +137,8 @@ def _value(number: str) -> float:
     return float(number.replace(",", "."))
 
 
-def _mm(number: str, unit: str) -> float:
+def _mm(number: str, unit: str | None) -> float:
+    assert unit is not None  # checked by the callers
     return _value(number) * UNITS_MM[unit.lower()]
 
 
@@ -184,14 +181,15 @@ def lay_out(
     """The photograph, (height, width) px, on paper that is turned to its orientation and gains bleed on all
     four sides.
 
-    The sheet is paper and bleed, each side round(mm / 25.4 * dpi) px.
+    The sheet is paper and bleed, each side round(mm / 25.4 * dpi) px. `fit` is one of:
+
     fit   The whole picture as large as it fits into the sheet; the file is the picture, with no white. Bleed
-    thus only
-          makes it larger: cut along the bleed and the picture loses its edge.
-    fill  The picture is the sheet, bleed included; of the photograph as little as possible is cropped,
-    centrally. pad   The whole picture as large as it fits into the trimmed paper, centred on a sheet with
-    white, bleed included:
-          no cut touches it.
+          only makes it larger: when it is cut off, the picture loses its edges.
+    fill  The picture is the sheet, bleed included; as little as possible of the photograph is cropped, on
+          both sides alike.
+    pad   The whole picture as large as it fits into the trimmed paper, centered on a white sheet, bleed
+          included, so that no cut touches it.
+
     Raises UsageError: an unknown fit; dpi or bleed out of range.
     """
     _check_dpi(dpi)
@@ -204,10 +202,12 @@ def lay_out(
             picture = _largest_inside(sheet, photo_size)
             return Layout(whole, picture, picture, (0, 0), dpi)
         case "fill":
-            return Layout(_centred(photo_size, _largest_inside(photo_size, sheet)), sheet, sheet, (0, 0), dpi)
+            return Layout(
+                _centered(photo_size, _largest_inside(photo_size, sheet)), sheet, sheet, (0, 0), dpi
+            )
         case "pad":
             picture = _largest_inside(trimmed, photo_size)
-            return Layout(whole, picture, sheet, _centred(sheet, picture)[:2], dpi)
+            return Layout(whole, picture, sheet, _centered(sheet, picture)[:2], dpi)
     raise UsageError(f"--fit {fit}: is unknown. Use --fit {', '.join(FITS[:-1])} or {FITS[-1]}.")
 
 
@@ -275,7 +275,7 @@ def _largest_inside(frame: tuple[int, int], shape: tuple[int, int]) -> tuple[int
     return max(1, round(width * shape[0] / shape[1])), width
 
 
-def _centred(frame: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
+def _centered(frame: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
     """(top, left, height, width) of `size` in the middle of `frame`."""
     top, left = ((outer - inner) // 2 for outer, inner in zip(frame, size, strict=True))
     return top, left, *size

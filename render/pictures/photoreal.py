@@ -1,10 +1,10 @@
-"""The photograph's structure back into a painted picture: the screened Poisson equation for the whole print.
+"""Restore the photograph's structure in a painted picture: the screened Poisson equation for the whole print.
 
 Mechrez, Shechtman, Zelnik-Manor 2017, "Photorealistic Style Transfer with Screened Poisson Equation": of all
 pictures u, take the one that least differs from the painting in value and from the photo in gradient, channel
 by channel:
 
-    minimise  |u - painted|^2 + length^2 |grad u - grad photo|^2
+    minimize  |u - painted|^2 + length^2 |grad u - grad photo|^2
 
 The length, in px, is how far an edge's correction reaches: the Green's function decays as exp(-distance /
 length). With K, minus the Laplacian with Neumann borders, the solution is
@@ -16,8 +16,8 @@ photo.
 
 The authors' code (github.com/roimehrez/photorealism) works in CIELAB and weighs the gradients of L, a, b with
 5, 1, 1: these are lengths in px, in pictures of about 700. Chosen by looking, we leave it in three places.
-Oklab, for its gamut's sake (`colour`); one length for all channels, since shorter ones leave the strokes'
-colours as blotches in a sky; and a length in proportion to the picture, so that a print looks as its preview
+Oklab, because of its gamut (`color`); one length for all channels, since shorter ones leave the strokes'
+colors as blotches in a sky; and a length in proportion to the picture, so that a print looks as its preview
 did, four times longer, so that no stroke is left.
 
 There are no tiles: their halos would be 7 lengths wide (to 1/1000), 2000 px in a print of 10 000 px. One
@@ -32,21 +32,19 @@ import numpy as np
 from render.pictures import color
 from render.pictures.bands import in_bands, row_slices
 
-DEFAULT_STRENGTH = (
-    0.03  # 0.015 leaves blotches in skies; from 0.1 on little but one tint of the painting is left
-)
-LARGEST_EXCESS = (
-    0.15  # of lightness, that is bent back and not clipped: then at least the middle, 0.3 to 0.7, stays
-)
+# 0.015 leaves blotches in skies; from 0.1 on, little but one tint of the painting is left.
+DEFAULT_STRENGTH = 0.03
+# Of lightness, that is bent back and not clipped: at least the middle, 0.3 to 0.7, then stays.
+LARGEST_EXCESS = 0.15
 
 
 def keep_structure(
     painted: np.ndarray, photo: np.ndarray, *, strength: float = DEFAULT_STRENGTH
 ) -> np.ndarray:
-    """The painted picture's colours with the photo's edges and texture. (H, W, 3) each, sRGB in [0, 1].
+    """The painted picture's colors with the photo's edges and texture. (H, W, 3) each, sRGB in [0, 1].
 
     strength: the length as a share of the long side, 0 and more. 0 leaves the painting; at 10, all but the
-    mean colour is the photo's. ValueError for a negative one, or where the pictures differ in size.
+    mean color is the photo's. ValueError for a negative one, or where the pictures differ in size.
     """
     color.check_same_size(painted, photo)
     if not (strength >= 0 and np.isfinite(strength)):
@@ -88,7 +86,7 @@ def screen(plane: np.ndarray, length_px: float) -> None:
     """Replace the plane (H, W) by (1 + length^2 K)^-1 plane, K minus the five-point Laplacian with Neumann
     borders.
 
-    The cosine transform diagonalises K. Rows are transformed in bands, then columns in bands, which are
+    The cosine transform diagonalizes K. Rows are transformed in bands, then columns in bands, which are
     filtered and transformed back at once: no memory but the plane's own grows with its size.
     """
     rows, columns = (length_px**2 * _eigenvalues(count) for count in plane.shape)

@@ -18,7 +18,7 @@ CALM = (
     "watercolour_wash",
     "impasto_nocturne",
     "neoplastic_grid",
-)  # 2 grey levels show there
+)  # 2 gray levels show there
 SIDE_PX, TILE_PX = 1024, 256
 TILE = np.s_[TILE_PX : 2 * TILE_PX, TILE_PX : 2 * TILE_PX]
 
@@ -90,7 +90,7 @@ def test_a_photograph_as_it_is_draws_no_alarm(name):
     assert kinds(enlarged(photo), enlarged(photo)) == []
 
 
-def test_one_colour_draws_no_alarm():
+def test_one_color_draws_no_alarm():
     plain = np.full((300, 400, 3), 0.5, np.float32)
     assert kinds(plain, plain) == [] and kinds(plain, photo_for(plain)) == []
 
@@ -106,18 +106,18 @@ def test_small_prints_are_examined_too(size):
 
 @pytest.mark.parametrize("name", CALM)
 @pytest.mark.parametrize("levels", [2, -4])
-def test_a_tile_a_few_grey_levels_off_is_found_where_the_picture_is_calm(name, levels):
+def test_a_tile_a_few_gray_levels_off_is_found_where_the_picture_is_calm(name, levels):
     pixels = by_name(name)
     pixels[TILE] += levels / 255
     assert only(rounded(pixels)).kind == "seam"
 
 
 @pytest.mark.parametrize("path", PAINTINGS, ids=lambda path: path.stem)
-def test_a_tile_eight_grey_levels_off_is_found_everywhere_and_told_with_its_place(path):
+def test_a_tile_eight_gray_levels_off_is_found_everywhere_and_told_with_its_place(path):
     pixels = by_name(path.stem)
     pixels[TILE] += 8 / 255
     finding = only(rounded(pixels))
-    assert finding.kind == "seam" and "grey levels" in finding.message and "larger tiles" in finding.message
+    assert finding.kind == "seam" and "gray levels" in finding.message and "larger tiles" in finding.message
     top, left, height, width = finding.place
     assert {top, left} <= {TILE_PX - 1, TILE_PX, 2 * TILE_PX - 1} and {height, width} == {2, TILE_PX}
 
@@ -166,15 +166,15 @@ def test_a_straight_edge_on_a_tile_border_is_no_seam():
 # --- dead patches -------------------------------------------------------------------------------------------
 
 
-def with_patch(pixels: np.ndarray, share: float, colour) -> np.ndarray:
+def with_patch(pixels: np.ndarray, share: float, color) -> np.ndarray:
     side = round((share * pixels.shape[0] * pixels.shape[1]) ** 0.5)
     pixels = pixels.copy()
-    pixels[300 : 300 + side, 200 : 200 + side] = colour
+    pixels[300 : 300 + side, 200 : 200 + side] = color
     return pixels
 
 
 @pytest.mark.parametrize("path", PAINTINGS, ids=lambda path: path.stem)
-def test_a_grey_patch_is_found_and_told_with_its_place(path):
+def test_a_gray_patch_is_found_and_told_with_its_place(path):
     pixels = with_patch(by_name(path.stem), 0.05, 0.5)
     (finding,) = [item for item in examine(pixels, photo_for(pixels)) if item.kind == "dead patch"]
     assert finding.place[:2] == pytest.approx((300, 200), abs=8) and "RGB 128, 128, 128" in finding.message
@@ -193,10 +193,10 @@ def test_flat_areas_are_the_style_where_most_of_the_print_is_flat():
     assert examine(cut_paper, photo_for(cut_paper)) == ()
 
 
-@pytest.mark.parametrize(("colour", "kept"), [(1.0, True), (0.02, True), (0.5, False)])
-def test_plain_paper_of_the_photograph_may_stay_plain_white_or_black_but_not_grey(colour, kept):
+@pytest.mark.parametrize(("color", "kept"), [(1.0, True), (0.02, True), (0.5, False)])
+def test_plain_paper_of_the_photograph_may_stay_plain_white_or_black_but_not_gray(color, kept):
     pixels = by_name("marbling")
-    print_, photo = with_patch(pixels, 0.04, colour), with_patch(photo_for(pixels), 0.04, colour)
+    print_, photo = with_patch(pixels, 0.04, color), with_patch(photo_for(pixels), 0.04, color)
     assert (examine(print_, photo) == ()) == kept
     assert "dead patch" in kinds(print_)  # the photograph has something there
 

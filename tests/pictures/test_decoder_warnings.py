@@ -150,7 +150,7 @@ with decoder_warnings.libraries_named():
 os.write(2, b"parent\\n")
 """
     )
-    assert (done.returncode, done.stderr) == (0, b"child\nparent\n")
+    assert (done.returncode, done.stderr) == (0, b"child\ncaptured\nparent\n")
 
 
 def test_without_standard_error_pictures_are_read_all_the_same():

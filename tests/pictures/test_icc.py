@@ -19,7 +19,7 @@ BUILT_IN = pytest.mark.parametrize("name", icc.BUILT_IN)
 INTENT = pytest.mark.parametrize("intent", icc.INTENTS)
 
 
-def colours(count: int = 60_000) -> np.ndarray:
+def colors(count: int = 60_000) -> np.ndarray:
     """(200, n, 3) uint8: all sorts, with a row of black and a row of white."""
     values = np.random.default_rng(0).integers(0, 256, (200, count // 200, 3), dtype=np.uint8)
     values[0], values[1] = 0, 255
@@ -93,7 +93,7 @@ def test_the_primaries_are_the_published_ones(name, published):
 
 
 @BUILT_IN
-def test_white_stays_white_black_black_and_grey_grey(name):
+def test_white_stays_white_black_black_and_gray_gray(name):
     ramp = np.repeat(np.linspace(0, 1, 1001, dtype=np.float32)[None, :, None], 3, axis=2)
     result = icc.convert(ramp, icc.load_profile(name))
     np.testing.assert_allclose(result[0, [0, -1]], [[0] * 3, [1] * 3], atol=1e-6)
@@ -111,7 +111,7 @@ def assert_a_level_at_most(off: np.ndarray) -> None:
 @BUILT_IN
 @INTENT
 def test_conversion_agrees_with_little_cms_to_a_level(name, intent):
-    values, profile = colours(), icc.load_profile(name)
+    values, profile = colors(), icc.load_profile(name)
     ours = icc.convert(unit(values), profile, intent)
     assert ours.dtype == np.float32 and ours.shape == values.shape
     assert_a_level_at_most(ours * 255 - little_cms(values, profile.data, intent))
@@ -125,7 +125,7 @@ def test_a_matrix_profile_of_the_output_class_agrees_too(profile_file, intent):
     data = assembled(
         b"prtr", b"RGB ", b"XYZ ", tags | {b"wtpt": icc_xyz(PAPER)}
     )  # absolute: on this paper's white
-    profile, values = icc.load_profile(profile_file(data)), colours()
+    profile, values = icc.load_profile(profile_file(data)), colors()
     ours = icc.convert(unit(values), profile, intent)
     assert_a_level_at_most(ours * 255 - little_cms(values, data, intent))
     differs = np.abs(ours - icc.convert(unit(values), profile, "relative")).mean() > 0.01
@@ -134,7 +134,7 @@ def test_a_matrix_profile_of_the_output_class_agrees_too(profile_file, intent):
 
 @INTENT
 def test_a_profile_of_tables_agrees_with_little_cms_almost_everywhere(profile_file, intent):
-    profile, values = icc.load_profile(profile_file(printer_profile())), colours()
+    profile, values = icc.load_profile(profile_file(printer_profile())), colors()
     off = np.abs(icc.convert(unit(values), profile, intent) * 255 - little_cms(values, profile.data, intent))
     assert (off <= 1).mean() > 0.99 and off.max() < 8 and off.mean() < 0.2
     assert np.abs(values - little_cms(values, profile.data, intent).astype(float)).mean() > 0.5
@@ -166,7 +166,7 @@ def test_a_ramp_through_tables_has_no_steps_between_levels(profile_file):
 
 @BUILT_IN
 def test_there_and_back_is_the_same_picture(name):
-    profile, pixels = icc.load_profile(name), unit(colours())
+    profile, pixels = icc.load_profile(name), unit(colors())
     np.testing.assert_allclose(icc.to_srgb(icc.convert(pixels, profile), profile.data), pixels, atol=5e-4)
 
 
@@ -244,7 +244,7 @@ def test_a_profile_is_read_from_a_file_and_describes_itself(profile_file):
         (linear_grey_profile(), "for GRAY and prints are written in RGB. Use srgb, adobe-rgb"),
         (
             assembled(b"scnr", b"RGB ", b"XYZ ", icc._tags(adobe_like_profile())),
-            "of class input; display, output or colour",
+            "of class input; display, output or color",
         ),
         (assembled(b"link", b"RGB ", b"RGB ", {}), "of class device link"),
         (assembled(b"prtr", b"RGB ", b"Lab ", {}), "cannot be converted to"),
@@ -284,13 +284,13 @@ def test_a_profile_of_a_kind_or_space_that_is_no_text_is_refused_by_name(profile
         icc.load_profile(profile_file(bytes(data)))
 
 
-def test_a_profile_whose_description_is_no_text_keeps_its_colours_and_is_called_by_its_file(profile_file):
+def test_a_profile_whose_description_is_no_text_keeps_its_colors_and_is_called_by_its_file(profile_file):
     whole = adobe_like_profile()
     length, text = struct.pack(">I", 15), b"made by a test\0"
     assert length + text in whole
     path = profile_file(whole.replace(length + text, length + b"\xc2" * 14 + b"\0"))
     profile = icc.load_profile(path)
-    assert profile.description and np.isfinite(icc.convert(unit(colours(400)), profile)).all()
+    assert profile.description and np.isfinite(icc.convert(unit(colors(400)), profile)).all()
 
 
 @pytest.mark.parametrize("start", [128, 132, 200, 400])
@@ -299,7 +299,7 @@ def test_a_damaged_profile_is_refused_or_used_and_never_a_traceback(profile_file
     data[start : start + 40] = b"\xff" * 40
     path = profile_file(bytes(data))
     try:
-        result = icc.convert(unit(colours(400)), icc.load_profile(path))
+        result = icc.convert(unit(colors(400)), icc.load_profile(path))
     except UsageError as error:
         assert str(path) in str(error)
     else:
@@ -330,7 +330,7 @@ def test_a_curve_that_cannot_be_turned_round_is_left_to_little_cms(profile_file,
     tags = icc._tags(adobe_like_profile()) | dict.fromkeys(icc._CURVES, curve)
     path = profile_file(assembled(b"mntr", b"RGB ", b"XYZ ", tags))
     try:
-        found = icc.convert(unit(colours(400)), icc.load_profile(path))
+        found = icc.convert(unit(colors(400)), icc.load_profile(path))
     except UsageError as error:
         assert str(path) in str(error)
     else:
@@ -338,13 +338,13 @@ def test_a_curve_that_cannot_be_turned_round_is_left_to_little_cms(profile_file,
 
 
 @pytest.mark.filterwarnings("error")
-def test_primaries_that_are_all_one_colour_are_left_to_little_cms(profile_file):
+def test_primaries_that_are_all_one_color_are_left_to_little_cms(profile_file):
     tags = icc._tags(adobe_like_profile())
     path = profile_file(
         assembled(b"mntr", b"RGB ", b"XYZ ", tags | dict.fromkeys(icc._COLUMNS, tags[b"gXYZ"]))
     )
     try:
-        assert np.isfinite(icc.convert(unit(colours(400)), icc.load_profile(path))).all()
+        assert np.isfinite(icc.convert(unit(colors(400)), icc.load_profile(path))).all()
     except UsageError as error:
         assert str(path) in str(error)
 
@@ -366,12 +366,12 @@ def test_a_soft_proof_shows_the_paper_and_the_ink(profile_file, space):
 
 
 def test_a_soft_proof_on_perfect_paper_changes_nothing():
-    values = colours()
+    values = colors()
     assert np.abs(icc.soft_proof(values, icc.load_profile("srgb")).astype(int) - values).max() <= 1
 
 
 def test_a_soft_proof_of_several_bands_is_that_of_its_parts(profile_file):
-    profile, values = icc.load_profile(profile_file(printer_profile(b"CMYK")), proof=True), colours(600_000)
+    profile, values = icc.load_profile(profile_file(printer_profile(b"CMYK")), proof=True), colors(600_000)
     assert len(list(row_slices(values.shape))) > 1
     parts = [icc.soft_proof(part, profile) for part in np.split(values, 8)]
     np.testing.assert_array_equal(icc.soft_proof(values, profile), np.concatenate(parts))

@@ -30,7 +30,7 @@ from render.pictures import images
 
 
 @pytest.mark.parametrize("ending", ["png", "tif", "bmp", "ppm", "gif", "jpg", "webp", "avif", "jp2"])
-def test_a_colour_picture_of_any_common_format_reads_as_float_srgb(tmp_path, colours, pixels, ending):
+def test_a_color_picture_of_any_common_format_reads_as_float_srgb(tmp_path, colours, pixels, ending):
     photo = images.read(save(tmp_path / f"a.{ending}", colours))
     lossless = ending in ("png", "tif", "bmp", "ppm")
     assert photo.pixels.dtype == np.float32 and photo.size == (HEIGHT, WIDTH)
@@ -39,10 +39,10 @@ def test_a_colour_picture_of_any_common_format_reads_as_float_srgb(tmp_path, col
 
 
 @pytest.mark.parametrize("ending", ["png", "tif", "jpg"])
-def test_grey_becomes_three_equal_channels(tmp_path, colours, ending):
-    grey = colours[..., 0]
-    photo = images.read(save(tmp_path / f"a.{ending}", grey, **({"quality": 100} if ending == "jpg" else {})))
-    np.testing.assert_allclose(photo.pixels, np.repeat(grey[..., None] / 255, 3, axis=-1), atol=0.01)
+def test_gray_becomes_three_equal_channels(tmp_path, colours, ending):
+    gray = colours[..., 0]
+    photo = images.read(save(tmp_path / f"a.{ending}", gray, **({"quality": 100} if ending == "jpg" else {})))
+    np.testing.assert_allclose(photo.pixels, np.repeat(gray[..., None] / 255, 3, axis=-1), atol=0.01)
 
 
 def test_one_bit_pictures_are_black_and_white(tmp_path):
@@ -53,7 +53,7 @@ def test_one_bit_pictures_are_black_and_white(tmp_path):
 
 @pytest.mark.parametrize("big_endian", [False, True])
 @pytest.mark.parametrize("ending", ["png", "tif"])
-def test_sixteen_bit_grey_keeps_its_sixteen_bits(tmp_path, ending, big_endian):
+def test_sixteen_bit_gray_keeps_its_sixteen_bits(tmp_path, ending, big_endian):
     values = np.arange(16 * 20, dtype=np.uint16).reshape(16, 20) + 30000
     if big_endian and ending == "tif":
         path = save(tmp_path / "a.tif", Image.frombytes("I;16B", (20, 16), values.astype(">u2").tobytes()))
@@ -64,27 +64,27 @@ def test_sixteen_bit_grey_keeps_its_sixteen_bits(tmp_path, ending, big_endian):
     assert len(np.unique(photo.pixels)) == 16 * 20
 
 
-def test_32_bit_grey_counts_as_16_bit_and_larger_values_are_refused(tmp_path):
+def test_32_bit_gray_counts_as_16_bit_and_larger_values_are_refused(tmp_path):
     values = np.full((16, 16), 65535, np.int32)
     assert images.read(save(tmp_path / "a.tif", values)).pixels.min() == 1
     with pytest.raises(
-        PictureError, match=r"b\.tif: has grey values from 70000 to 70000; 0\.\.65535 are expected"
+        PictureError, match=r"b\.tif: has gray values from 70000 to 70000; 0\.\.65535 are expected"
     ):
         images.read(save(tmp_path / "b.tif", values + 4465))
 
 
 @pytest.mark.parametrize("white", [1, 255])
-def test_floating_point_grey_is_read_where_its_white_is_plain(tmp_path, white):
+def test_floating_point_gray_is_read_where_its_white_is_plain(tmp_path, white):
     values = np.linspace(0, white, 256, dtype=np.float32).reshape(16, 16)
     photo = images.read(save(tmp_path / "a.tif", values))
     np.testing.assert_allclose(photo.pixels[..., 2], values / white, atol=1e-6)
 
 
 @pytest.mark.parametrize("bad", [-0.5, 300.0, np.nan, np.inf])
-def test_floating_point_grey_of_another_range_is_refused(tmp_path, bad):
+def test_floating_point_gray_of_another_range_is_refused(tmp_path, bad):
     values = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
     values[3, 3] = bad
-    with pytest.raises(PictureError, match="has grey values from .*0..1 or 0..255 are expected"):
+    with pytest.raises(PictureError, match="has gray values from .*0..1 or 0..255 are expected"):
         images.read(save(tmp_path / "a.tif", values))
 
 
@@ -96,7 +96,7 @@ def test_cmyk_without_a_profile_is_converted_as_pillow_does(tmp_path):
         )
 
 
-def test_lab_pictures_are_read_in_their_colour(tmp_path):
+def test_lab_pictures_are_read_in_their_color(tmp_path):
     red = ImageCms.profileToProfile(
         Image.new("RGB", (16, 16), (200, 30, 40)),
         ImageCms.createProfile("sRGB"),
@@ -108,7 +108,7 @@ def test_lab_pictures_are_read_in_their_colour(tmp_path):
 
 
 def test_only_the_first_of_several_pictures_is_read(tmp_path):
-    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (16, 16), color) for color in ("red", "blue")]
     for name in ("a.gif", "a.tif", "a.webp", "a.png"):
         path = save(tmp_path / name, frames[0], save_all=True, append_images=frames[1:])
         with Image.open(path) as image:
@@ -116,10 +116,10 @@ def test_only_the_first_of_several_pictures_is_read(tmp_path):
         np.testing.assert_allclose(images.read(path).pixels[8, 8], (1, 0, 0), atol=0.03)
 
 
-# --- reading: 16 bits in colour -----------------------------------------------------------------------------
+# --- reading: 16 bits in color -----------------------------------------------------------------------------
 
 
-def deep_colours(channels: int = 3) -> np.ndarray:
+def deep_colors(channels: int = 3) -> np.ndarray:
     """(24, 32, C) uint16; alpha is not opaque."""
     return np.random.default_rng(0).integers(0, 65536, (HEIGHT, WIDTH, channels), dtype=np.uint16)
 
@@ -154,8 +154,8 @@ def with_chunk(path: Path, kind: bytes, data: bytes) -> Path:
         ("a.tif", {"bigtiff": True}),
     ],
 )
-def test_sixteen_bit_colour_keeps_its_sixteen_bits(tmp_path, name, options):
-    values = deep_colours()
+def test_sixteen_bit_color_keeps_its_sixteen_bits(tmp_path, name, options):
+    values = deep_colors()
     photo = images.read(save_deep(tmp_path / name, values, **options))
     np.testing.assert_allclose(photo.pixels, values / 65535, atol=1e-7)
     assert np.abs(photo.pixels - (values >> 8) / 255).max() > 1e-3  # eight bits would not do
@@ -164,7 +164,7 @@ def test_sixteen_bit_colour_keeps_its_sixteen_bits(tmp_path, name, options):
 
 @pytest.mark.parametrize("reader", [images.read, images.probe])
 def test_sixteen_bits_in_separate_planes_are_refused_and_eight_are_read(tmp_path, reader, colours, pixels):
-    for name, values in (("deep.tif", deep_colours()), ("plain.tif", colours)):
+    for name, values in (("deep.tif", deep_colors()), ("plain.tif", colours)):
         tifffile.imwrite(
             tmp_path / name,
             np.ascontiguousarray(values.transpose(2, 0, 1)),
@@ -172,7 +172,7 @@ def test_sixteen_bits_in_separate_planes_are_refused_and_eight_are_read(tmp_path
             planarconfig="separate",
         )
     with pytest.raises(
-        PictureError, match=r"deep\.tif: is a 16-bit TIFF with its colours in separate planes.*interleaved"
+        PictureError, match=r"deep\.tif: is a 16-bit TIFF with its colors in separate planes.*interleaved"
     ):
         reader(tmp_path / "deep.tif")
     reader(tmp_path / "plain.tif")
@@ -181,7 +181,7 @@ def test_sixteen_bits_in_separate_planes_are_refused_and_eight_are_read(tmp_path
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
 def test_sixteen_bit_alpha_is_kept(tmp_path, name):
-    values = deep_colours(4)
+    values = deep_colors(4)
     path = save_deep(tmp_path / name, values, **({"extrasamples": ["unassalpha"]} if name == "a.tif" else {}))
     photo, share = images.read(path), values[..., 3:] / 65535
     np.testing.assert_allclose(photo.alpha, share[..., 0], atol=1e-7)
@@ -191,7 +191,7 @@ def test_sixteen_bit_alpha_is_kept(tmp_path, name):
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
 def test_sixteen_bit_pictures_stand_upright_as_eight_bit_ones_do(tmp_path, name, orientation):
-    values = deep_colours()
+    values = deep_colors()
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     if name == "a.png":
@@ -223,12 +223,12 @@ def test_a_profile_of_a_sixteen_bit_picture_is_applied_in_sixteen_bits(tmp_path,
 
 
 def test_an_unusable_profile_of_a_sixteen_bit_picture_is_a_warning(tmp_path, caplog):
-    values = deep_colours()
+    values = deep_colors()
     for profile in (b"not a profile", red_for_cyan_profile()):
         path = save_deep(tmp_path / "a.tif", values, iccprofile=profile)
         with caplog.at_level(logging.WARNING):
             np.testing.assert_allclose(images.read(path).pixels, values / 65535, atol=1e-7)
-        assert "a.tif: its colour profile cannot be used" in caplog.text
+        assert "a.tif: its color profile cannot be used" in caplog.text
         caplog.clear()
 
 
@@ -245,7 +245,7 @@ def test_a_truncated_sixteen_bit_picture_is_never_read(tmp_path, name, share):
 # --- reading: transparency ----------------------------------------------------------------------------------
 
 
-def test_colours_under_alpha_are_composited_over_white_and_alpha_is_kept(tmp_path, colours, pixels):
+def test_colors_under_alpha_are_composited_over_white_and_alpha_is_kept(tmp_path, colours, pixels):
     alpha = np.linspace(0, 255, HEIGHT * WIDTH).astype(np.uint8).reshape(HEIGHT, WIDTH)
     photo = images.read(save(tmp_path / "a.png", np.dstack([colours, alpha])))
     share = alpha[..., None] / 255
@@ -261,7 +261,7 @@ def test_an_opaque_alpha_channel_is_dropped(tmp_path, colours, pixels):
     np.testing.assert_allclose(photo.pixels, pixels, atol=1e-7)
 
 
-def transparent_grey() -> Image.Image:
+def transparent_gray() -> Image.Image:
     return Image.merge(
         "LA", [Image.new("L", (16, 16), 0), Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16))]
     )
@@ -277,7 +277,7 @@ def transparent_palette() -> Image.Image:
 @pytest.mark.parametrize("mode", ["LA", "P", "L", "RGB", "1"])
 def test_every_way_of_being_transparent_is_understood(tmp_path, mode):
     if mode == "LA":
-        path = save(tmp_path / "a.png", transparent_grey())
+        path = save(tmp_path / "a.png", transparent_gray())
     elif mode == "P":
         path = save(tmp_path / "a.png", transparent_palette(), transparency=1)
     elif mode == "1":
@@ -294,7 +294,7 @@ def test_every_way_of_being_transparent_is_understood(tmp_path, mode):
     assert photo.pixels[-1, -1].min() < 0.9 or mode == "1"
 
 
-# --- reading: orientation and colour ------------------------------------------------------------------------
+# --- reading: orientation and color ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "tif", "webp"])
@@ -375,13 +375,13 @@ def test_a_profile_does_not_touch_alpha(tmp_path, colours):
 
 
 @pytest.mark.parametrize("depth", [8, 16])
-def test_a_grey_profile_is_applied_at_either_depth(tmp_path, depth):
+def test_a_gray_profile_is_applied_at_either_depth(tmp_path, depth):
     values = np.full((16, 16), 128 if depth == 8 else 128 * 257, np.uint8 if depth == 8 else np.uint16)
     photo = images.read(save(tmp_path / "a.png", values, icc_profile=linear_grey_profile()))
     np.testing.assert_allclose(photo.pixels, srgb_curve(np.array(128 / 255)), atol=1.5 / 255)
 
 
-def test_sixteen_bit_grey_stays_fine_through_a_profile(tmp_path):
+def test_sixteen_bit_gray_stays_fine_through_a_profile(tmp_path):
     values = np.arange(30000, 30256, dtype=np.uint16).reshape(16, 16)
     photo = images.read(save(tmp_path / "a.png", values, icc_profile=linear_grey_profile()))
     ramp = photo.pixels[..., 0].ravel()
@@ -399,21 +399,21 @@ def test_a_cmyk_profile_says_what_the_inks_look_like(tmp_path, ending):
     assert red > 0.9 and green < 0.15 and blue < 0.15
 
 
-def test_a_grey_picture_with_an_rgb_profile_is_converted_by_it(tmp_path):
+def test_a_gray_picture_with_an_rgb_profile_is_converted_by_it(tmp_path):
     path = save(tmp_path / "a.png", np.full((16, 16), 120, np.uint8), icc_profile=adobe_like_profile())
     expected = srgb_curve(np.array((120 / 255) ** ADOBE_GAMMA))
     np.testing.assert_allclose(images.read(path).pixels[8, 8], expected, atol=1.5 / 255)
 
 
 @pytest.mark.parametrize("profile", [b"not a profile", adobe_like_profile()[:200], red_for_cyan_profile()])
-def test_a_profile_that_cannot_be_used_is_a_warning_and_colours_are_taken_as_srgb(
+def test_a_profile_that_cannot_be_used_is_a_warning_and_colors_are_taken_as_srgb(
     tmp_path, colours, pixels, caplog, profile
 ):
     path = save(tmp_path / "a.png", colours, icc_profile=profile)
     with caplog.at_level(logging.WARNING):
         photo = images.read(path)
     np.testing.assert_array_equal(photo.pixels, pixels)
-    assert "a.png: its colour profile cannot be used" in caplog.text
+    assert "a.png: its color profile cannot be used" in caplog.text
 
 
 # --- reading: what goes wrong -------------------------------------------------------------------------------
@@ -581,7 +581,7 @@ def test_resizing_to_the_same_size_changes_nothing(pixels):
 
 
 @pytest.mark.parametrize("size", [(7, 11), (12, 16), (23, 31), (12, 48), (80, 90), (60, 10)])
-def test_resizing_gives_the_size_asked_for_and_keeps_a_flat_colour(size):
+def test_resizing_gives_the_size_asked_for_and_keeps_a_flat_color(size):
     flat = np.full((HEIGHT, WIDTH, 3), (0.2, 0.5, 0.7), np.float32)
     result = images.resize(flat, size)
     assert result.shape == (*size, 3) and result.dtype == np.float32

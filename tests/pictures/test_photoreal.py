@@ -27,7 +27,7 @@ def picture(height=60, width=80, *, seed=0, low=0.25, high=0.75):
 
 
 def differences(height, width):
-    """(D, H * W): each row takes a pixel from its right or lower neighbour."""
+    """(D, H * W): each row takes a pixel from its right or lower neighbor."""
     index = np.arange(height * width).reshape(height, width)
     pairs = np.concatenate(
         [

@@ -95,7 +95,7 @@ def test_values_outside_zero_and_one_are_clipped(tmp_path):
     assert (written[0] == 0).all() and (written[1] == 255).all() and (written[2:] == 100).all()
 
 
-def test_tiff_is_deflated_and_jpeg_keeps_every_colour_sample(tmp_path, pixels):
+def test_tiff_is_deflated_and_jpeg_keeps_every_color_sample(tmp_path, pixels):
     print_file.write(tmp_path / "a.tif", pixels, provenance={})
     print_file.write(tmp_path / "a.jpg", pixels, provenance={})
     with Image.open(tmp_path / "a.tif") as tiff, Image.open(tmp_path / "a.jpg") as jpeg:
@@ -114,7 +114,7 @@ def test_the_same_print_is_the_same_bytes(tmp_path, pixels, ending):
     assert SRGB.data[24:30] == struct.pack(">3H", 2000, 1, 1)  # and the profile bears no date of today
 
 
-def test_every_colour_of_a_print_survives_its_own_profile(tmp_path):
+def test_every_color_of_a_print_survives_its_own_profile(tmp_path):
     levels = np.arange(0, 256, 5)
     cube = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(52, -1, 3) / 255
     print_file.write(tmp_path / "a.png", cube.astype(np.float32), provenance={})
@@ -180,14 +180,14 @@ def test_a_full_disk_leaves_the_old_print_and_no_part_of_the_new(tmp_path, endin
 
 def test_whoever_reads_while_a_print_is_replaced_sees_the_old_or_the_new_one_whole(tmp_path):
     path = tmp_path / "a.png"
-    flat = {grey: np.full((64, 64, 3), grey, np.float32) for grey in (0, 1)}
-    print_file.write(path, flat[0], provenance={"grey": 0})
+    flat = {gray: np.full((64, 64, 3), gray, np.float32) for gray in (0, 1)}
+    print_file.write(path, flat[0], provenance={"gray": 0})
     enough = threading.Event()
 
     def replace_again_and_again():
         while not enough.is_set():
-            for grey in flat:
-                print_file.write(path, flat[grey], provenance={"grey": grey})
+            for gray in flat:
+                print_file.write(path, flat[gray], provenance={"gray": gray})
 
     writer = threading.Thread(target=replace_again_and_again)
     writer.start()
@@ -390,14 +390,14 @@ def test_a_png_is_no_larger_than_pillows(tmp_path):
 
 @ALL_FORMATS
 @pytest.mark.parametrize("name", ["adobe-rgb", "display-p3"])
-def test_a_print_in_a_wide_space_shows_the_same_colours(tmp_path, pixels, ending, name):
+def test_a_print_in_a_wide_space_shows_the_same_colors(tmp_path, pixels, ending, name):
     path, profile = tmp_path / f"a.{ending}", icc.load_profile(name)
     print_file.write(path, pixels, provenance={}, profile=profile, quality=100)
     with Image.open(path) as image:
         assert image.info["icc_profile"] == profile.data
         stored = np.asarray(image.convert("RGB")) / 255
     assert np.abs(stored - pixels).mean() > 0.02  # the numbers are others,
-    assert np.abs(images.read(path).pixels - pixels).mean() < 0.015  # the colours are not
+    assert np.abs(images.read(path).pixels - pixels).mean() < 0.015  # the colors are not
 
 
 def test_a_print_in_a_printers_own_space_is_made_by_the_intent(tmp_path, pixels):
@@ -563,7 +563,7 @@ def test_endless_texts_are_cut_and_the_longest_provenance_still_fits(tmp_path, p
 
 
 @ALL_FORMATS
-def test_exif_tells_whether_the_colours_are_srgb(tmp_path, pixels, ending):
+def test_exif_tells_whether_the_colors_are_srgb(tmp_path, pixels, ending):
     for name, expected in (("srgb", 1), ("adobe-rgb", 0xFFFF)):
         print_file.write(tmp_path / f"a.{ending}", pixels, provenance={}, profile=icc.load_profile(name))
         with Image.open(tmp_path / f"a.{ending}") as image:
