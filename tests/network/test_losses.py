@@ -26,7 +26,7 @@ def test_a_look_can_name_every_style_loss():
 
 @pytest.mark.parametrize("loss", STYLE_LOSSES.values(), ids=STYLE_LOSSES)
 class TestEveryStyleLoss:
-    def test_is_nought_for_the_style_itself_and_above_for_another(self, loss):
+    def test_is_zero_for_the_style_itself_and_above_for_another(self, loss):
         same, other = moments(features(seed=1)), moments(features(seed=2))
         assert abs(loss(same, moments(features(seed=1))).item()) < 1e-9
         assert loss(same, other).item() > 0.01
@@ -128,7 +128,7 @@ def test_power_total_variation_is_that_of_keras_for_each_pixel():
 
 
 @pytest.mark.parametrize("loss", TV_LOSSES.values(), ids=TV_LOSSES)
-def test_total_variation_of_a_flat_image_is_nought_with_a_finite_gradient(loss):
+def test_total_variation_of_a_flat_image_is_zero_with_a_finite_gradient(loss):
     flat = torch.full((1, 3, 5, 5), 0.3).double().requires_grad_()
     value = loss(flat)
     assert value.item() == pytest.approx(0, abs=1e-12)

@@ -147,7 +147,7 @@ def test_the_style_image_itself_has_no_style_loss_and_the_photo_no_content_loss(
     assert f(picture(0, dtype=torch.float64)).style > 1e-3
 
 
-def test_weights_of_nought_leave_layers_out(tiny):
+def test_weights_of_zero_leave_layers_out(tiny):
     only_style = replace(WEIGHTING, content_weight=0.0, style_layers={"relu1_1": 1.0, "relu2_1": 0.0})
     assert only_style.layers == ("relu1_1",)
     f = objective(tiny, only_style, dtype=torch.float64)

@@ -68,7 +68,7 @@ def test_lbfgs_direction_is_the_dense_bfgs_inverse_times_the_gradient():
     torch.testing.assert_close(lbfgs._direction(g.view(1, 3, 2, 2).clone()).flatten(), -(inverse @ g))
 
 
-def test_the_first_step_moves_two_grey_levels_whatever_the_size_of_the_loss():
+def test_the_first_step_moves_two_gray_levels_whatever_the_size_of_the_loss():
     for scale in (1e-6, 1e6):
         image = torch.full(SHAPE, 0.6)
         e = bowl(image)
@@ -164,7 +164,7 @@ def test_a_gradient_that_is_infinite_is_an_error():
         )
 
 
-def test_a_loss_that_never_changes_is_an_error_and_one_that_is_nought_is_not():
+def test_a_loss_that_never_changes_is_an_error_and_one_that_is_zero_is_not():
     with pytest.raises(DivergedError, match="stalled"):
         minimise(lambda image: evaluation(5.0, torch.ones_like(image)), start(), Lbfgs(5), iterations=10)
     at_rest = torch.full(SHAPE, 0.4)

@@ -240,7 +240,7 @@ def test_a_child_that_only_watches_ends_too(tmp_path):
     process.wait()
 
 
-def test_absurdly_many_workers_are_some_and_that_is_told(photos):
+def test_absurdly_many_workers_are_some_and_that_is_reported(photos):
     process = start(*BATCH, "--workers", 10_000, cwd=photos)
     until(process, '"progress"')
     workers = workers_of(process)

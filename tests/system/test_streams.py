@@ -38,7 +38,7 @@ def prints_of(folder: Path) -> list[str]:
 
 
 @needs_full
-def test_a_log_on_a_full_disk_stops_no_print_and_is_told_on_the_other_stream(two_photos):
+def test_a_log_on_a_full_disk_stops_no_print_and_is_reported_on_the_other_stream(two_photos):
     done = run_in_shell(BATCH, "2>/dev/full", two_photos)
     assert (done.returncode, prints_of(two_photos)) == (1, ["a--x.png", "b--x.png"])
     assert done.stdout.count("\n") == 1
@@ -46,7 +46,7 @@ def test_a_log_on_a_full_disk_stops_no_print_and_is_told_on_the_other_stream(two
 
 
 @needs_full
-def test_json_on_a_full_disk_stops_no_print_and_is_told_in_one_line(two_photos):
+def test_json_on_a_full_disk_stops_no_print_and_is_reported_in_one_line(two_photos):
     done = run_in_shell((*BATCH, "--json", "--notify", "cat > told.json"), ">/dev/full", two_photos)
     assert (done.returncode, prints_of(two_photos)) == (1, ["a--x.png", "b--x.png"])
     assert done.stderr.count("standard output could not be written (No space left on device)") == 1
@@ -87,7 +87,7 @@ def test_a_list_ends_with_its_reader_in_silence(tmp_path):
 
 
 @needs_full
-def test_a_list_on_a_full_disk_is_told_without_a_traceback(tmp_path):
+def test_a_list_on_a_full_disk_is_reported_without_a_traceback(tmp_path):
     done = run_in_shell(("presets", "keys"), ">/dev/full", tmp_path)
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "No space left on device" in done.stderr
 
