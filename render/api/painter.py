@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Unpack, get_args, overload
+from typing import Any, Unpack, cast, get_args, overload
 
 from render.api import batches
 from render.api.art import Art
@@ -324,7 +324,7 @@ def _listener(report: Any) -> Report:
         return ignore
     if not callable(report):
         raise ArgumentTypeError(f"report is {report!r} and must be a function of one event, or None.")
-    return report
+    return cast(Report, report)
 
 
 def _memory_bytes(memory: Any) -> int | None:
