@@ -71,8 +71,8 @@ def real_network() -> weights.Weights:
 
 
 def together(file: str) -> str:
-    """What one process runs together, by a file's path below tests/: all of distributed/, which shares its Rays,
-    or the file."""
+    """What one process runs together, for a file's path below tests/: all of distributed/, which shares its
+    Rays, or the file."""
     return "distributed" if file.startswith("distributed/") else file
 
 
