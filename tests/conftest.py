@@ -50,7 +50,7 @@ MARKS = {
 
 # Files that take longest begin first, so that no process is left with one at the end.
 LONG = (
-    "ray",
+    "distributed",
     "cli/test_main.py",
     "system/test_interrupts.py",
     "torture/test_torture.py",
@@ -70,19 +70,34 @@ def real_network() -> weights.Weights:
     return LOADS_THE_NETWORK()
 
 
-@pytest.hookimpl(tryfirst=True)
+def together(file: str) -> str:
+    """What one process runs together, for a file's path below tests/: all of distributed/, which shares its
+    Rays, or the file."""
+    return "distributed" if file.startswith("distributed/") else file
+
+
 def pytest_collection_modifyitems(items):
-    """Marks, and what one process runs together: all that starts Ray, or else the tests of a file."""
     groups = {}
     for item in items:
         for name, fixtures in MARKS.items():
             if fixtures & set(getattr(item, "fixturenames", ())):
                 item.add_marker(name)
-        file = item.path.relative_to(Path(__file__).parent).as_posix()
-        groups[item] = "ray" if item.get_closest_marker("ray") else file
-        item.add_marker(pytest.mark.xdist_group(groups[item]))
+        groups[item] = together(item.path.relative_to(Path(__file__).parent).as_posix())
     order = list(dict.fromkeys([*LONG, *groups.values()]))
     items.sort(key=lambda item: order.index(groups[item]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """For --dist loadfile. Not loadgroup: under pytest 9.2 xdist 3.8 sees no groups, and deals out single
+    tests."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Rooms(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            return together(super()._split_scope(nodeid).partition("tests/")[2])
+
+    return Rooms(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(tryfirst=True)

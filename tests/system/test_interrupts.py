@@ -13,6 +13,7 @@ import pytest
 
 from helpers.pictures import save_painting, save_photo
 from helpers.program import QUICK, start
+from render.system import interrupts
 
 CHILD = """
 import sys, time
@@ -70,9 +71,11 @@ def until(process: subprocess.Popen, word: str) -> None:
     raise AssertionError(f"ended without {word!r}: {process.stderr.read()}")
 
 
-def bombard(process: subprocess.Popen, with_signal: signal.Signals, every_s: float, *, group: bool) -> None:
-    """Until it has ended, its last moments included."""
-    deadline = time.monotonic() + 60
+def bombard(
+    process: subprocess.Popen, with_signal: signal.Signals, every_s: float, *, group: bool, for_s=60.0
+) -> None:
+    """Until it has ended, its last moments included, or for so many seconds."""
+    deadline = time.monotonic() + for_s
     while process.poll() is None and time.monotonic() < deadline:
         (os.killpg if group else os.kill)(process.pid, with_signal)
         time.sleep(every_s)
@@ -91,7 +94,8 @@ def test_signals_in_bursts_are_one_interrupt_and_notify_once(photos, with_signal
     words = ("--workers", workers, "--notify", "cat >> told; sleep 1; echo >> slept")
     process = start(*BATCH, *words, cwd=photos)
     until(process, '"progress"')
-    bombard(process, with_signal, every_s, group=group)
+    # On a busy machine it ends later, and who interrupts for IMPATIENT_AFTER_S would not wait for it.
+    bombard(process, with_signal, every_s, group=group, for_s=0.8 * interrupts.IMPATIENT_AFTER_S)
     rest, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors and "Exception ignored" not in errors
