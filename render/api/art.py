@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from render.api.options import changed, named_as_arguments, path_text, settings_of, whole
+from render.api.options import named_as_arguments, path_text, settings_of, whole
 from render.errors import ArgumentError
 from render.jobs.job import finished_id, products
 from render.jobs.settings import Settings
@@ -110,11 +110,8 @@ class Art:
                 )
             given = given | {"dpi": dpi}
         checked = settings_of(given)
-        return changed(
-            self._settings,
-            format=print_file.format_of(path),
-            **{name: getattr(checked, name) for name in given},
-        )
+        changes = {name: getattr(checked, name) for name in given}
+        return self._settings.model_copy(update={"format": print_file.format_of(path), **changes})
 
     def _as(self, settings: Settings) -> Finished:
         """With the record of a file of these settings: the one that the command line would write."""

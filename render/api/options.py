@@ -1,10 +1,9 @@
 """The keywords of the Python API: which there are, what each may be, and whether it is of the look."""
 
-import inspect
 import math
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias, TypedDict
 
@@ -12,10 +11,10 @@ import numpy as np
 from pydantic import ValidationError
 
 from render.errors import ArgumentError, ArgumentTypeError, RenderError, UsageError, brief
-from render.jobs.look import Look, explain
-from render.jobs.schedule import QUALITIES
-from render.jobs.settings import Settings
-from render.pictures import color, icc, paper, print_file
+from render.jobs.fields import explain
+from render.jobs.look import Look
+from render.jobs.settings import Settings, as_keyword, usage_error
+from render.pictures import icc
 from render.wording import did_you_mean
 
 
@@ -125,12 +124,6 @@ def named_or_path(name: str, value: Any, names: Collection[str]) -> str:
     return os.path.abspath(text)
 
 
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise ArgumentTypeError(f"{name} is {_shown(value)} and must be a text.")
-    return value
-
-
 def _plain(value: Any) -> Any:
     """A number of numpy's as Python's own, which is what the strict checks of a look take."""
     return value.item() if isinstance(value, np.generic) else value
@@ -144,25 +137,6 @@ def _range(least: float, most: float) -> str:
     if most < math.inf:
         return f" from {least:g} to {most:g}"
     return f", {least:g} or more" if least > -math.inf else ""
-
-
-_CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
-    "size": lambda name, value: whole(name, value, least=1),
-    "paper": _text,
-    "dpi": lambda name, value: number(name, value, least=paper.LOWEST_DPI, most=paper.HIGHEST_DPI),
-    "bleed_mm": lambda name, value: number(name, value, least=0),
-    "fit": lambda name, value: choice(name, value, paper.FITS),
-    "quality": lambda name, value: choice(name, value, tuple(QUALITIES)),
-    "seed": whole,
-    "color": lambda name, value: choice(name, value, tuple(color.MODES)),
-    "photoreal": lambda name, value: number(name, value, least=0, most=10),
-    "format": lambda name, value: choice(name, value, tuple(print_file.FORMATS)),
-    "bit_depth": lambda name, value: choice(name, value, (8, 16)),
-    "profile": lambda name, value: named_or_path(name, value, icc.BUILT_IN),
-    "intent": lambda name, value: choice(name, value, tuple(icc.INTENTS)),
-    "soft_proof": lambda name, value: named_or_path(name, value, ()),
-}
-_OPTIONAL = ("paper", "photoreal", "soft_proof")  # may be None
 
 
 # --- all of them --------------------------------------------------------------------------------------------
@@ -184,29 +158,34 @@ def _advice(name: str, known: Collection[str]) -> str:
 
 
 def settings_of(options: Mapping[str, Any], **more: Any) -> Settings:
-    """What of the options is no look. Raises ArgumentError, ArgumentTypeError, and UsageError for a paper or
-    a profile that makes no sense."""
+    """What of the options is not a key of a look. Raises ArgumentError, ArgumentTypeError, and UsageError for
+    a paper or a profile that makes no sense."""
     if options.get("paper") is not None and "size" in options:
         raise ArgumentError("size and paper contradict each other: give one of them.")
-    values = {
-        name: value if value is None and name in _OPTIONAL else _CHECKS[name](name, value)
-        for name, value in options.items()
-        if name not in LOOK
-    }
-    if "size" in values:
-        values["size_px"] = values.pop("size")
+    values = {_FIELDS.get(name, name): _plain(value) for name, value in options.items() if name not in LOOK}
+    for name, names in _FILES.items():
+        if values.get(name) is not None:
+            values[name] = named_or_path(name, values[name], names)
     try:
-        settings = Settings(**values, **more)
+        return Settings(**values, **more)
     except ValidationError as error:
-        raise ArgumentError(" ".join(problem["msg"] for problem in error.errors())) from error
-    settings.layout((1000, 1000))
-    return settings
+        raise _kind_of(error)(str(usage_error(error, _as_argument))) from error
 
 
-def changed(settings: Settings, **values: Any) -> Settings:
-    """The same settings but for these values."""
-    names = inspect.signature(Settings).parameters
-    return Settings(**{name: getattr(settings, name) for name in names} | values)
+_FIELDS = {"size": "size_px"}  # of Settings, where the keyword has another name
+_FILES: Mapping[str, Collection[str]] = {"profile": icc.BUILT_IN, "soft_proof": ()}  # keyword -> names too
+
+
+def _as_argument(name: str, value: object) -> str:
+    return as_keyword("size" if name == "size_px" else name, value)
+
+
+def _kind_of(error: ValidationError) -> type[ArgumentError] | type[ArgumentTypeError]:
+    problem = error.errors()[0]
+    wrong_type = problem["type"].endswith("_type") or (
+        problem["type"] == "literal_error" and not isinstance(problem["input"], str | int)
+    )
+    return ArgumentTypeError if wrong_type else ArgumentError
 
 
 def look_of(preset: Mapping[str, Any], options: Mapping[str, Any]) -> Look:

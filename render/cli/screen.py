@@ -301,12 +301,9 @@ def print_summary(summary: Summary, *, output, as_json: bool) -> None:
     if summary.left:
         parts.append(f"{summary.left} left for the next run")
     pace = ""
-    if summary.pictures_per_hour is not None:
-        hourly = summary.pictures_per_hour
-        pace = (
-            f", {hourly:.{0 if hourly >= 10 else 1}f} pictures an hour, devices busy "
-            f"{100 * summary.devices_busy:.0f} %"
-        )
+    hourly, busy = summary.pictures_per_hour, summary.devices_busy
+    if hourly is not None and busy is not None:
+        pace = f", {hourly:.{0 if hourly >= 10 else 1}f} pictures an hour, devices busy {100 * busy:.0f} %"
     console.print(
         f"{', '.join(parts)} in {duration(summary.seconds)}{pace}: {escape(str(output))}", soft_wrap=True
     )
@@ -487,7 +484,7 @@ def print_plan(
         "Nothing was rendered.",
         soft_wrap=True,
     )
-    if busy:
+    if busiest is not None and busy:
         console.print(
             f"[yellow]note[/] This machine is busy: other programs use {100 * busiest.others_share:.0f} "
             f"% of its processor. The "

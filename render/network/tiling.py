@@ -81,7 +81,7 @@ def halo_px(names: Iterable[str]) -> int:
     return -(-max(reach, MARGIN_PX + 1) // stride) * stride
 
 
-def plan_tiles(size: tuple[int, int], names: Iterable[str], tile_px: int) -> tuple[Tile, ...]:
+def plan_tiles(size: Sequence[int], names: Iterable[str], tile_px: int) -> tuple[Tile, ...]:
     """Tiles of about equal size, row by row, whose inner boxes cover an image exactly once.
 
     Inner and outer boxes begin at multiples of the deepest layer's stride, so that the outputs of every layer
@@ -104,7 +104,7 @@ def plan_tiles(size: tuple[int, int], names: Iterable[str], tile_px: int) -> tup
             outer = Box(
                 max(0, top - halo), max(0, left - halo), min(height, bottom + halo), min(width, right + halo)
             )
-            tiles.append(Tile(Box(top, left, bottom, right), outer, size))
+            tiles.append(Tile(Box(top, left, bottom, right), outer, (height, width)))
     return tuple(tiles)
 
 

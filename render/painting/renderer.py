@@ -424,7 +424,7 @@ class ScaleRun:
     def borders(self) -> Borders:
         return borders(self.tiled(self.scale.size))
 
-    def tiled(self, size: tuple[int, int]) -> tuple[Tile, ...]:
+    def tiled(self, size: Sequence[int]) -> tuple[Tile, ...]:
         """Tiles of an image (height, width) by the memory plan as it is now."""
         layers = self.weighting.layers
         return plan_tiles(size, layers, self.plan.tile_px) if layers else whole(size)

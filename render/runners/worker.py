@@ -20,7 +20,7 @@ class Worker(Protocol[T_contra]):
     device: Device
     """Where it runs. A runner lowers its memory budget after a task has run out of memory."""
 
-    def run(self, task: T_contra, report: Report) -> Done:
+    def run(self, task: T_contra, report: Report, /) -> Done:
         """Write the task's products. Raises RenderError for what the user can fix."""
         ...
 
@@ -38,7 +38,7 @@ class MakeWorker(Protocol[T_contra]):
         """Long side of the largest picture that one task makes, about; 0 where no task has tiles to share."""
         ...
 
-    def __call__(self, device: Device) -> Worker[T_contra]:
+    def __call__(self, device: Device, /) -> Worker[T_contra]:
         """Raises RenderError for what no worker can start with, such as weights that are not there."""
         ...
 
