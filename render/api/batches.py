@@ -5,17 +5,15 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeGuard, cast
+from typing import Any, TypeGuard
 
 from render.api.inputs import Store, style_of
 from render.api.options import number
 from render.errors import ArgumentError, ArgumentTypeError, RenderError, UsageError, brief
 from render.jobs import outputs
-from render.jobs.events import Done, JobDone, Report
+from render.jobs.events import Report
 from render.jobs.inputs import Input, find_inputs
-from render.jobs.job import Job
 from render.jobs.ledger import Ledger
 from render.jobs.look import Look
 from render.jobs.plan import plan_jobs
@@ -23,10 +21,10 @@ from render.jobs.settings import Settings
 from render.jobs.styles import Style, find_styles
 from render.network.device import Device
 from render.painting.renderer import MakeRenderer
-from render.painting.storage import Storage, forget_painting, forget_unfinished
-from render.runners.batch import Summary, run_batch, split
+from render.painting.storage import Storage
+from render.runners.batch import Summary, run_batch
+from render.runners.folder import outstanding
 from render.runners.local import LocalRunner
-from render.runners.worker import MakeWorker
 from render.wording import plain
 
 log = logging.getLogger(__name__)
@@ -123,12 +121,16 @@ class FolderPlan:
         )
         with closing(Ledger(self.output, tell=_tell)) as ledger:
             storage = Storage.under(ledger.folder, interval_s=self.checkpoint_every_s)
-            to_do, finished = self._split(planned, ledger, storage, failed)
+            to_do, finished = outstanding(
+                planned,
+                ledger,
+                storage,
+                fresh=self.fresh,
+                overwrite=self.overwrite,
+                failed=lambda path, why: failed(str(path), why),
+            )
             summary.skipped = len(finished)
-            for job in to_do if self.fresh else ():
-                forget_painting(storage, job.painting_id)
-            make_worker = cast(MakeWorker[Any], MakeRenderer(self.settings, storage))
-            runner = LocalRunner(self.device, make_worker, workers=self.workers)
+            runner = LocalRunner(self.device, MakeRenderer(self.settings, storage), workers=self.workers)
             run_batch(to_do, runner, ledger, summary, report)
         return summary
 
@@ -151,22 +153,6 @@ class FolderPlan:
         found, others = _styles(styles, lambda error: failed("a style", str(error)))
         made = [style_of(each, self.store, f"styles[{i}]") for i, each in enumerate(others)]
         return [(style, self.look_of(style)) for style in (*found, *made)]
-
-    def _split(
-        self, planned: Sequence[Job], ledger: Ledger, storage: Storage, failed: Callable[[str, str], None]
-    ) -> tuple[list[Job], list[Job]]:
-        """(jobs to do, finished ones); files that are not ours stay unless they may be overwritten."""
-
-        def adopt(job: Job, done: Done) -> None:
-            ledger.record(job, JobDone(job.ref, done))
-            forget_unfinished(storage, job.painting_id)
-
-        to_do, finished = split(planned, ledger, fresh=self.fresh)
-        if self.fresh or self.overwrite:
-            return to_do, finished
-        sort = partial(outputs.sorted_out, failed=lambda path, why: failed(str(path), why))
-        to_do, found = sort(to_do, ledger, adopt=adopt)
-        return to_do, [*finished, *found]
 
 
 def _each_once(inputs: Sequence[Input]) -> list[Input]:

@@ -96,15 +96,15 @@ def _batch(arguments) -> int:
     settings_of(arguments, format=arguments.format)  # refuses bad ones before anything is fetched
 
     from render.cli.screen import Screen
-    from render.jobs import outputs
-    from render.jobs.events import JobDone
     from render.jobs.inputs import find_inputs
     from render.jobs.ledger import Ledger
+    from render.jobs.outputs import recipe_of
     from render.jobs.plan import plan_jobs
     from render.jobs.styles import apply_settings, find_styles
-    from render.painting.storage import Storage, forget_painting, forget_unfinished
+    from render.painting.storage import Storage
     from render.runners import remote
     from render.runners.batch import Summary, never, run_batch
+    from render.runners.folder import outstanding
 
     summary = Summary()
     store = remote.Output.at(arguments.output) if remote.is_remote(arguments.output) else None
@@ -136,14 +136,17 @@ def _batch(arguments) -> int:
             weights_sha256=fingerprint_of(settings),
             failed=lambda what, why: summary.failed.append((what, why)),
         )
-        sort = partial(
-            outputs.sorted_out,
-            recipe_of=outputs.recipe_of if store is None else store.recipe_of,
+        remaining = partial(
+            outstanding,
+            planned,
+            fresh=arguments.fresh,
+            overwrite=arguments.overwrite,
             failed=lambda path, why: summary.failed.append((name_of(path), why)),
+            read_recipe=recipe_of if store is None else store.recipe_of,
         )
         if arguments.dry_run:
             ledger = Ledger.peek(output) if store is None else Ledger.peek(output, size_of=store.size_of)
-            todo, finished = _split(arguments, planned, ledger, sort)
+            todo, finished = remaining(ledger, None)
             ledger.close()
             return _dry_run(arguments, todo, finished, device, summary, name_of)
         open_.enter_context(ending(arguments, summary))
@@ -151,15 +154,8 @@ def _batch(arguments) -> int:
             closing(Ledger(output, tell=inform)) if store is None else store.ledger(inform)
         )
         storage = Storage.under(ledger.folder, interval_s=arguments.checkpoint_every)
-
-        def adopt(job, done) -> None:
-            ledger.record(job, JobDone(job.ref, done))
-            forget_unfinished(storage, job.painting_id)
-
-        todo, finished = _split(arguments, planned, ledger, sort, adopt)
+        todo, finished = remaining(ledger, storage)
         summary.skipped = len(finished)
-        for job in todo if arguments.fresh else ():
-            forget_painting(storage, job.painting_id)
         runner = make_runner(storage)
         if store is not None:
             runner = remote.Sending(runner, store, arguments.fresh)
@@ -180,17 +176,6 @@ def _photographs(inputs, output: Path):
             raise UsageError(f"--inputs: no photographs there. {left_out}")
         inform(left_out)
     return photos
-
-
-def _split(arguments, planned, ledger, sort, adopt=lambda job, done: None):
-    """(jobs to render, finished ones); files that are not ours stay unless the user says otherwise."""
-    from render.runners.batch import split
-
-    todo, finished = split(planned, ledger, fresh=arguments.fresh)
-    if arguments.fresh or arguments.overwrite:
-        return todo, finished
-    todo, found = sort(todo, ledger, adopt=adopt)
-    return todo, [*finished, *found]
 
 
 def _dry_run(arguments, todo, finished, device, summary, name_of) -> int:
