@@ -611,12 +611,14 @@ def time_recolor(arguments) -> None:
     seconds = {name: [] for name in calls}
     for _ in range(arguments.runs):  # alternating, so that what else the machine does meets all alike
         for name, call in calls.items():
-            began = time.perf_counter()
+            began, began_cpu = time.perf_counter(), time.process_time()
             call()
-            seconds[name].append(time.perf_counter() - began)
+            seconds[name].append((time.perf_counter() - began, time.process_time() - began_cpu))
     for name, took in seconds.items():
+        wall, cpu = zip(*took)
         print(
-            f"3072 x 2304, {name}: best {min(took):.2f} s, median {statistics.median(took):.2f} s "
+            f"3072 x 2304, {name}: best {min(wall):.2f} s, median {statistics.median(wall):.2f} s "
+            f"(of the processor {min(cpu):.2f} and {statistics.median(cpu):.2f} s) "
             f"of {len(took)} runs, OpenCV threads: {arguments.threads}",
             flush=True,
         )
