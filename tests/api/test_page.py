@@ -15,6 +15,8 @@ from helpers.pictures import painting_pixels, photo_pixels, save
 from render.api import painter as painter_module
 from render.jobs import schedule
 
+pytestmark = pytest.mark.network
+
 PAGE = Path(__file__).parents[2] / "docs/python.md"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```\n(?:\n^```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 

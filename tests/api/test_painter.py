@@ -20,6 +20,8 @@ from render.errors import ArgumentError, ArgumentTypeError, BatchError, MemorySh
 from render.jobs import schedule
 from render.pictures import images, print_file
 
+pytestmark = pytest.mark.network
+
 # As CHEAP of the command line.
 LOOK: dict[str, Any] = {
     "style_loss": "gram",
