@@ -217,7 +217,7 @@ def test_while_it_runs_a_photographs_failure_is_told_once_and_then_counted(tmp_p
     ]
     with screen.Screen(12) as drawn:
         for job in jobs:
-            drawn(JobFailed(job, CUT))
+            drawn(JobFailed(job.ref, CUT))
         assert drawn.ended == drawn.failed == 12
     assert capsys.readouterr().err == f"failed {CUT}\n"
 
