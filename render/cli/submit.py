@@ -39,7 +39,7 @@ def add(commands: Parser) -> None:
         "render a batch as a job on a running Ray cluster",
         "render submit --address http://localhost:8265 --styles paintings --inputs photos/ --size 3072\n"
         "  render submit --address http://localhost:8265 --shared --styles paintings --inputs /mnt/photos "
-        "--output /mnt/prints --wait",
+        "--output /mnt/prints",
         _fill,
     )
 

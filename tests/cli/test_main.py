@@ -539,7 +539,11 @@ def in_the_second_scale_of_b(line: str) -> bool:
 
 @pytest.mark.parametrize(
     ("with_signal", "status"),
-    [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -signal.SIGKILL)],
+    [
+        (signal.SIGINT, 130),
+        pytest.param(signal.SIGTERM, 130, marks=pytest.mark.slow),
+        (signal.SIGKILL, -signal.SIGKILL),
+    ],
 )
 def test_a_stopped_batch_keeps_what_is_finished_and_goes_on_from_the_last_scale(
     strips, here, tmp_path, with_signal, status

@@ -17,8 +17,8 @@ from render.pictures import color, icc
 from render.pictures.paper import FITS
 from render.pictures.print_file import FORMATS
 
-# (settings, Job.painted, Job.id), computed when Settings was still a dataclass: prints and ledgers made since
-# then hold these ids, and another id would render them all again.
+# (settings, Job.painting_id, Job.id), computed when Settings was still a dataclass: prints and ledgers made
+# since then hold these ids, and another id would render them all again.
 KNOWN_IDS = [
     ({}, "64f643e57a329be2eb8b", "16ef94b3bc5d360d5a5a"),
     (
@@ -79,7 +79,7 @@ def job_of(folder, settings: Settings):
 @pytest.mark.parametrize(("settings", "painted", "id"), KNOWN_IDS)
 def test_the_same_settings_give_the_same_ids_as_ever(tmp_path, settings, painted, id):
     job = job_of(tmp_path, Settings(**settings))
-    assert (job.painted, job.id) == (painted, id)
+    assert (job.painting_id, job.id) == (painted, id)
     assert finished_id(painted, Settings(**settings)) == id
 
 
