@@ -69,7 +69,7 @@ def far_away(bare_head, tmp_path_factory):
 
 
 def jobs_in(folder: Path, output: Path, settings: Settings):
-    photos = [save_photo(folder / f"photos/{name}.png", seed=i) for i, name in enumerate("ab")]
+    photos = [save_photo(folder / f"photos/{name}.png", (24, 64), seed=i) for i, name in enumerate("ab")]
     style = load_style(save_painting(folder / "x.png"))
     return plan_jobs(
         [Input(photo, photo.stem) for photo in photos],

@@ -31,6 +31,8 @@ SIZE_PX = 160
 PRINTS_AGREE_DB = (
     45.0  # two plans' prints after one scale of the fewest iterations that a scale has, 12, or less
 )
+# For tests of what a job does, whatever the network sees.
+SHALLOW = {"style_layers": {"relu1_1": 1.0, "relu2_1": 1.0}, "content_layers": {"relu2_1": 1.0}}
 FIRST_LAYER = Look(style_layers={"relu1_1": 1.0}, content_layers={"relu1_1": 1.0}, style_loss="gram")
 
 
@@ -168,7 +170,7 @@ def test_every_optimiser_lowers_every_loss(folder, renderer, optimiser, style_lo
     losses = []
     job = job_of(
         folder,
-        look=Look(optimiser=optimiser, style_loss=style_loss),
+        look=Look(optimiser=optimiser, style_loss=style_loss, **SHALLOW),
         name=f"{optimiser}.png",
         settings=Settings(size_px=96, quality="draft"),
     )
@@ -216,7 +218,7 @@ def test_style_targets_are_made_once_for_all_photographs(folder, renderer, monke
         images, "read", lambda source, **more: reads.append(source.path.name) or read(source, **more)
     )
     settings = Settings(size_px=80, quality="draft")
-    first = job_of(folder, settings=settings, name="first.png")
+    first = job_of(folder, look=FIRST_LAYER, settings=settings, name="first.png")
     second = make_job(
         folder / "rocket.png", first.style, first.look, settings, folder / "second.png", weights_sha256=""
     )
@@ -227,9 +229,8 @@ def test_style_targets_are_made_once_for_all_photographs(folder, renderer, monke
 
 def test_targets_of_another_look_are_not_mixed_up(folder, renderer, few_iterations):
     settings, found = Settings(size_px=80, quality="draft"), []
-    layers = {"style_layers": {"relu1_1": 1.0, "relu2_1": 1.0}, "content_layers": {"relu2_1": 1.0}}
     changes = ({}, {"pooling": "average"}, {"style_layers": {"relu2_1": 1.0}}, {"style_scale": 0.5}, {})
-    for i, look in enumerate(Look(**layers | change) for change in changes):
+    for i, look in enumerate(Look(**SHALLOW | change) for change in changes):
         job = job_of(folder, look=look, settings=settings, name=f"look{i}.png")
         renderer.run(job)
         found.append(np.asarray(Image.open(job.output)))
@@ -261,7 +262,8 @@ def test_a_job_goes_on_from_its_last_finished_scale_to_the_same_pixels(
 
     for optimiser in ("lbfgs", "adam"):  # Adam's moments must come along
         settings = Settings(size_px=96, quality="draft")
-        whole = job_of(folder, look=Look(optimiser=optimiser), settings=settings, name="whole.png")
+        look = Look(optimiser=optimiser, **SHALLOW)
+        whole = job_of(folder, look=look, settings=settings, name="whole.png")
         renderer.run(whole)
         stopped = replace(whole, output=folder / f"stopped_{optimiser}.png")
 
@@ -334,7 +336,7 @@ def test_running_out_of_memory_halves_the_tiles_says_so_and_goes_on(
 ):
     """A pretended shortage; test_checkpoint has a real one, among the slow tests."""
     job = job_of(folder, name="whole.png", look=FIRST_LAYER, settings=Settings(size_px=160, quality="draft"))
-    renderer.render(job)
+    renderer.run(job)
     plain, notices = Objective.__call__, []
 
     def runs_out(objective, image):
@@ -344,7 +346,7 @@ def test_running_out_of_memory_halves_the_tiles_says_so_and_goes_on(
 
     monkeypatch.setattr(Objective, "__call__", runs_out)
     squeezed = replace(job, output=folder / "squeezed.png")
-    renderer.render(
+    renderer.run(
         squeezed, report=lambda event: notices.append(event.text) if isinstance(event, Notice) else None
     )
     assert [notice.split(" (")[0] for notice in notices[:1]] == [

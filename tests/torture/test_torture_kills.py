@@ -40,6 +40,7 @@ def test_a_disk_that_fails_a_checkpoint_cut_short_and_a_second_driver_are_borne(
     assert said.count("borne, with status") == len(troubles)
 
 
+@pytest.mark.network
 def test_a_batch_tells_a_wrong_print_from_a_right_one():
     """The check of the checks: `disks.Scene` finds fault with a print that is not the undisturbed one."""
     code = (
