@@ -92,7 +92,7 @@ def parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     found.add_argument("--version", action="version", version=f"render {__version__}")
-    found.set_defaults(command=_welcome, only_reports=True)
+    found.set_defaults(command=_welcome)  # its other defaults would be those of every command
     for each in (batch, image, recolor, presets, submit, status, gan, doctor):
         each.add(found)
     return found

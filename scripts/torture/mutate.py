@@ -157,15 +157,18 @@ def _heard() -> Iterator[list[bytes]]:
     """What is written to standard error meanwhile, by libraries in C too."""
     heard: list[bytes] = []
     sys.stderr.flush()
-    kept = os.dup(2)
+    # sys.stderr may write through a duplicate: see render.pictures.decoder_warnings.libraries_named.
+    kept = {number: os.dup(number) for number in {2, sys.__stderr__.fileno()}}
     with tempfile.TemporaryFile() as file:
-        os.dup2(file.fileno(), 2)
+        for number in kept:
+            os.dup2(file.fileno(), number)
         try:
             yield heard
         finally:
             sys.stderr.flush()
-            os.dup2(kept, 2)
-            os.close(kept)
+            for number, copy in kept.items():
+                os.dup2(copy, number)
+                os.close(copy)
             file.seek(0)
             heard.append(file.read())
 
