@@ -258,8 +258,10 @@ class _Run:
         try:
             event = ray.get(next(running.events))
         except StopIteration:
-            message = f"{task.ref.label}: its worker ended it without a result. Please report it."
-            self._finish(member, JobFailed(task.ref, message))
+            # Seen of a process without memory: Ray ends the task before it notices the death.
+            member.why_killed = "died (its task ended without a result)"
+            ray.kill(member.actor)
+            self._lost(member, None)
             return
         except RayTaskError as error:  # not a death: a mistake of ours
             message = f"{task.ref.label}: unexpected {error.cause!r}. Please report it."

@@ -288,6 +288,7 @@ def test_a_worker_whose_memory_runs_out_goes_on_with_smaller_tiles(ray_head, con
             struck[0].rlimit(psutil.RLIMIT_AS, (struck[0].memory_info().vms, -1))
 
     events, ledger = carry_out(runner_for(connection, tmp_path), jobs_in(sources, tmp_path)[:2], blow)
+    assert [(e.message, e.trace) for e in events if isinstance(e, JobFailed)] == []
     assert struck and set(ledger.values()) == {"done"} and len(prints(tmp_path)) == 2
     assert any(
         "out of memory" in event.text or "its worker died" in event.text
