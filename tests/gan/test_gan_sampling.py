@@ -24,6 +24,8 @@ from render.painting import checkpoint as tensor_file
 from render.pictures import images
 from render.system import child
 
+pytestmark = pytest.mark.network
+
 FC = ARCHITECTURES["fc"]
 
 

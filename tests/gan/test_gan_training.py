@@ -25,6 +25,8 @@ from render.gan.shards import Sampling, plan_shards
 from render.gan.training import Epoch, Recipe, Step, Training
 from render.network import device
 
+pytestmark = pytest.mark.network
+
 CPU = device.choose("cpu", "float32", threads=1)
 
 
